@@ -1,0 +1,50 @@
+# One target per folder. A folder's headers are reachable only through the view that its target exports: a directory in the
+# build tree that holds nothing but a link to that folder under its full path. So `#include "common/fs/fs.h"` compiles only in a
+# target that lists mg::common::fs, and an include against the arrows does not resolve at all.
+
+function(mg_target_name folder out)
+  string(REPLACE "/" "_" name ${folder})
+  set(${out} mg_${name} PARENT_SCOPE)
+endfunction()
+
+function(mg_view folder out)
+  mg_target_name(${folder} target)
+  set(view ${CMAKE_BINARY_DIR}/view/${target})
+  get_filename_component(parent ${view}/${folder} DIRECTORY)
+  file(MAKE_DIRECTORY ${parent})
+  if(NOT EXISTS ${view}/${folder})
+    file(CREATE_LINK ${CMAKE_SOURCE_DIR}/${folder} ${view}/${folder} SYMBOLIC)
+  endif()
+  set(${out} ${view} PARENT_SCOPE)
+endfunction()
+
+# mg_library(SOURCES … [DEPS public …] [PRIVATE_DEPS …]): the library of the current folder, named mg::<folder with ::>.
+function(mg_library)
+  cmake_parse_arguments(A "" "" "SOURCES;DEPS;PRIVATE_DEPS" ${ARGN})
+  file(RELATIVE_PATH folder ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+  mg_target_name(${folder} target)
+  string(REPLACE "/" "::" alias ${folder})
+  mg_view(${folder} view)
+  if(A_SOURCES)
+    add_library(${target} STATIC ${A_SOURCES})
+    target_include_directories(${target} PUBLIC ${view})
+    target_link_libraries(${target} PUBLIC ${A_DEPS} PRIVATE ${A_PRIVATE_DEPS} mg_warnings)
+  else()
+    add_library(${target} INTERFACE)
+    target_include_directories(${target} INTERFACE ${view})
+    target_link_libraries(${target} INTERFACE ${A_DEPS})
+  endif()
+  add_library(mg::${alias} ALIAS ${target})
+endfunction()
+
+# mg_executable(NAME … DEST bin|libexec/multigres SOURCES … DEPS …): a program of the current folder, installed under DEST.
+function(mg_executable)
+  cmake_parse_arguments(A "" "NAME;DEST" "SOURCES;DEPS" ${ARGN})
+  file(RELATIVE_PATH folder ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
+  mg_view(${folder} view)
+  add_executable(${A_NAME} ${A_SOURCES})
+  target_include_directories(${A_NAME} PRIVATE ${view})
+  target_link_libraries(${A_NAME} PRIVATE ${A_DEPS} mg_warnings)
+  set_target_properties(${A_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/${A_DEST})
+  install(TARGETS ${A_NAME} RUNTIME DESTINATION ${A_DEST})
+endfunction()

@@ -1,0 +1,54 @@
+/// gRPC glue that the agent, the CLI and the components share: error codec, channels, the private Unix-socket listener.
+/// The only common folder whose sources see grpcpp beyond what servenv needs. Any thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace grpc {
+class Channel;
+class ClientContext;
+class Server;
+class Status;
+}  // namespace grpc
+
+namespace mg::rpc {
+
+/// absl::Status to the wire: the same code and message; an ErrorDetail travels as google.rpc.Status in the status
+/// details with google.rpc.ErrorInfo{reason, domain "multigres.dev", metadata: hint, subject, log_tail lines joined by
+/// \n}.
+grpc::Status ToGrpc(const absl::Status& status);
+absl::Status FromGrpc(const grpc::Status& status);
+
+/// Channel to `host:port` or `unix:/path`, plaintext, messages up to 16 MiB, own subchannel pool, reconnects after at
+/// most 1 s.
+std::shared_ptr<grpc::Channel> DialPlain(const std::string& target);
+void SetDeadline(grpc::ClientContext* context, absl::Time deadline);
+
+/// Where the agent's socket is: $MULTIGRES_AGENT_SOCKET, else $XDG_RUNTIME_DIR/multigres/agent.sock, else
+/// /tmp/multigres-<uid>/agent.sock; with a home that is not the default, agent-<8 hex of sha256(home)>.sock.
+struct AgentPaths {
+  std::string directory;  ///< 0700, this user's
+  std::string socket;
+  std::string discovery;  ///< agent.json beside it: socket, pid, start time, versions, protocol range
+};
+AgentPaths FindAgentPaths(const std::string& socket_override, const std::string& runtime_dir, unsigned uid,
+                          const std::string& home, const std::string& default_home);
+
+/// Listens on a private Unix socket, checks each peer's uid (SO_PEERCRED) and hands good connections to a gRPC server;
+/// others are closed before a byte is read. Owns its accept thread.
+class PrivateListener {
+ public:
+  /// The caller holds the agent's lock, so an existing socket file is stale and is replaced. PERMISSION_DENIED when the
+  /// directory is not private to this user; INVALID_ARGUMENT for a path over 107 bytes.
+  static absl::StatusOr<std::unique_ptr<PrivateListener>> Open(const std::string& path);
+  virtual ~PrivateListener() = default;          ///< stops accepting, removes the socket file
+  virtual void Serve(grpc::Server* server) = 0;  ///< starts the accept thread; the server must outlive the listener
+};
+
+}  // namespace mg::rpc
