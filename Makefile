@@ -1,0 +1,56 @@
+# make          what one can do
+# The build proper is CMake and Ninja (CMakePresets.json); these are the everyday names.
+BUILD  ?= build
+PRESET ?= release
+PREFIX ?= /usr/local
+DESTDIR ?=
+JOBS   ?= $(shell nproc)
+
+.PHONY: help deps build up down test bench install format tidy clean
+
+help:
+	@echo "make up                  packages, build, and a running cluster"
+	@echo "make test [T=regex] [L=label]   build and run the tests (labels: unit, process, e2e, lint)"
+	@echo "make deps                install the Debian packages that are missing"
+	@echo "make build               build into $(BUILD)/"
+	@echo "make bench               measure; prints figures beside their floors"
+	@echo "make install PREFIX=…    install (DESTDIR is obeyed)"
+	@echo "make format, make tidy   clang-format in place, clang-tidy"
+	@echo "make down, make clean    stop the cluster; remove $(BUILD)/"
+
+deps:
+	@scripts/install-deps
+
+$(BUILD)/build.ninja:
+	cmake --preset $(PRESET) -B $(BUILD) -DCMAKE_INSTALL_PREFIX=$(PREFIX)
+
+build: $(BUILD)/build.ninja
+	cmake --build $(BUILD) -j $(JOBS)
+
+up:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory build
+	$(BUILD)/bin/multigres up
+
+down:
+	$(BUILD)/bin/multigres down
+
+test:
+	@$(MAKE) --no-print-directory deps
+	@$(MAKE) --no-print-directory build
+	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) $(if $(T),-R '$(T)') $(if $(L),-L '$(L)')
+
+bench: build
+	$(BUILD)/tests/bench
+
+install: build
+	cmake --install $(BUILD) --prefix $(PREFIX)
+
+format:
+	git ls-files '*.h' '*.cpp' | xargs clang-format -i
+
+tidy: build
+	git ls-files '*.cpp' | xargs -P $(JOBS) -n 4 clang-tidy -p $(BUILD) --quiet
+
+clean:
+	rm -rf $(BUILD)
