@@ -1,0 +1,201 @@
+#include "cli/args/help.h"
+
+#include <algorithm>
+#include <map>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/text/text.h"
+
+namespace mg::cli {
+namespace {
+
+constexpr int kWidth = 100;
+using Row = std::pair<std::string, std::string>;
+
+std::string Heading(const std::string& title, bool bold) {
+  return bold ? absl::StrCat("\033[1m", title, "\033[0m\n") : absl::StrCat(title, "\n");
+}
+
+std::string Usage(const Command& command) {
+  std::string usage = absl::StrCat("multigres ", command.path);
+  for (const Positional& positional : command.positionals) {
+    std::string name = absl::StrCat(positional.name, positional.repeated ? "..." : "");
+    absl::StrAppend(&usage, " ", positional.required ? name : absl::StrCat("[", name, "]"));
+  }
+  return absl::StrCat(usage, " [flags]");
+}
+
+std::string FlagName(const Flag& flag) {
+  std::string name = flag.letter != 0 ? absl::StrCat("-", std::string(1, flag.letter), ", --", flag.name)
+                                      : absl::StrCat("    --", flag.name);
+  return flag.value.empty() ? name : absl::StrCat(name, " ", flag.value);
+}
+
+std::string FlagHelp(const Flag& flag) {
+  return flag.choices.empty() ? flag.help : absl::StrCat(flag.help, ": ", absl::StrJoin(flag.choices, ", "));
+}
+
+std::string Rows(const std::vector<Row>& rows) {
+  int width = 0;
+  for (const Row& row : rows) {
+    width = std::max(width, text::DisplayWidth(row.first));
+  }
+  std::string result;
+  for (const auto& [left, right] : rows) {
+    absl::StrAppend(&result, "  ", left, std::string(static_cast<size_t>(width - text::DisplayWidth(left)) + 2, ' '),
+                    text::Wrap(right, kWidth - width - 4, width + 4), "\n");
+  }
+  return result;
+}
+
+std::string FlagRows(const std::vector<Flag>& flags) {
+  std::vector<Row> rows;
+  for (const Flag& flag : flags) {
+    if (!flag.hidden) {
+      rows.emplace_back(FlagName(flag), FlagHelp(flag));
+    }
+  }
+  return Rows(rows);
+}
+
+std::string CommandHelp(const Command& command, bool bold) {
+  std::string help =
+      absl::StrCat(text::Wrap(command.description.empty() ? command.summary : command.description, kWidth, 0), "\n\n");
+  absl::StrAppend(&help, Heading("USAGE", bold), "  ", Usage(command), "\n\n");
+  if (!command.aliases.empty()) {
+    absl::StrAppend(&help, Heading("ALIASES", bold), "  multigres ", absl::StrJoin(command.aliases, "\n  multigres "),
+                    "\n\n");
+  }
+  if (!command.positionals.empty()) {
+    std::vector<Row> rows;
+    for (const Positional& positional : command.positionals) {
+      rows.emplace_back(positional.name, positional.help);
+    }
+    absl::StrAppend(&help, Heading("ARGUMENTS", bold), Rows(rows), "\n");
+  }
+  if (!command.flags.empty()) {
+    absl::StrAppend(&help, Heading("FLAGS", bold), FlagRows(command.flags), "\n");
+  }
+  absl::StrAppend(&help, Heading("GLOBAL FLAGS", bold), FlagRows(GlobalFlags()), "\n", Heading("EXAMPLES", bold));
+  for (const Example& example : command.examples) {
+    absl::StrAppend(&help, "  # ", example.comment, "\n  $ ", example.command, "\n");
+  }
+  return help;
+}
+
+std::string NounHelp(const std::vector<Command>& commands, const std::string& noun, bool bold) {
+  std::vector<Row> rows;
+  for (const Command& command : commands) {
+    std::vector<std::string> names = command.aliases;
+    names.push_back(command.path);
+    for (const std::string& name : names) {
+      if (!command.hidden && absl::StartsWith(name, absl::StrCat(noun, " "))) {
+        rows.emplace_back(name.substr(noun.size() + 1), command.summary);
+      }
+    }
+  }
+  std::sort(rows.begin(), rows.end());
+  return absl::StrCat("Commands of '", noun, "'.\n\n", Heading("USAGE", bold), "  multigres ", noun,
+                      " <command> [flags]\n\n", Heading("COMMANDS", bold), Rows(rows), "\nUse 'multigres ", noun,
+                      " <command> --help' for more.\n");
+}
+
+std::string ProgramHelp(const std::vector<Command>& commands, bool bold) {
+  std::string help = absl::StrCat("A distributed PostgreSQL cluster, as easy as one local PostgreSQL.\n\n",
+                                  Heading("USAGE", bold), "  multigres <command> [flags]\n\n");
+  std::vector<std::string> groups;
+  std::map<std::string, std::vector<Row>> rows;
+  for (const Command& command : commands) {
+    if (command.hidden || command.group.empty()) {
+      continue;
+    }
+    if (!rows.contains(command.group)) {
+      groups.push_back(command.group);
+    }
+    rows[command.group].emplace_back(command.path, command.summary);
+  }
+  for (const std::string& group : groups) {
+    absl::StrAppend(&help, Heading(group, bold), Rows(rows[group]), "\n");
+  }
+  absl::StrAppend(&help, Heading("GLOBAL FLAGS", bold), FlagRows(GlobalFlags()), "\n", Heading("EXIT STATUS", bold),
+                  Rows({{"0", "done"},
+                        {"1", "failed"},
+                        {"2", "the command line or the configuration is wrong"},
+                        {"3", "not found"},
+                        {"4", "unhealthy, stopped, or timed out"},
+                        {"5", "permission denied"},
+                        {"6", "unavailable"}}),
+                  "\nUse 'multigres <command> --help' for more about a command.\n");
+  return help;
+}
+
+std::string EscapeMarkdown(const std::string& plain) {
+  std::string result;
+  for (char c : plain) {
+    if (c == '|' || c == '<') {
+      result += '\\';
+    }
+    result += c;
+  }
+  return result;
+}
+
+std::string FlagTable(const std::vector<Flag>& flags) {
+  std::string table = "| Flag | Meaning |\n| --- | --- |\n";
+  for (const Flag& flag : flags) {
+    if (!flag.hidden) {
+      std::string name = FlagName(flag);
+      name.erase(0, name.find_first_not_of(' '));
+      absl::StrAppend(&table, "| `", name, "` | ", EscapeMarkdown(FlagHelp(flag)), " |\n");
+    }
+  }
+  return table;
+}
+
+}  // namespace
+
+std::string HelpText(const std::vector<Command>& commands, const std::string& path, bool bold) {
+  for (const Command& command : commands) {
+    if (command.path == path) {
+      return CommandHelp(command, bold);
+    }
+  }
+  return path.empty() ? ProgramHelp(commands, bold) : NounHelp(commands, path, bold);
+}
+
+std::string Reference(const std::vector<Command>& commands) {
+  std::string text =
+      "# Command reference\n\nMade by `multigres docs` from the commands' own declarations; a test compares.\n\n## "
+      "Global flags\n\n";
+  absl::StrAppend(&text, FlagTable(GlobalFlags()));
+  for (const Command& command : commands) {
+    if (command.hidden) {
+      continue;
+    }
+    absl::StrAppend(&text, "\n## multigres ", command.path, "\n\n",
+                    command.description.empty() ? command.summary : command.description, "\n\n```\n", Usage(command),
+                    "\n```\n");
+    if (!command.aliases.empty()) {
+      absl::StrAppend(&text, "\nAlso: `multigres ", absl::StrJoin(command.aliases, "`, `multigres "), "`.\n");
+    }
+    if (!command.positionals.empty()) {
+      absl::StrAppend(&text, "\n| Argument | Meaning |\n| --- | --- |\n");
+      for (const Positional& positional : command.positionals) {
+        absl::StrAppend(&text, "| `", positional.name, "` | ", EscapeMarkdown(positional.help), " |\n");
+      }
+    }
+    if (!command.flags.empty()) {
+      absl::StrAppend(&text, "\n", FlagTable(command.flags));
+    }
+    absl::StrAppend(&text, "\n```\n");
+    for (const Example& example : command.examples) {
+      absl::StrAppend(&text, "# ", example.comment, "\n", example.command, "\n");
+    }
+    absl::StrAppend(&text, "```\n");
+  }
+  return text;
+}
+
+}  // namespace mg::cli

@@ -1,0 +1,303 @@
+#include "cli/args/parser.h"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <deque>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "common/status/status.h"
+#include "common/text/text.h"
+
+namespace mg::cli {
+
+std::string Arguments::Get(const std::string& flag, const std::string& fallback) const {
+  auto it = values.find(flag);
+  return it == values.end() || it->second.empty() ? fallback : it->second.back();
+}
+
+std::vector<std::string> Arguments::GetAll(const std::string& flag) const {
+  auto it = values.find(flag);
+  return it == values.end() ? std::vector<std::string>() : it->second;
+}
+
+const std::vector<Flag>& GlobalFlags() {
+  static const auto* const kFlags = new std::vector<Flag>{
+      {.name = "output",
+       .letter = 'o',
+       .value = "FORMAT",
+       .help = "output format",
+       .choices = {"text", "json", "yaml"}},
+      {.name = "json", .help = "short for --output json"},
+      {.name = "yaml", .help = "short for --output yaml"},
+      {.name = "cluster", .value = "NAME", .help = "the cluster to work on (also MULTIGRES_CLUSTER)"},
+      {.name = "config-path", .value = "PATH", .help = "a multigres.yaml, or the directory that holds it"},
+      {.name = "timeout", .value = "DURATION", .help = "give up after this time, such as 30s or 2m"},
+      {.name = "color", .value = "WHEN", .help = "colour the output", .choices = {"auto", "always", "never"}},
+      {.name = "no-color", .help = "short for --color never"},
+      {.name = "quiet", .letter = 'q', .help = "no progress, only results and errors"},
+      {.name = "help", .letter = 'h', .help = "show help"},
+  };
+  return *kFlags;
+}
+
+namespace {
+
+absl::Status UsageError(const std::string& message, const std::string& hint) {
+  return MakeError(absl::StatusCode::kInvalidArgument, message, {.reason = "USAGE", .hint = hint});
+}
+
+std::string SeeHelp(const Command& command) { return absl::StrCat("see 'multigres ", command.path, " --help'"); }
+
+const Flag* FindFlag(const std::vector<Flag>& flags, absl::string_view word) {
+  for (const Flag& flag : flags) {
+    if (word == absl::StrCat("--", flag.name) ||
+        (flag.letter != 0 && word == absl::StrCat("-", std::string(1, flag.letter)))) {
+      return &flag;
+    }
+  }
+  return nullptr;
+}
+
+struct Words {
+  const Command* command = nullptr;
+  std::vector<std::string> matched;  ///< the words that lead to it, or to a noun
+  std::vector<std::string> rest;     ///< everything else, in order
+};
+
+std::vector<std::pair<std::string, const Command*>> AllPaths(const std::vector<Command>& commands) {
+  std::vector<std::pair<std::string, const Command*>> result;
+  for (const Command& command : commands) {
+    result.emplace_back(command.path, &command);
+    for (const std::string& alias : command.aliases) {
+      result.emplace_back(alias, &command);
+    }
+  }
+  return result;
+}
+
+/// Takes words as long as they lead into the tree of commands; flags may stand anywhere between them.
+Words FindCommand(const std::vector<Command>& commands, const std::vector<std::string>& arguments) {
+  Words words;
+  auto paths = AllPaths(commands);
+  bool matching = true;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    const std::string& word = arguments[i];
+    if (word == "--") {
+      words.rest.insert(words.rest.end(), arguments.begin() + static_cast<std::ptrdiff_t>(i), arguments.end());
+      break;
+    }
+    if (absl::StartsWith(word, "-") && word != "-") {
+      words.rest.push_back(word);
+      const Flag* flag = FindFlag(GlobalFlags(), word);
+      if (matching && flag != nullptr && !flag->value.empty() && i + 1 < arguments.size()) {
+        words.rest.push_back(arguments[++i]);
+      }
+      continue;
+    }
+    if (matching) {
+      std::vector<std::string> next = words.matched;
+      next.push_back(word);
+      std::string prefix = absl::StrJoin(next, " ");
+      bool leads = std::any_of(paths.begin(), paths.end(), [&](const auto& path) {
+        return path.first == prefix || absl::StartsWith(path.first, absl::StrCat(prefix, " "));
+      });
+      if (leads) {
+        words.matched = std::move(next);
+        continue;
+      }
+      matching = false;
+    }
+    words.rest.push_back(word);
+  }
+  std::string path = absl::StrJoin(words.matched, " ");
+  for (const auto& [name, command] : paths) {
+    if (name == path) {
+      words.command = command;
+    }
+  }
+  return words;
+}
+
+absl::Status UnknownCommand(const std::vector<Command>& commands, const Words& words) {
+  std::string noun = absl::StrJoin(words.matched, " ");
+  std::string word;
+  for (const std::string& candidate : words.rest) {
+    if (!absl::StartsWith(candidate, "-")) {
+      word = candidate;
+      break;
+    }
+  }
+  std::vector<std::string> candidates;
+  for (const auto& [path, command] : AllPaths(commands)) {
+    std::vector<std::string> parts = absl::StrSplit(path, ' ');
+    if (!command->hidden && parts.size() > words.matched.size() &&
+        std::equal(words.matched.begin(), words.matched.end(), parts.begin())) {
+      candidates.push_back(parts[words.matched.size()]);
+    }
+  }
+  std::string program = noun.empty() ? "multigres" : absl::StrCat("multigres ", noun);
+  std::string see_help = absl::StrCat("see '", program, " --help'");
+  if (word.empty()) {
+    return UsageError(absl::StrCat("'", program, "' needs a command"), see_help);
+  }
+  std::optional<std::string> near = text::Closest(word, candidates);
+  return UsageError(absl::StrCat("unknown command '", word, "' for '", program, "'"),
+                    near.has_value() ? absl::StrCat("did you mean '", program, " ", *near, "'?") : see_help);
+}
+
+absl::Status ExplainExtra(const Command& command, const std::string& word) {
+  if (!absl::StartsWith(word, "-")) {
+    return UsageError(absl::StrCat("unexpected argument '", word, "' for 'multigres ", command.path, "'"),
+                      SeeHelp(command));
+  }
+  std::vector<std::string> candidates;
+  for (const std::vector<Flag>* flags : {&command.flags, &GlobalFlags()}) {
+    for (const Flag& flag : *flags) {
+      if (!flag.hidden) {
+        candidates.push_back(absl::StrCat("--", flag.name));
+      }
+    }
+  }
+  std::string name = word.substr(0, word.find('='));
+  std::optional<std::string> near = text::Closest(name, candidates);
+  return UsageError(absl::StrCat("unknown flag '", name, "' for 'multigres ", command.path, "'"),
+                    near.has_value() ? absl::StrCat("did you mean '", *near, "'?") : SeeHelp(command));
+}
+
+/// Storage that CLI11 binds to.
+struct Bound {
+  const Flag* flag = nullptr;
+  bool on = false;
+  std::vector<std::string> values = {};
+  CLI::Option* option = nullptr;
+};
+
+void AddFlags(CLI::App* app, const Command& command, std::deque<Bound>* bound) {
+  for (const std::vector<Flag>* flags : {&command.flags, &GlobalFlags()}) {
+    for (const Flag& flag : *flags) {
+      bool global = flags == &GlobalFlags();
+      // A command's own flag, or short letter, of the same name wins over the global one.
+      if (global && FindFlag(command.flags, absl::StrCat("--", flag.name)) != nullptr) {
+        continue;
+      }
+      std::string letter = flag.letter == 0 ? "" : absl::StrCat("-", std::string(1, flag.letter));
+      if (global && !letter.empty() && FindFlag(command.flags, letter) != nullptr) {
+        letter.clear();
+      }
+      Bound& b = bound->emplace_back(Bound{.flag = &flag});
+      std::string names = absl::StrCat(letter, letter.empty() ? "--" : ",--", flag.name);
+      if (flag.value.empty()) {
+        b.option = app->add_flag(names, b.on);
+      } else {
+        b.option = app->add_option(names, b.values)
+                       ->type_size(1)
+                       ->allow_extra_args(false)
+                       ->expected(1)
+                       ->multi_option_policy(flag.repeated ? CLI::MultiOptionPolicy::TakeAll
+                                                           : CLI::MultiOptionPolicy::TakeLast);
+      }
+    }
+  }
+}
+
+absl::Status TakeValues(const Bound& bound, Arguments* arguments) {
+  const Flag& flag = *bound.flag;
+  if (bound.option->count() == 0 || (flag.value.empty() && !bound.on)) {
+    return absl::OkStatus();
+  }
+  std::vector<std::string>& values = arguments->values[flag.name];
+  if (flag.value.empty()) {
+    values = {"true"};
+    return absl::OkStatus();
+  }
+  for (const std::string& value : bound.values) {
+    std::vector<std::string> parts = {value};
+    if (flag.repeated) {
+      parts = absl::StrSplit(value, ',', absl::SkipEmpty());
+    }
+    for (const std::string& part : parts) {
+      if (!flag.choices.empty() && std::find(flag.choices.begin(), flag.choices.end(), part) == flag.choices.end()) {
+        return UsageError(absl::StrCat("'", part, "' is not a value of --", flag.name),
+                          absl::StrCat("use one of: ", absl::StrJoin(flag.choices, ", ")));
+      }
+      values.push_back(part);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Arguments> ParseFlags(const Command& command, const std::vector<std::string>& rest) {
+  CLI::App app(command.summary, command.path);
+  app.set_help_flag();
+  std::deque<Bound> bound;
+  AddFlags(&app, command, &bound);
+  Arguments arguments;
+  arguments.command = &command;
+  app.add_option("positionals", arguments.positionals)->expected(0, 1000);
+  std::vector<std::string> reversed(rest.rbegin(), rest.rend());
+  try {
+    app.parse(reversed);
+  } catch (const CLI::ExtrasError&) {
+    return ExplainExtra(command, app.remaining().front());
+  } catch (const CLI::ParseError& error) {
+    return UsageError(error.what(), SeeHelp(command));
+  }
+  for (const Bound& b : bound) {
+    MG_RETURN_IF_ERROR(TakeValues(b, &arguments));
+  }
+  return arguments;
+}
+
+absl::Status CheckPositionals(const Command& command, const Arguments& arguments) {
+  size_t least = 0;
+  bool unbounded = false;
+  for (const Positional& positional : command.positionals) {
+    least += positional.required ? 1 : 0;
+    unbounded |= positional.repeated;
+  }
+  if (arguments.positionals.size() < least) {
+    const Positional& missing = command.positionals[arguments.positionals.size()];
+    return UsageError(absl::StrCat("'multigres ", command.path, "' needs ", missing.name), SeeHelp(command));
+  }
+  if (!unbounded && arguments.positionals.size() > command.positionals.size()) {
+    return ExplainExtra(command, arguments.positionals[command.positionals.size()]);
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<ParseResult> Parse(const std::vector<Command>& commands, const std::vector<std::string>& arguments) {
+  Words words = FindCommand(commands, arguments);
+  auto end = std::find(words.rest.begin(), words.rest.end(), "--");
+  bool help = std::any_of(words.rest.begin(), end, [](const std::string& w) { return w == "--help" || w == "-h"; });
+  std::string path = absl::StrJoin(words.matched, " ");
+  if (words.matched.empty() && !help && !words.rest.empty() && words.rest[0] == "help") {
+    Words wanted = FindCommand(commands, {words.rest.begin() + 1, words.rest.end()});
+    if (!wanted.rest.empty()) {
+      return UnknownCommand(commands, wanted);
+    }
+    return ParseResult{.kind = ParseResult::Kind::kHelp, .help_for = absl::StrJoin(wanted.matched, " ")};
+  }
+  if (help) {
+    return ParseResult{.kind = ParseResult::Kind::kHelp,
+                       .help_for = words.command != nullptr ? words.command->path : path};
+  }
+  if (words.command == nullptr) {
+    if (arguments.empty()) {
+      return ParseResult{.kind = ParseResult::Kind::kHelp};
+    }
+    if (words.matched.empty() && std::find(words.rest.begin(), words.rest.end(), "--version") != words.rest.end()) {
+      return ParseResult{.kind = ParseResult::Kind::kVersion};
+    }
+    return UnknownCommand(commands, words);
+  }
+  MG_ASSIGN_OR_RETURN(Arguments parsed, ParseFlags(*words.command, words.rest));
+  MG_RETURN_IF_ERROR(CheckPositionals(*words.command, parsed));
+  return ParseResult{.kind = ParseResult::Kind::kRun, .arguments = std::move(parsed)};
+}
+
+}  // namespace mg::cli

@@ -1,0 +1,108 @@
+#include "cli/args/parser.h"
+
+#include "cli/args/help.h"
+#include "common/status/status.h"
+#include "gtest/gtest.h"
+
+namespace mg::cli {
+namespace {
+
+std::vector<Command> Commands() {
+  return {
+      {.path = "up",
+       .summary = "bring it up",
+       .flags = {{.name = "cells", .value = "N", .help = "number of cells"}, {.name = "dry-run", .help = "only show"}},
+       .examples = {{"multigres up", "bring it up"}},
+       .aliases = {"cluster up"},
+       .group = "CLUSTER"},
+      {.path = "logs",
+       .summary = "show logs",
+       .positionals = {{.name = "NAME", .help = "components", .repeated = true}},
+       .flags = {{.name = "watch", .letter = 'w', .help = "go on"},
+                 {.name = "level", .value = "LEVEL", .help = "least level", .choices = {"info", "error"}},
+                 {.name = "kinds", .value = "LIST", .help = "kinds", .repeated = true}}},
+      {.path = "topology cell get",
+       .summary = "show one",
+       .positionals = {{.name = "NAME", .help = "its name", .required = true}}},
+  };
+}
+
+std::string HintOf(const absl::Status& status) { return DetailOf(status).value_or(ErrorDetail{}).hint; }
+
+TEST(Parse, FlagsMayStandAnywhere) {
+  std::vector<Command> commands = Commands();
+  for (const auto& words : std::vector<std::vector<std::string>>{{"up", "--cells", "5", "--json"},
+                                                                 {"--json", "up", "--cells=5"},
+                                                                 {"cluster", "--json", "up", "--cells", "5"}}) {
+    absl::StatusOr<ParseResult> result = Parse(commands, words);
+    ASSERT_TRUE(result.ok()) << result.status();
+    EXPECT_EQ(result->arguments.command, &commands[0]);
+    EXPECT_EQ(result->arguments.Get("cells"), "5");
+    EXPECT_TRUE(result->arguments.Has("json"));
+    EXPECT_FALSE(result->arguments.Has("dry-run"));
+  }
+}
+
+TEST(Parse, GlobalFlagWithValueBeforeTheCommand_DoesNotEatIt) {
+  std::vector<Command> commands = Commands();
+  absl::StatusOr<ParseResult> result = Parse(commands, {"--cluster", "up", "up"});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->arguments.Get("cluster"), "up");
+}
+
+TEST(Parse, MistypedCommand_SuggestsTheNearest) {
+  std::vector<Command> commands = Commands();
+  absl::Status status = Parse(commands, {"lgos"}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(HintOf(status), "did you mean 'multigres logs'?");
+  EXPECT_EQ(HintOf(Parse(commands, {"topology", "cell", "gte"}).status()),
+            "did you mean 'multigres topology cell get'?");
+}
+
+TEST(Parse, MistypedFlag_SuggestsTheNearest) {
+  std::vector<Command> commands = Commands();
+  EXPECT_EQ(HintOf(Parse(commands, {"up", "--cels", "3"}).status()), "did you mean '--cells'?");
+  EXPECT_EQ(HintOf(Parse(commands, {"up", "--jsno"}).status()), "did you mean '--json'?");
+}
+
+TEST(Parse, ValueOutsideTheChoices_IsRefused) {
+  std::vector<Command> commands = Commands();
+  EXPECT_EQ(HintOf(Parse(commands, {"logs", "--level", "loud"}).status()), "use one of: info, error");
+}
+
+TEST(Parse, RepeatedFlag_SplitsAtCommas) {
+  std::vector<Command> commands = Commands();
+  absl::StatusOr<ParseResult> result = Parse(commands, {"logs", "a", "--kinds", "x,y", "--kinds", "z", "b", "-w"});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_EQ(result->arguments.GetAll("kinds"), (std::vector<std::string>{"x", "y", "z"}));
+  EXPECT_EQ(result->arguments.positionals, (std::vector<std::string>{"a", "b"}));
+}
+
+TEST(Parse, Positionals_AreCounted) {
+  std::vector<Command> commands = Commands();
+  EXPECT_EQ(Parse(commands, {"topology", "cell", "get"}).status().message(),
+            "'multigres topology cell get' needs NAME");
+  EXPECT_FALSE(Parse(commands, {"up", "now"}).ok());
+}
+
+TEST(Parse, HelpInAllItsForms) {
+  std::vector<Command> commands = Commands();
+  EXPECT_EQ(Parse(commands, {})->kind, ParseResult::Kind::kHelp);
+  EXPECT_EQ(Parse(commands, {"help", "up"})->help_for, "up");
+  EXPECT_EQ(Parse(commands, {"cluster", "up", "-h"})->help_for, "up");
+  EXPECT_EQ(Parse(commands, {"topology", "--help"})->help_for, "topology");
+  EXPECT_EQ(Parse(commands, {"--version"})->kind, ParseResult::Kind::kVersion);
+  EXPECT_EQ(Parse(commands, {"topology"}).status().message(), "'multigres topology' needs a command");
+}
+
+TEST(Help, ShowsUsageFlagsAndExamples) {
+  std::string help = HelpText(Commands(), "up", false);
+  for (const char* part :
+       {"USAGE\n  multigres up [flags]", "--cells N", "ALIASES\n  multigres cluster up", "$ multigres up"}) {
+    EXPECT_NE(help.find(part), std::string::npos) << part << " in\n" << help;
+  }
+  EXPECT_NE(HelpText(Commands(), "", false).find("CLUSTER\n  up  bring it up"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace mg::cli
