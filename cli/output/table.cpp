@@ -1,0 +1,55 @@
+#include "cli/output/table.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "cli/output/terminal.h"
+#include "common/text/text.h"
+
+namespace mg::cli {
+
+Table::Table(std::vector<std::string> headers, int flexible) : flexible_(flexible) {
+  rows_.push_back(std::move(headers));
+}
+
+void Table::Add(std::vector<std::string> row) {
+  row.resize(rows_[0].size());
+  rows_.push_back(std::move(row));
+}
+
+std::string Table::Render(int width, bool bold) const {
+  std::vector<int> widths(rows_[0].size(), 0);
+  for (const auto& row : rows_) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      widths[i] = std::max(widths[i], text::DisplayWidth(row[i]));
+    }
+  }
+  if (width > 0 && flexible_ >= 0) {
+    int others = 0;
+    for (size_t i = 0; i < widths.size(); ++i) {
+      others += static_cast<int>(i) == flexible_ ? 0 : widths[i] + 2;
+    }
+    auto column = static_cast<size_t>(flexible_);
+    int least = std::min(widths[column], text::DisplayWidth(rows_[0][column]) + 4);
+    widths[column] = std::clamp(width - others, least, widths[column]);
+  }
+  std::string result;
+  for (size_t r = 0; r < rows_.size(); ++r) {
+    std::string line;
+    for (size_t i = 0; i < widths.size(); ++i) {
+      std::string cell = text::Truncate(rows_[r][i], widths[i]);
+      int padding = widths[i] - text::DisplayWidth(cell);
+      absl::StrAppend(&line, r == 0 ? Styled(cell, Style::kBold, bold) : cell);
+      if (i + 1 < widths.size()) {
+        line.append(static_cast<size_t>(padding) + 2, ' ');
+      }
+    }
+    while (!line.empty() && line.back() == ' ') {
+      line.pop_back();
+    }
+    absl::StrAppend(&result, line, "\n");
+  }
+  return result;
+}
+
+}  // namespace mg::cli
