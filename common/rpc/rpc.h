@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/fs/unique_fd.h"
 
 namespace grpc {
 class Channel;
@@ -25,6 +26,12 @@ namespace mg::rpc {
 grpc::Status ToGrpc(const absl::Status& status);
 absl::Status FromGrpc(const grpc::Status& status);
 
+/// A google.rpc.Status as bytes, for places that are not gRPC. OK is empty.
+std::string EncodeStatus(const absl::Status& status);
+absl::Status DecodeStatus(const std::string& bytes);
+
+/// A channel over a connected descriptor, which it owns. It does not reconnect.
+std::shared_ptr<grpc::Channel> ChannelFromFd(UniqueFd fd);
 /// Channel to `host:port` or `unix:/path`, plaintext, messages up to 16 MiB, own subchannel pool, reconnects after at
 /// most 1 s.
 std::shared_ptr<grpc::Channel> DialPlain(const std::string& target);
@@ -37,8 +44,19 @@ struct AgentPaths {
   std::string socket;
   std::string discovery;  ///< agent.json beside it: socket, pid, start time, versions, protocol range
 };
+/// `runtime_dir` is the value of XDG_RUNTIME_DIR; it is passed over when it is no directory of this user (sudo and su
+/// leave the former user's).
 AgentPaths FindAgentPaths(const std::string& socket_override, const std::string& runtime_dir, unsigned uid,
                           const std::string& home, const std::string& default_home);
+
+/// OK for a real directory (no symlink) of this user that nobody else may enter; NOT_FOUND when there is none; else
+/// PERMISSION_DENIED. Changes nothing.
+absl::Status VerifyPrivateDirectory(const std::string& path);
+
+/// Connects to a private Unix socket and verifies that a process of this user listens there. UNAVAILABLE: nobody
+/// listens (`reason` STALE_SOCKET when the file is there); NOT_FOUND: no such file; PERMISSION_DENIED: somebody else's.
+/// The descriptor is non-blocking.
+absl::StatusOr<UniqueFd> ConnectPrivate(const std::string& path);
 
 /// Listens on a private Unix socket, checks each peer's uid (SO_PEERCRED) and hands good connections to a gRPC server;
 /// others are closed before a byte is read. Owns its accept thread.
