@@ -1,0 +1,138 @@
+#include <fcntl.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "cli/client/agent_client.h"
+#include "cli/commands/commands.h"
+#include "cli/commands/context.h"
+#include "common/fs/fs.h"
+#include "common/process/process_id.h"
+#include "common/status/exit_code.h"
+#include "common/status/status.h"
+#include "common/text/text.h"
+#include "multigres/agent/v1/agent.pb.h"
+#include "multigres/cli/v1/output.pb.h"
+
+namespace mg::cli {
+
+namespace agent = multigres::agent::v1;
+
+namespace {
+
+absl::StatusOr<agent::GetInfoResponse> Info(Context& context, bool start) {
+  MG_ASSIGN_OR_RETURN(AgentClient * client, context.Agent(start));
+  MG_ASSIGN_OR_RETURN(absl::Time deadline, context.Deadline(absl::Seconds(5)));
+  return client->Call(agent::GetInfoRequest(), deadline);
+}
+
+bool NotRunning(const absl::Status& status) {
+  return DetailOf(status).value_or(ErrorDetail{}).reason == "AGENT_NOT_RUNNING";
+}
+
+int EmitInfo(Context& context, const absl::StatusOr<agent::GetInfoResponse>& info) {
+  multigres::cli::v1::AgentOutput output;
+  output.set_running(info.ok());
+  if (info.ok()) {
+    *output.mutable_info() = *info;
+  }
+  context.Emit(output, [&]() -> std::string {
+    if (!info.ok()) {
+      return "no agent runs\n";
+    }
+    absl::Duration up = absl::Now() - absl::FromUnixSeconds(info->start_time().seconds());
+    return absl::StrCat("agent ", info->version(), " runs: pid ", info->pid(), ", up ", text::HumanDuration(up),
+                        "\n  socket  ", info->socket(), "\n  home    ", info->home(), "\n  log     ", info->log_file(),
+                        "\n");
+  });
+  return info.ok() ? kExitOk : kExitUnhealthy;
+}
+
+int RunStart(Context& context) {
+  absl::StatusOr<agent::GetInfoResponse> info = Info(context, /*start=*/true);
+  return info.ok() ? EmitInfo(context, info) : context.Fail(info.status());
+}
+
+int RunStatus(Context& context) {
+  absl::StatusOr<agent::GetInfoResponse> info = Info(context, /*start=*/false);
+  return info.ok() || NotRunning(info.status()) ? EmitInfo(context, info) : context.Fail(info.status());
+}
+
+int RunStop(Context& context) {
+  multigres::cli::v1::AgentOutput output;
+  absl::StatusOr<agent::GetInfoResponse> info = Info(context, /*start=*/false);
+  if (!info.ok()) {
+    return NotRunning(info.status()) ? context.Emit(output, [] { return "no agent runs\n"; })
+                                     : context.Fail(info.status());
+  }
+  absl::StatusOr<absl::Time> deadline = context.Deadline(absl::Seconds(20));
+  if (!deadline.ok()) {
+    return context.Fail(deadline.status());
+  }
+  absl::StatusOr<ProcessId> process = IdentifyProcess(info->pid());
+  absl::StatusOr<UniqueFd> pidfd = process.ok() ? OpenPidfd(*process) : process.status();
+  absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/false);
+  if (!client.ok()) {
+    return context.Fail(client.status());
+  }
+  if (absl::Status status = (*client)->Call(agent::ShutdownRequest(), *deadline).status(); !status.ok()) {
+    return context.Fail(status);
+  }
+  if (pidfd.ok()) {
+    pollfd wait = {pidfd->get(), POLLIN, 0};
+    int left = static_cast<int>(absl::ToInt64Milliseconds(*deadline - absl::Now()));
+    if (::poll(&wait, 1, left) == 0) {
+      return context.Fail(MakeError(absl::StatusCode::kDeadlineExceeded,
+                                    absl::StrCat("the agent (pid ", info->pid(), ") still runs"),
+                                    {.hint = absl::StrCat("see ", info->log_file())}));
+    }
+  }
+  return context.Emit(output, [] { return "the agent is stopped; the components go on\n"; });
+}
+
+int RunLogs(Context& context) {
+  absl::StatusOr<AgentPlace> place = FindAgent(context.environment());
+  if (!place.ok()) {
+    return context.Fail(place.status());
+  }
+  const std::string& path = place->log_file;
+  if (!Exists(path)) {
+    return context.Fail(absl::NotFoundError(absl::StrCat("there is no agent log at ", path)));
+  }
+  std::string lines = context.args().Get("tail", "100");
+  const char* follow = context.args().Has("watch") || context.args().Has("follow") ? "-F" : "-q";
+  ::execlp("tail", "tail", "-n", lines.c_str(), follow, "--", path.c_str(), nullptr);
+  return context.Fail(ErrnoStatus(errno, "run tail"));
+}
+
+}  // namespace
+
+std::vector<Command> AgentCommands() {
+  return {
+      {.path = "agent start",
+       .summary = "start the agent, if none runs",
+       .examples = {{"multigres agent start", "other commands do it by themselves when they need one"}},
+       .run = RunStart},
+      {.path = "agent stop",
+       .summary = "stop the agent; the components go on",
+       .examples = {{"multigres agent stop", "the next command that needs one starts it again"}},
+       .run = RunStop},
+      {.path = "agent status",
+       .summary = "show the agent",
+       .examples = {{"multigres agent status --json", "pid, socket, versions"}},
+       .group = "AGENT",
+       .run = RunStatus},
+      {.path = "agent logs",
+       .summary = "show the agent's own log",
+       .flags = {{.name = "watch", .letter = 'w', .help = "go on with new lines"},
+                 {.name = "follow", .letter = 'f', .help = "the same as --watch"},
+                 {.name = "tail", .letter = 'n', .value = "N", .help = "the last N lines; default 100"}},
+       .examples = {{"multigres agent logs -f", "follow"}},
+       .run = RunLogs},
+  };
+}
+
+}  // namespace mg::cli

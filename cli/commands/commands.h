@@ -1,0 +1,32 @@
+/// The declarations of all commands; each function's file has the command's behaviour too. registry.cpp puts them in
+/// order.
+#pragma once
+
+#include <vector>
+
+#include "cli/args/command.h"
+
+namespace mg::cli {
+
+std::vector<Command> AllCommands();
+
+Command UpCommand();
+Command DownCommand();
+Command RestartCommand();
+Command StartComponentCommand();
+Command StopComponentCommand();
+Command StatusCommand();
+Command ListCommand();
+Command InitCommand();
+Command ValidateCommand();
+Command SchemaCommand();
+Command PsqlCommand();
+Command EnvCommand();
+Command ConnectionStringCommand();
+Command LogsCommand();
+Command VersionCommand();
+Command DocsCommand();
+std::vector<Command> AgentCommands();
+std::vector<Command> TopologyCommands();
+
+}  // namespace mg::cli

@@ -1,0 +1,112 @@
+#include "cli/commands/context.h"
+
+#include <unistd.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <iostream>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "cli/client/agent_client.h"
+#include "cli/output/error.h"
+#include "cli/output/render.h"
+#include "common/config/cluster_config.h"
+#include "common/status/exit_code.h"
+#include "common/status/status.h"
+
+namespace mg::cli {
+
+Context::Context(const std::vector<Command>& all_commands, Arguments arguments,
+                 std::map<std::string, std::string> environment)
+    : commands_(all_commands), arguments_(std::move(arguments)), environment_(std::move(environment)) {
+  std::string output = arguments_.Get("output", arguments_.Has("json")   ? "json"
+                                                : arguments_.Has("yaml") ? "yaml"
+                                                                         : "text");
+  format_ = output == "json" ? Format::kJson : output == "yaml" ? Format::kYaml : Format::kText;
+  terminal_ = DetectTerminal(arguments_.Has("no-color") ? "never" : arguments_.Get("color", "auto"),
+                             !Env("NO_COLOR").empty(), Env("TERM") == "dumb", !Env("CLICOLOR_FORCE").empty());
+}
+
+Context::~Context() = default;
+
+std::string Context::Env(const std::string& name) const {
+  auto it = environment_.find(name);
+  return it == environment_.end() ? "" : it->second;
+}
+
+multigres::provisioner::v1::ClusterSelector Context::Selector() const {
+  multigres::provisioner::v1::ClusterSelector selector;
+  selector.set_name(arguments_.Get("cluster", Env("MULTIGRES_CLUSTER")));
+  std::error_code error;
+  std::filesystem::path directory = std::filesystem::current_path(error);
+  selector.set_working_directory(error ? "/" : directory.string());
+  std::string config = arguments_.Get("config-path", Env("MTDATAROOT"));
+  if (!config.empty()) {
+    selector.set_config_path((directory / config).lexically_normal().string());
+  }
+  selector.set_home_is_explicit(!Env("MULTIGRES_HOME").empty());
+  return selector;
+}
+
+absl::StatusOr<absl::Time> Context::Deadline(absl::Duration fallback) const {
+  std::string text = arguments_.Get("timeout");
+  if (text.empty()) {
+    return absl::Now() + fallback;
+  }
+  absl::Duration duration;
+  if (!absl::ParseDuration(text, &duration) || duration <= absl::ZeroDuration()) {
+    return MakeError(absl::StatusCode::kInvalidArgument, absl::StrCat("'", text, "' is not a duration"),
+                     {.reason = "USAGE", .hint = "write it as 30s, 2m or 1m30s"});
+  }
+  return absl::Now() + duration;
+}
+
+absl::StatusOr<AgentClient*> Context::Agent(bool start) {
+  if (agent_ == nullptr) {
+    AgentOptions options;
+    options.environment = environment_;
+    options.start = start;
+    MG_ASSIGN_OR_RETURN(agent_, AgentClient::Connect(options));
+  }
+  return agent_.get();
+}
+
+int Context::Emit(const google::protobuf::Message& message, const std::function<std::string()>& text) const {
+  Out(format_ == Format::kJson ? ToJson(message) : format_ == Format::kYaml ? ToYaml(message) : text());
+  return kExitOk;
+}
+
+void Context::Out(const std::string& text) const {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
+void Context::Err(const std::string& text) const {
+  std::fwrite(text.data(), 1, text.size(), stderr);
+  std::fflush(stderr);
+}
+
+int Context::Fail(const absl::Status& status) const {
+  Err(ErrorText(status, format_, terminal_.err_colour));
+  return ExitCodeOf(status.code());
+}
+
+absl::StatusOr<bool> Context::Confirm(const std::string& question) const {
+  if (arguments_.Has("yes")) {
+    return true;
+  }
+  if (::isatty(STDIN_FILENO) != 1 || format_ != Format::kText) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     "this needs a confirmation, and there is no terminal to ask on",
+                     {.reason = "CONFIRMATION_NEEDED", .hint = "repeat it with --yes"});
+  }
+  Err(absl::StrCat(question, " [y/N] "));
+  std::string answer;
+  std::getline(std::cin, answer);
+  answer = absl::AsciiStrToLower(answer);
+  return answer == "y" || answer == "yes";
+}
+
+}  // namespace mg::cli

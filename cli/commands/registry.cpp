@@ -1,0 +1,30 @@
+#include "cli/commands/commands.h"
+
+namespace mg::cli {
+
+std::vector<Command> AllCommands() {
+  std::vector<Command> commands = {
+      UpCommand(),
+      DownCommand(),
+      RestartCommand(),
+      StatusCommand(),
+      ListCommand(),
+      InitCommand(),
+      PsqlCommand(),
+      EnvCommand(),
+      ConnectionStringCommand(),
+      LogsCommand(),
+      StartComponentCommand(),
+      StopComponentCommand(),
+      ValidateCommand(),
+      SchemaCommand(),
+      VersionCommand(),
+      DocsCommand(),
+  };
+  for (std::vector<Command> more : {TopologyCommands(), AgentCommands()}) {
+    commands.insert(commands.end(), more.begin(), more.end());
+  }
+  return commands;
+}
+
+}  // namespace mg::cli

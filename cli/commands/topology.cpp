@@ -1,0 +1,106 @@
+#include <grpcpp/client_context.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "cli/client/agent_client.h"
+#include "cli/commands/commands.h"
+#include "cli/commands/context.h"
+#include "common/rpc/rpc.h"
+#include "common/status/status.h"
+#include "multiadminservice.grpc.pb.h"
+
+namespace mg::cli {
+namespace {
+
+/// Calls one Admin API method through the agent, which forwards it to the chosen cluster's Admin API.
+template <typename Request, typename Response>
+absl::Status CallAdmin(Context& context,
+                       grpc::Status (multiadmin::MultiadminService::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                                                   Response*),
+                       const Request& request, Response* response) {
+  MG_ASSIGN_OR_RETURN(AgentClient * client, context.Agent(/*start=*/true));
+  MG_ASSIGN_OR_RETURN(absl::Time deadline, context.Deadline(absl::Seconds(10)));
+  grpc::ClientContext rpc;
+  rpc::SetDeadline(&rpc, deadline);
+  SelectCluster(&rpc, context.Selector());
+  std::unique_ptr<multiadmin::MultiadminService::Stub> stub = multiadmin::MultiadminService::NewStub(client->channel());
+  return rpc::FromGrpc((stub.get()->*method)(&rpc, request, response));
+}
+
+std::string NamesText(const google::protobuf::RepeatedPtrField<std::string>& names) {
+  return absl::StrCat(absl::StrJoin(names, "\n"), names.empty() ? "" : "\n");
+}
+
+int RunCellList(Context& context) {
+  multiadmin::GetCellNamesResponse response;
+  absl::Status status = CallAdmin(context, &multiadmin::MultiadminService::Stub::GetCellNames, {}, &response);
+  return status.ok() ? context.Emit(response, [&] { return NamesText(response.names()); }) : context.Fail(status);
+}
+
+int RunCellGet(Context& context) {
+  multiadmin::GetCellRequest request;
+  request.set_name(context.args().positionals[0]);
+  multiadmin::GetCellResponse response;
+  absl::Status status = CallAdmin(context, &multiadmin::MultiadminService::Stub::GetCell, request, &response);
+  if (!status.ok()) {
+    return context.Fail(status);
+  }
+  return context.Emit(response, [&] {
+    return absl::StrCat("name     ", response.cell().name(), "\nroot     ", response.cell().root(), "\nservers  ",
+                        absl::StrJoin(response.cell().server_addresses(), " "), "\n");
+  });
+}
+
+int RunDatabaseList(Context& context) {
+  multiadmin::GetDatabaseNamesResponse response;
+  absl::Status status = CallAdmin(context, &multiadmin::MultiadminService::Stub::GetDatabaseNames, {}, &response);
+  return status.ok() ? context.Emit(response, [&] { return NamesText(response.names()); }) : context.Fail(status);
+}
+
+int RunDatabaseGet(Context& context) {
+  multiadmin::GetDatabaseRequest request;
+  request.set_name(context.args().positionals[0]);
+  multiadmin::GetDatabaseResponse response;
+  absl::Status status = CallAdmin(context, &multiadmin::MultiadminService::Stub::GetDatabase, request, &response);
+  if (!status.ok()) {
+    return context.Fail(status);
+  }
+  return context.Emit(response, [&] {
+    const auto& database = response.database();
+    return absl::StrCat("name        ", database.name(), "\ncells       ", absl::StrJoin(database.cells(), " "),
+                        "\ndurability  ", database.bootstrap_durability_policy().policy_name(), "\nbackups     ",
+                        database.backup_location().filesystem().path(), "\n");
+  });
+}
+
+}  // namespace
+
+std::vector<Command> TopologyCommands() {
+  return {
+      {.path = "topology cell list",
+       .summary = "list the cells",
+       .examples = {{"multigres topology cell list", "names, one a line"}},
+       .group = "TOPOLOGY",
+       .run = RunCellList},
+      {.path = "topology cell get",
+       .summary = "show a cell's record",
+       .positionals = {{.name = "NAME", .help = "the cell", .required = true}},
+       .examples = {{"multigres topology cell get zone1", "its place in the topology"}},
+       .group = "TOPOLOGY",
+       .run = RunCellGet},
+      {.path = "topology db list",
+       .summary = "list the databases",
+       .examples = {{"multigres topology db list", "names, one a line"}},
+       .group = "TOPOLOGY",
+       .run = RunDatabaseList},
+      {.path = "topology db get",
+       .summary = "show a database's record",
+       .positionals = {{.name = "NAME", .help = "the database", .required = true}},
+       .examples = {{"multigres topology db get postgres --json", "cells, durability policy, backup location"}},
+       .group = "TOPOLOGY",
+       .run = RunDatabaseGet},
+  };
+}
+
+}  // namespace mg::cli

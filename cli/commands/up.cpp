@@ -1,0 +1,209 @@
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "cli/client/agent_client.h"
+#include "cli/commands/commands.h"
+#include "cli/commands/operation.h"
+#include "cli/output/table.h"
+#include "common/status/status.h"
+#include "common/text/text.h"
+
+namespace mg::cli {
+
+namespace agent = multigres::agent::v1;
+
+namespace {
+
+constexpr absl::Duration kUpTimeout = absl::Minutes(2);
+
+absl::StatusOr<int> CellsOf(const Context& context) {
+  std::string text = context.args().Get("cells", "0");
+  int cells = 0;
+  if (!absl::SimpleAtoi(text, &cells) || (context.args().Has("cells") && (cells < 1 || cells > 7))) {
+    return MakeError(absl::StatusCode::kInvalidArgument, absl::StrCat("'", text, "' is not a number of cells"),
+                     {.reason = "USAGE", .hint = "use a number from 1 to 7"});
+  }
+  return cells;
+}
+
+std::string PlanText(const multigres::provisioner::v1::PlanClusterResponse& plan, const Terminal& terminal) {
+  Table table({"STEP", "ACTION", "AFTER", "WHAT"}, 3);
+  for (const auto& step : plan.steps()) {
+    std::string what = step.has_component() ? absl::StrJoin(step.component().argv(), " ") : step.summary();
+    table.Add({step.id(), step.action(), absl::StrJoin(step.after(), ","), what});
+  }
+  return absl::StrCat("cluster ", plan.cluster(), " in ", plan.root_directory(), "\n\n",
+                      table.Render(terminal.out_is_tty ? terminal.width : 0, terminal.out_colour));
+}
+
+int DryRun(Context& context, int cells) {
+  absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/true);
+  absl::StatusOr<absl::Time> deadline = context.Deadline(absl::Seconds(30));
+  if (!client.ok() || !deadline.ok()) {
+    return context.Fail(client.ok() ? deadline.status() : client.status());
+  }
+  agent::PlanUpRequest request;
+  *request.mutable_cluster() = context.Selector();
+  request.set_cells(cells);
+  absl::StatusOr<agent::PlanUpResponse> response = (*client)->Call(request, *deadline);
+  if (!response.ok()) {
+    return context.Fail(response.status());
+  }
+  return context.Emit(response->plan(), [&] { return PlanText(response->plan(), context.terminal()); });
+}
+
+/// What both `up` and `restart` say at the end.
+int Finish(Context& context, multigres::cli::v1::OperationOutput output) {
+  if (absl::Status status = AddStatus(context, &output); !status.ok()) {
+    return context.Fail(WithContext(status, "the cluster is up, but its state cannot be read"));
+  }
+  return context.Emit(output, [&] {
+    std::string text = output.unchanged()
+                           ? absl::StrCat("cluster ", output.cluster(), " is running\n")
+                           : absl::StrCat("\ncluster ", output.cluster(), " is up after ",
+                                          text::HumanDuration(absl::Seconds(output.elapsed_seconds())), "\n");
+    return absl::StrCat(text, "\npsql \"", output.conninfo(), "\"\n");
+  });
+}
+
+int RunUp(Context& context) {
+  absl::StatusOr<int> cells = CellsOf(context);
+  if (!cells.ok()) {
+    return context.Fail(cells.status());
+  }
+  if (context.args().Has("dry-run")) {
+    return DryRun(context, *cells);
+  }
+  absl::StatusOr<absl::Time> deadline = context.Deadline(kUpTimeout);
+  if (!deadline.ok()) {
+    return context.Fail(deadline.status());
+  }
+  HoldSignals();
+  agent::UpRequest request;
+  *request.mutable_cluster() = context.Selector();
+  request.set_cells(*cells);
+  *request.mutable_options() = OptionsUntil(*deadline);
+  auto output = RunOperation(
+      context, [&](AgentClient& client, const OperationReader& reader) { return client.Stream(request, reader); });
+  return output.ok() ? Finish(context, *std::move(output)) : context.Fail(output.status());
+}
+
+int RunRestart(Context& context) {
+  absl::StatusOr<absl::Time> deadline = context.Deadline(kUpTimeout);
+  if (!deadline.ok()) {
+    return context.Fail(deadline.status());
+  }
+  HoldSignals();
+  if (context.args().positionals.empty()) {
+    agent::RestartRequest request;
+    *request.mutable_cluster() = context.Selector();
+    *request.mutable_options() = OptionsUntil(*deadline);
+    auto output = RunOperation(
+        context, [&](AgentClient& client, const OperationReader& reader) { return client.Stream(request, reader); });
+    return output.ok() ? Finish(context, *std::move(output)) : context.Fail(output.status());
+  }
+  for (const std::string& name : context.args().positionals) {
+    agent::ComponentRequest request;
+    *request.mutable_cluster() = context.Selector();
+    request.set_component(name);
+    *request.mutable_options() = OptionsUntil(*deadline);
+    auto output = RunOperation(context, [&](AgentClient& client, const OperationReader& reader) {
+      return client.RestartComponent(request, reader);
+    });
+    if (!output.ok()) {
+      return context.Fail(output.status());
+    }
+    context.Emit(*output, [&] { return absl::StrCat(name, " is running\n"); });
+  }
+  return 0;
+}
+
+int RunComponents(Context& context, bool start) {
+  absl::StatusOr<absl::Time> deadline = context.Deadline(kUpTimeout);
+  if (!deadline.ok()) {
+    return context.Fail(deadline.status());
+  }
+  HoldSignals();
+  for (const std::string& name : context.args().positionals) {
+    agent::ComponentRequest request;
+    *request.mutable_cluster() = context.Selector();
+    request.set_component(name);
+    *request.mutable_options() = OptionsUntil(*deadline);
+    auto output = RunOperation(context, [&](AgentClient& client, const OperationReader& reader) {
+      return start ? client.StartComponent(request, reader) : client.StopComponent(request, reader);
+    });
+    if (!output.ok()) {
+      return context.Fail(output.status());
+    }
+    context.Emit(*output, [&] {
+      const char* word = start ? "is running" : "is stopped";
+      return absl::StrCat(name, " ", word, output->unchanged() ? " already\n" : "\n");
+    });
+  }
+  return 0;
+}
+
+}  // namespace
+
+Command UpCommand() {
+  return {
+      .path = "up",
+      .summary = "bring the cluster up",
+      .description =
+          "Bring the cluster up: etcd, the Admin API, and in every cell PostgreSQL with its pooler, orchestrator and "
+          "gateway. "
+          "Returns when SELECT 1 works through every gateway and every standby streams. On a running cluster it "
+          "repairs what is "
+          "missing, or does nothing.",
+      .flags = {{.name = "cells",
+                 .value = "N",
+                 .help = "number of cells of a new cluster without a configuration file (1 to 7)"},
+                {.name = "dry-run", .help = "print the plan and do nothing"}},
+      .examples = {{"multigres up", "bring up the cluster of this directory, or the default one with three cells"},
+                   {"multigres up --cells 1", "one cell: no redundancy, least memory"},
+                   {"multigres up --dry-run --json", "what would be done, for a program"}},
+      .aliases = {"cluster up"},
+      .group = "CLUSTER",
+      .run = RunUp,
+  };
+}
+
+Command RestartCommand() {
+  return {
+      .path = "restart",
+      .summary = "stop and start the cluster, or single components",
+      .positionals = {{.name = "NAME",
+                       .help = "components such as multipooler/zone1; none: the whole cluster",
+                       .repeated = true}},
+      .examples = {{"multigres restart", "restart everything, keeping data and ports"},
+                   {"multigres restart multigateway/zone2", "restart one gateway"}},
+      .aliases = {"cluster restart"},
+      .group = "CLUSTER",
+      .run = RunRestart,
+  };
+}
+
+Command StartComponentCommand() {
+  return {
+      .path = "cluster start",
+      .summary = "start single components",
+      .positionals =
+          {{.name = "NAME", .help = "components such as multipooler/zone1", .required = true, .repeated = true}},
+      .examples = {{"multigres cluster start multiorch/zone3", "start one orchestrator"}},
+      .run = [](Context& context) { return RunComponents(context, /*start=*/true); },
+  };
+}
+
+Command StopComponentCommand() {
+  return {
+      .path = "cluster stop",
+      .summary = "stop single components",
+      .positionals =
+          {{.name = "NAME", .help = "components such as multipooler/zone1", .required = true, .repeated = true}},
+      .examples = {{"multigres cluster stop multigateway/zone3", "stop one gateway"}},
+      .run = [](Context& context) { return RunComponents(context, /*start=*/false); },
+  };
+}
+
+}  // namespace mg::cli

@@ -1,0 +1,70 @@
+#include <cstdio>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cli/args/help.h"
+#include "cli/args/parser.h"
+#include "cli/commands/commands.h"
+#include "cli/commands/context.h"
+#include "cli/output/error.h"
+#include "cli/output/terminal.h"
+#include "common/status/exit_code.h"
+#include "common/version/version.h"
+
+extern char** environ;
+
+namespace {
+
+std::map<std::string, std::string> Environment() {
+  std::map<std::string, std::string> result;
+  for (char** entry = environ; *entry != nullptr; ++entry) {
+    std::string text = *entry;
+    if (size_t equals = text.find('='); equals != std::string::npos) {
+      result.emplace(text.substr(0, equals), text.substr(equals + 1));
+    }
+  }
+  return result;
+}
+
+/// The format of an error in a command line that could not be parsed.
+mg::cli::Format WantedFormat(const std::vector<std::string>& words) {
+  for (size_t i = 0; i < words.size(); ++i) {
+    bool next = words[i] == "-o" || words[i] == "--output";
+    std::string value = next && i + 1 < words.size() ? words[i + 1] : words[i];
+    if (value == "--json" || value == "--output=json" || (next && value == "json")) {
+      return mg::cli::Format::kJson;
+    }
+    if (value == "--yaml" || value == "--output=yaml" || (next && value == "yaml")) {
+      return mg::cli::Format::kYaml;
+    }
+  }
+  return mg::cli::Format::kText;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::vector<std::string> words(argv + 1, argv + argc);
+  std::map<std::string, std::string> environment = Environment();
+  const std::vector<mg::cli::Command> commands = mg::cli::AllCommands();
+  absl::StatusOr<mg::cli::ParseResult> parsed = mg::cli::Parse(commands, words);
+  mg::cli::Terminal terminal = mg::cli::DetectTerminal(
+      "auto", environment.contains("NO_COLOR"), environment["TERM"] == "dumb", environment.contains("CLICOLOR_FORCE"));
+  if (!parsed.ok()) {
+    std::fputs(mg::cli::ErrorText(parsed.status(), WantedFormat(words), terminal.err_colour).c_str(), stderr);
+    return mg::kExitUsage;
+  }
+  switch (parsed->kind) {
+    case mg::cli::ParseResult::Kind::kHelp:
+      std::fputs(mg::cli::HelpText(commands, parsed->help_for, terminal.out_colour).c_str(), stdout);
+      return mg::kExitOk;
+    case mg::cli::ParseResult::Kind::kVersion:
+      std::printf("multigres %s\n", mg::kVersion);
+      return mg::kExitOk;
+    case mg::cli::ParseResult::Kind::kRun:
+      break;
+  }
+  mg::cli::Context context(commands, std::move(parsed->arguments), std::move(environment));
+  return context.args().command->run(context);
+}
