@@ -1,0 +1,138 @@
+"""A sandbox for end-to-end tests: the CLI and the agent as a user runs them, with a home, sockets and files of their own. On leaving
+it stops everything, checks that nothing is left behind, and on failure keeps the directory and says where it is."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+BUILD = pathlib.Path(os.environ.get("MULTIGRES_BUILD_DIR", "build")).resolve()
+CLI = str(BUILD / "bin" / "multigres")
+
+
+class Failure(AssertionError):
+    pass
+
+
+def eventually(predicate, seconds=10.0, what="condition"):
+    """Waits until predicate() gives something true, and returns that; looks often, never longer than the bound."""
+    end = time.monotonic() + seconds
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Failure(f"{what}: not within {seconds} s")
+        time.sleep(0.02)
+
+
+class Sandbox:
+    def __init__(self, name):
+        self.root = pathlib.Path(tempfile.mkdtemp(prefix=f"mg-e2e-{name}-", dir="/tmp"))
+        self.root.chmod(0o755)  # PostgreSQL's user passes through when the tests run as root
+        self.home = self.root / "home"
+        self.runtime = self.root / "run"
+        self.runtime.mkdir(mode=0o700)
+        self.work = self.root / "work"
+        self.work.mkdir()
+        self.env = {k: v for k, v in os.environ.items() if not k.startswith(("MULTIGRES_", "PG", "XDG_", "MT_"))}
+        self.env.update(MULTIGRES_HOME=str(self.home), XDG_RUNTIME_DIR=str(self.runtime), MG_SANDBOX=str(self.root))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        failed = kind is not None
+        self.run("down", check=False, timeout=60)
+        self.run("agent", "stop", check=False)
+        left = self.processes()
+        for pid in left:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        if failed or left:
+            print(f"the sandbox is kept: {self.root}", file=sys.stderr)
+            log = self.home / "agent.log"
+            if log.exists():
+                print("".join(log.read_text(errors="replace").splitlines(True)[-30:]), file=sys.stderr)
+        else:
+            shutil.rmtree(self.root)
+        if left and not failed:
+            raise Failure(f"processes left behind: {left}")
+        return False
+
+    def run(self, *words, check=True, timeout=150, cwd=None, env=None, stdin=subprocess.DEVNULL, program=CLI):
+        """Runs the CLI to its end. With check, a non-zero exit is a failure that shows all of its output."""
+        result = subprocess.run([program, *words], cwd=cwd or self.work, env={**self.env, **(env or {})}, stdin=stdin,
+                                capture_output=True, text=True, timeout=timeout)
+        if check and result.returncode != 0:
+            raise Failure(f"{' '.join(words)} exited {result.returncode}\n{result.stdout}\n{result.stderr}")
+        return result
+
+    def json(self, *words, check=True, **more):
+        result = self.run(*words, "--json", check=check, **more)
+        return json.loads(result.stdout)
+
+    def status(self):
+        return self.json("status", check=False)
+
+    def component(self, name):
+        return next(c for c in self.status()["components"] if c["name"] == name)
+
+    def pids(self):
+        return {c["name"]: c["pid"] for c in self.status()["components"]}
+
+    def sql(self, text, cell="zone1", read_only=False, check=True):
+        words = ["psql", "--cell", cell] + (["--read-only"] if read_only else []) + ["--", "-XAtq", "-v", "ON_ERROR_STOP=1", "-c", text]
+        result = self.run(*words, check=check, timeout=60)
+        return result.stdout.strip() if check else result
+
+    def processes(self):
+        """Every process that was started from this sandbox, however it was detached: it has the sandbox in its environment, or works
+        below it."""
+        found = []
+        mark = f"MG_SANDBOX={self.root}".encode()
+        for entry in os.listdir("/proc"):
+            if not entry.isdigit() or int(entry) == os.getpid():
+                continue
+            try:
+                environment = pathlib.Path("/proc", entry, "environ").read_bytes().split(b"\0")
+                command = pathlib.Path("/proc", entry, "cmdline").read_bytes()
+                if command and (mark in environment or str(self.root).encode() in command):
+                    found.append(int(entry))
+            except (PermissionError, FileNotFoundError, ProcessLookupError):
+                pass
+        return found
+
+    def agent_pid(self):
+        return self.json("agent", "status")["info"]["pid"]
+
+
+def alive(pid):
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    state = pathlib.Path("/proc", str(pid), "stat").read_text().rsplit(")", 1)[1].split()[0]
+    return state not in "ZX"
+
+
+def main(tests):
+    """Runs the functions in order; each is told, and the first failure ends the program."""
+    wanted = sys.argv[1:]
+    ran = 0
+    for test in tests:
+        if wanted and test.__name__ not in wanted:
+            continue
+        began = time.monotonic()
+        print(f"[ RUN  ] {test.__name__}", flush=True)
+        test()
+        ran += 1
+        print(f"[  OK  ] {test.__name__} ({time.monotonic() - began:.1f} s)", flush=True)
+    sys.exit(0 if ran else 1)

@@ -1,0 +1,118 @@
+"""A cluster's whole life, as the README tells it."""
+
+import json
+import os
+import pathlib
+import signal
+
+from harness import Failure, Sandbox, alive, eventually, main
+
+KINDS = {"etcd", "multiadmin", "pgctld", "postgres", "multipooler", "multiorch", "multigateway"}
+FIELDS = {"name", "kind", "cell", "state", "ready", "pid", "restarts", "uptimeSeconds", "ports", "implementation", "reason", "id",
+          "database", "desired"}
+
+
+def check_status(sandbox, cells):
+    status = sandbox.json("status")
+    assert status["state"] == "running", status
+    assert status["schemaVersion"] >= 1 and status["clusterId"], status
+    assert len(status["components"]) == 2 + 5 * cells, [c["name"] for c in status["components"]]
+    assert {c["kind"] for c in status["components"]} == KINDS
+    for component in status["components"]:
+        missing = FIELDS - component.keys()
+        assert not missing, (component["name"], missing)
+        assert component["ready"] and component["state"] == "running" and alive(component["pid"]), component
+    roles = sorted(c["role"] for c in status["components"] if c["kind"] == "multipooler")
+    assert roles == ["primary"] + ["standby"] * (cells - 1), roles
+    endpoints = {(e["kind"], e["name"]) for e in status["endpoints"]}
+    for cell in range(1, cells + 1):
+        assert ("postgres-rw", f"multigateway/zone{cell}") in endpoints, endpoints
+    return status
+
+
+def snapshot_of_shared_memory():
+    return set(os.listdir("/dev/shm"))
+
+
+def whole_life():
+    shared_memory = snapshot_of_shared_memory()
+    with Sandbox("life") as s:
+        up = s.run("up")
+        assert 'psql "host=127.0.0.1 port=' in up.stdout and "passfile=" in up.stdout, up.stdout
+        assert "postgres:postgres" not in up.stdout + up.stderr
+        status = check_status(s, cells=3)
+
+        s.sql("create table t(a int primary key, b text)")
+        s.sql("insert into t values (1, 'through zone1')", cell="zone1")
+        s.sql("insert into t values (2, 'through zone2')", cell="zone2")
+        for cell in ("zone1", "zone2", "zone3"):
+            assert s.sql("select count(*) from t", cell=cell) == "2"
+        ro = [e for e in status["endpoints"] if e["kind"] == "postgres-ro"]
+        assert len(ro) == 3, status["endpoints"]
+        eventually(lambda: s.sql("select count(*) from t", cell="zone2", read_only=True) == "2", what="the standby has both rows")
+        assert s.sql("select pg_is_in_recovery()", cell="zone2", read_only=True) == "t"
+        assert s.sql("select pg_is_in_recovery()", cell="zone2") == "f"
+        assert "ANY 1" in s.sql("show synchronous_standby_names")
+
+        # A second up does nothing.
+        again = s.json("up")
+        assert again["unchanged"] is True, again
+        assert s.pids() == {c["name"]: c["pid"] for c in status["components"]}
+
+        # Logs of everything, merged by time.
+        lines = [json.loads(line) for line in s.run("logs", "--json").stdout.splitlines()]
+        assert {line["component"].split("/")[0] for line in lines} >= KINDS - {"multiadmin"}, {line["component"] for line in lines}
+        times = [line["time"] for line in lines]
+        assert [t[:19] for t in times] == sorted(t[:19] for t in times)
+        assert len(s.run("logs", "postgres/zone1", "--tail", "3").stdout.splitlines()) == 3
+
+        # The topology, through the Admin API that the agent forwards to.
+        assert s.json("topology", "cell", "list")["names"] == ["zone1", "zone2", "zone3"]
+        assert s.json("topology", "cell", "get", "zone1")["cell"]["root"] == "/multigres/zone1"
+        assert s.json("topology", "db", "list")["names"] == ["postgres"]
+        assert s.json("topology", "db", "get", "postgres")["database"]["bootstrapDurabilityPolicy"]["policyName"] == "AT_LEAST_2"
+        missing = s.run("topology", "cell", "get", "zone9", check=False)
+        assert missing.returncode == 3, missing
+
+        # The agent dies; nothing else does.
+        before = s.pids()
+        os.kill(s.agent_pid(), signal.SIGKILL)
+        assert s.pids() == before
+        s.sql("insert into t values (3, 'after the agent died')")
+
+        # Stop, and start with the data and ports still there.
+        ports = {c["name"]: c["ports"] for c in s.status()["components"]}
+        s.run("down")
+        stopped = s.run("status", "--json", check=False)
+        assert stopped.returncode == 4 and json.loads(stopped.stdout)["state"] == "stopped", stopped
+        left = [p for p in s.processes() if p != s.agent_pid()]
+        assert not left, left
+        s.run("up")
+        check_status(s, cells=3)
+        assert {c["name"]: c["ports"] for c in s.status()["components"]} == ports
+        assert s.sql("select count(*) from t", cell="zone3") == "3"
+
+        # Something dies; up repairs it.
+        os.kill(s.component("multigateway/zone2")["pid"], signal.SIGKILL)
+        eventually(lambda: s.status()["state"] != "running", what="the death is seen")
+        s.run("up")
+        check_status(s, cells=3)
+        assert s.sql("select count(*) from t", cell="zone2") == "3"
+
+        # Clean-up needs a word, then leaves nothing.
+        refused = s.run("down", "--clean", check=False)
+        assert refused.returncode == 2, refused
+        assert s.status()["state"] == "running"
+        root = pathlib.Path(s.status()["rootDirectory"])
+        s.run("down", "--clean", "--yes")
+        assert not root.exists(), list(root.rglob("*"))[:20]
+        s.run("agent", "stop")
+        assert not s.processes()
+        assert not list(s.runtime.rglob("*.sock")), list(s.runtime.rglob("*"))
+    extra = snapshot_of_shared_memory() - shared_memory
+    if extra:
+        raise Failure(f"shared memory left behind: {extra}")
+
+
+if __name__ == "__main__":
+    main([whole_life])

@@ -1,0 +1,94 @@
+"""Bad input and bad luck: each gives a clear error or the right outcome, and leaves nothing behind."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+
+from harness import CLI, Sandbox, eventually, main
+
+
+def start_in_background(s, *words):
+    return subprocess.Popen([CLI, *words], cwd=s.work, env=s.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+
+def two_ups_at_once():
+    with Sandbox("two") as s:
+        both = [start_in_background(s, "up", "--cells", "1") for _ in range(2)]
+        for process in both:
+            out, err = process.communicate(timeout=120)
+            assert process.returncode == 0, (out, err)
+        assert s.status()["state"] == "running"
+        assert any("redundancy" in n for n in s.status()["notices"]), s.status()["notices"]
+        agents = [p for p in s.processes() if "multigres-agent" in os.readlink(f"/proc/{p}/exe")]
+        assert len(agents) == 1, agents
+
+
+def interrupted_up_goes_on():
+    with Sandbox("ctrlc") as s:
+        process = start_in_background(s, "up", "--cells", "1")
+        eventually(lambda: len(s.processes()) > 4, seconds=20, what="components are started")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+        assert process.returncode in (0, 130), (process.returncode, out, err)
+        s.run("up", "--cells", "1")
+        assert s.sql("select 1") == "1"
+
+
+def down_during_up():
+    with Sandbox("downup") as s:
+        process = start_in_background(s, "up", "--cells", "1")
+        eventually(lambda: len(s.processes()) > 4, seconds=20, what="components are started")
+        s.run("down")
+        process.communicate(timeout=60)
+        assert s.status()["state"] == "stopped"
+        left = [p for p in s.processes() if p != s.agent_pid()]
+        assert not left, left
+
+
+def busy_fixed_port_names_its_holder():
+    with Sandbox("port") as s, socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        (s.work / "multigres.yaml").write_text(f"name: busy\ncells: 1\netcd:\n  port: {port}\n")
+        result = s.run("up", "--json", check=False)
+        assert result.returncode not in (0, 2), result
+        error = json.loads(result.stderr)["error"]
+        assert str(port) in error["message"] and str(os.getpid()) in error["message"], error
+        assert error["reason"] == "PORT_IN_USE" and error["hint"], error
+
+
+def malformed_configuration_is_located():
+    with Sandbox("yaml") as s:
+        (s.work / "multigres.yaml").write_text("name: x\ncels: 3\n")
+        result = s.run("up", check=False)
+        assert result.returncode == 2 and "multigres.yaml:2:1" in result.stderr and "cells" in result.stderr, result
+        (s.work / "multigres.yaml").write_text("cells: many\n")
+        result = s.run("up", check=False)
+        assert result.returncode == 2 and "multigres.yaml:1:8" in result.stderr, result
+
+
+def unknown_names():
+    with Sandbox("names") as s:
+        for words, code in ((("status", "--cluster", "nope"), 3), (("logs", "nosuch/zone1"), 3), (("statsu",), 2),
+                            (("up", "--cells", "9"), 2), (("up", "--nope"), 2), (("down",), 0)):
+            result = s.run(*words, check=False)
+            assert result.returncode == code, (words, result)
+        assert "did you mean 'multigres status'" in s.run("statsu", check=False).stderr
+
+
+def missing_programs_are_named():
+    with Sandbox("missing") as s:
+        result = s.run("up", "--cells", "1", "--json", check=False, env={"PATH": "/nonexistent"})
+        # The agent looks for etcd on the PATH that it was started with.
+        error = json.loads(result.stderr)["error"]
+        assert result.returncode != 0 and "etcd" in error["message"], error
+        assert "apt" in error["hint"] or "install" in error["hint"], error
+
+
+if __name__ == "__main__":
+    main([two_ups_at_once, interrupted_up_goes_on, down_during_up, busy_fixed_port_names_its_holder,
+          malformed_configuration_is_located, unknown_names, missing_programs_are_named])
