@@ -41,7 +41,7 @@ test:
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) $(if $(T),-R '$(T)') $(if $(L),-L '$(L)')
 
 bench: build
-	$(BUILD)/tests/bench
+	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/bench.py
 
 install: build
 	cmake --install $(BUILD) --prefix $(PREFIX)
