@@ -78,7 +78,7 @@ class Floor:
         self.spawn("etcd", "--data-dir", str(self.root / "etcd"), "--listen-client-urls", f"http://127.0.0.1:{client}",
                    "--advertise-client-urls", f"http://127.0.0.1:{client}", "--listen-peer-urls", f"http://127.0.0.1:{peer}",
                    "--initial-advertise-peer-urls", f"http://127.0.0.1:{peer}", "--initial-cluster", f"default=http://127.0.0.1:{peer}",
-                   user=False)
+                   "--election-timeout", "100", "--heartbeat-interval", "20", user=False)
         return client
 
     def wait_etcd(self, port):
