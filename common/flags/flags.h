@@ -18,7 +18,7 @@ namespace mg::flags {
 
 /// A Go duration: a sequence of decimal numbers with units ns, us, ms, s, m, h. "0" is zero.
 absl::StatusOr<absl::Duration> ParseDuration(const std::string& text);
-std::string FormatDuration(absl::Duration duration);
+std::string DurationText(absl::Duration duration);
 
 /// A set of flags bound to variables; a variable's value when Add is called is the default. Variables must outlive
 /// Parse. Not thread-safe; used once in main.
