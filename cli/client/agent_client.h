@@ -106,9 +106,6 @@ void SelectCluster(grpc::ClientContext* context, const multigres::provisioner::v
 /// The failure of an operation as an error; OK for success.
 absl::Status ResultOf(const multigres::provisioner::v1::OperationResult& result);
 
-/// Newest protocol of the agent's API that this program speaks.
-inline constexpr int kProtocol = 1;
-
 /// FAILED_PRECONDITION when the agent speaks no protocol of ours.
 absl::Status CheckProtocol(const agent::GetInfoResponse& info);
 /// One sentence when the agent is of another version than this program, with what to do; empty else.
