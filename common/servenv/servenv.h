@@ -31,7 +31,8 @@ struct HttpRequest {
 struct HttpResponse {
   int status = 200;
   std::string content_type = "text/plain; charset=utf-8";
-  std::string body;
+  std::string body = {};
+  std::multimap<std::string, std::string> headers = {};  ///< beyond the content type
 };
 
 using HttpHandler = std::function<HttpResponse(const HttpRequest&)>;
