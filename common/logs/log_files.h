@@ -1,5 +1,5 @@
 /// Reading the log directories that shims write (CRI format, see common/shim_protocol/shim.h): seek by time, tail,
-/// follow across rotation and restarts, merge by time. Writing is the shim's (common/logs/cri_writer.h, which depends
+/// follow across rotation and restarts, merge by time. Writing is the shim's (common/cri/cri_writer.h, which depends
 /// on nothing).
 #pragma once
 

@@ -1,0 +1,29 @@
+/// Starting the component: between fork and exec, and what is known of it afterwards. One thread.
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+#include <string>
+
+#include "common/fs/unique_fd.h"
+#include "common/shim_record/record.h"
+
+namespace mg::shim {
+
+struct Child {
+  pid_t pid = 0;
+  UniqueFd out, err;  ///< read ends of its stdout and stderr, non-blocking
+};
+
+/// Spawns what the launch record says: own process group, stdin from /dev/null, user changed when `uid` is given.
+/// Empty: it has exec'd; else why not ("<what>: <strerror>"), and nothing runs; `error_number` is then the errno.
+std::string StartChild(const Record& launch, Child* child, int* error_number);
+
+/// Field 22 of /proc/<pid>/stat.
+std::uint64_t StartTicks(pid_t pid);
+std::string BootIdOfThisBoot();
+/// Wall clock in nanoseconds.
+std::int64_t NowNanoseconds();
+
+}  // namespace mg::shim
