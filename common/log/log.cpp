@@ -2,6 +2,7 @@
 
 #include <spdlog/logger.h>
 #include <spdlog/sinks/basic_file_sink.h>
+#include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
 #include <atomic>
@@ -93,6 +94,9 @@ absl::Status Configure(const Options& options) {
       target = std::make_shared<spdlog::sinks::stdout_sink_mt>();
     } else if (options.output == "stderr") {
       target = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+    } else if (options.rotate_bytes > 0) {
+      target = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(options.output, options.rotate_bytes,
+                                                                      static_cast<size_t>(options.rotate_keep));
     } else {
       target = std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.output);
     }

@@ -2,6 +2,7 @@
 /// 3339 with nanoseconds, `level`, `msg`, then attributes) or as key=value text. Any thread.
 #pragma once
 
+#include <cstddef>
 #include <initializer_list>
 #include <string>
 #include <utility>
@@ -18,6 +19,8 @@ struct Options {
   std::string level = "info";     ///< debug, info, warn, error; anything else is info
   std::string format = "json";    ///< json or text
   std::string output = "stdout";  ///< stdout, stderr or a path that is appended to
+  std::size_t rotate_bytes = 0;   ///< size at which a file is renamed and begun anew; 0: never
+  int rotate_keep = 2;            ///< renamed files that are kept: x.1.log, x.2.log
 };
 
 /// Sets the sink. Before that, records go to stderr as text. An unwritable path is an error, and the sink stays as it
