@@ -1,0 +1,176 @@
+#include "agentd/adminproxy/forwarded_call.h"
+
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/time/clock.h"
+#include "common/rpc/rpc.h"
+
+namespace mg::adminproxy {
+namespace {
+
+absl::string_view View(grpc::string_ref text) { return absl::string_view(text.data(), text.size()); }
+
+/// Headers of the connection rather than of the call, and those that choose the cluster.
+bool StaysHere(absl::string_view key) {
+  return absl::StartsWith(key, "grpc-") || absl::StartsWith(key, "multigres-") || absl::StartsWith(key, ":") ||
+         key == "user-agent" || key == "content-type" || key == "te" || key == "host";
+}
+
+}  // namespace
+
+class ForwardedCall::CallerSide : public grpc::ServerGenericBidiReactor {
+ public:
+  explicit CallerSide(std::shared_ptr<ForwardedCall> call) : call_(std::move(call)) {}
+  void OnReadDone(bool ok) override { call_->CallerRead(ok); }
+  void OnWriteDone(bool ok) override { call_->CallerWritten(ok); }
+  void OnCancel() override { call_->CallerCancelled(); }
+  void OnDone() override {
+    // The last reference may be ours, and the call owns this object.
+    std::shared_ptr<ForwardedCall> call = std::move(call_);
+  }
+
+ private:
+  std::shared_ptr<ForwardedCall> call_;
+};
+
+class ForwardedCall::UpstreamSide : public grpc::ClientBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  explicit UpstreamSide(std::shared_ptr<ForwardedCall> call) : call_(std::move(call)) {}
+  void OnReadInitialMetadataDone(bool ok) override { call_->UpstreamMetadata(ok); }
+  void OnReadDone(bool ok) override { call_->UpstreamRead(ok); }
+  void OnWriteDone(bool ok) override { call_->UpstreamWritten(ok); }
+  void OnDone(const grpc::Status& status) override {
+    std::shared_ptr<ForwardedCall> call = std::move(call_);
+    call->UpstreamDone(status);
+  }
+
+ private:
+  std::shared_ptr<ForwardedCall> call_;
+};
+
+ForwardedCall::ForwardedCall(grpc::GenericCallbackServerContext* context) : context_(context) {}
+ForwardedCall::~ForwardedCall() = default;
+
+grpc::ServerGenericBidiReactor* ForwardedCall::TakeReactor() {
+  caller_ = std::make_unique<CallerSide>(shared_from_this());
+  return caller_.get();
+}
+
+void ForwardedCall::Forward(std::shared_ptr<grpc::Channel> channel,
+                            std::function<absl::Status(const absl::Status&)> unreachable) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (finished_) {
+    return;
+  }
+  if (cancelled_) {
+    return FinishLocked(grpc::Status::CANCELLED);
+  }
+  channel_ = std::move(channel);
+  unreachable_ = std::move(unreachable);
+  method_ = context_->method();
+  for (const auto& [key, value] : context_->client_metadata()) {
+    if (!StaysHere(View(key))) {
+      upstream_context_.AddMetadata(std::string(View(key)), std::string(View(value)));
+    }
+  }
+  if (absl::FromChrono(context_->deadline()) < absl::Now() + absl::Hours(24 * 365)) {
+    upstream_context_.set_deadline(context_->deadline());
+  }
+  stub_ = std::make_unique<grpc::GenericStub>(channel_);
+  upstream_ = std::make_unique<UpstreamSide>(shared_from_this());
+  stub_->PrepareBidiStreamingCall(&upstream_context_, method_, {}, upstream_.get());
+  // Writes are begun from the caller's reactions: the hold keeps the upstream's end from coming in between.
+  upstream_->AddHold();
+  upstream_->StartCall();
+  caller_->StartRead(&request_);
+}
+
+void ForwardedCall::Refuse(const absl::Status& status) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  FinishLocked(rpc::ToGrpc(status));
+}
+
+void ForwardedCall::FinishLocked(const grpc::Status& status) {
+  if (!finished_) {
+    finished_ = true;
+    caller_->Finish(status);
+  }
+}
+
+void ForwardedCall::CallerRead(bool ok) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (upstream_over_) {
+    return;
+  }
+  if (ok) {
+    upstream_->StartWrite(&request_);
+  } else {
+    upstream_->StartWritesDone();
+  }
+}
+
+void ForwardedCall::UpstreamWritten(bool ok) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (ok && !finished_ && !upstream_over_) {
+    request_.Clear();
+    caller_->StartRead(&request_);
+  }
+}
+
+void ForwardedCall::UpstreamMetadata(bool ok) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (ok) {
+    reached_ = true;
+    for (const auto& [key, value] : upstream_context_.GetServerInitialMetadata()) {
+      if (!StaysHere(View(key))) {
+        context_->AddInitialMetadata(std::string(View(key)), std::string(View(value)));
+      }
+    }
+    if (!finished_) {
+      caller_->StartSendInitialMetadata();
+    }
+  }
+  upstream_->StartRead(&response_);
+}
+
+void ForwardedCall::UpstreamRead(bool ok) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (ok) {
+    caller_->StartWrite(&response_);
+    return;
+  }
+  upstream_over_ = true;
+  upstream_->RemoveHold();
+}
+
+void ForwardedCall::CallerWritten(bool ok) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  if (!ok) {
+    upstream_context_.TryCancel();
+  }
+  response_.Clear();
+  upstream_->StartRead(&response_);
+}
+
+void ForwardedCall::CallerCancelled() {
+  std::lock_guard<std::mutex> lock(mutex_);
+  cancelled_ = true;
+  if (upstream_ == nullptr) {
+    return FinishLocked(grpc::Status::CANCELLED);
+  }
+  upstream_context_.TryCancel();
+}
+
+void ForwardedCall::UpstreamDone(const grpc::Status& status) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  for (const auto& [key, value] : upstream_context_.GetServerTrailingMetadata()) {
+    if (!StaysHere(View(key))) {
+      context_->AddTrailingMetadata(std::string(View(key)), std::string(View(value)));
+    }
+  }
+  bool unreached = status.error_code() == grpc::StatusCode::UNAVAILABLE && !reached_;
+  FinishLocked(unreached ? rpc::ToGrpc(unreachable_(rpc::FromGrpc(status))) : status);
+}
+
+}  // namespace mg::adminproxy
