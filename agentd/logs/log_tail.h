@@ -1,0 +1,60 @@
+/// One reader's view of components' logs: a thread reads batches from disk into a short queue, and the reader takes
+/// them when it can. Disk is the buffer: a reader that pauses loses nothing; only one that follows and is stuck for
+/// long skips ahead, and is told how many records it missed. Any thread.
+#pragma once
+
+#include <condition_variable>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "common/logs/log_files.h"
+#include "multigres/agent/v1/agent.pb.h"
+
+namespace mg::logs {
+
+class LogTail {
+ public:
+  using Batch = multigres::agent::v1::TailLogsResponse;
+  struct Options {
+    Query query;
+    bool text = false;                            ///< text chunks instead of records
+    absl::Duration patience = absl::Seconds(60);  ///< how long a following reader may be stuck before it skips ahead
+  };
+  enum class Take { kBatch, kNothingYet, kEnd };
+
+  /// `wake` is called on the reading thread when there is something to take. INVALID_ARGUMENT for a bad query.
+  static absl::StatusOr<std::unique_ptr<LogTail>> Open(Options options, std::function<void()> wake);
+  /// Ends the reading and waits for its thread.
+  ~LogTail();
+  LogTail(const LogTail&) = delete;
+  LogTail& operator=(const LogTail&) = delete;
+
+  /// The next batch, or how the stream ended.
+  Take Next(Batch* batch, absl::Status* end);
+
+ private:
+  LogTail(Options options, std::unique_ptr<Stream> stream, std::function<void()> wake);
+  void Read();
+  bool WaitForRoom(std::unique_lock<std::mutex>& lock);
+
+  const Options options_;
+  const std::unique_ptr<Stream> stream_;
+  const std::function<void()> wake_;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::deque<Batch> queue_;
+  std::int64_t dropped_ = 0;  ///< since the last batch that was queued
+  bool stop_ = false;
+  bool ended_ = false;
+  absl::Status end_;
+  std::thread thread_;
+};
+
+/// Records as a message; `text`: as lines "<RFC 3339 time, UTC> <component> <text>".
+void FillBatch(const std::vector<Record>& records, bool text, LogTail::Batch* batch);
+
+}  // namespace mg::logs

@@ -1,0 +1,118 @@
+#include "agentd/rpc/server.h"
+
+#include <google/protobuf/util/json_util.h>
+#include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/server.h>
+#include <grpcpp/server_builder.h>
+#include <unistd.h>
+
+#include <chrono>
+#include <utility>
+
+#include "agentd/adminproxy/admin_proxy.h"
+#include "agentd/rpc/agent_service.h"
+#include "agentd/rpc/provisioner_service.h"
+#include "agentd/rpc/worker_pool.h"
+#include "common/fs/fs.h"
+#include "common/status/status.h"
+#include "common/version/version.h"
+
+namespace mg::rpc {
+namespace {
+
+constexpr size_t kWorkers = 8;
+constexpr int kMaxMessageBytes = 16 << 20;
+/// How long calls under way may still take at the end.
+constexpr std::chrono::milliseconds kDrain(200);
+
+agent::GetInfoResponse InfoOf(const ServerOptions& options) {
+  agent::GetInfoResponse info;
+  info.set_version(kVersion);
+  info.set_protocol_min(kAgentProtocolMin);
+  info.set_protocol_max(kAgentProtocol);
+  for (const char* capability : {"admin-forwarding", "idempotency-keys", "join-operation", "log-text", "watch-state"}) {
+    info.add_capabilities(capability);
+  }
+  info.set_pid(::getpid());
+  timespec start = absl::ToTimespec(options.start_time);
+  info.mutable_start_time()->set_seconds(start.tv_sec);
+  info.mutable_start_time()->set_nanos(static_cast<int>(start.tv_nsec));
+  info.set_home(options.home);
+  info.set_socket(options.paths.socket);
+  info.set_log_file(options.log_file);
+  info.set_executable(options.executable);
+  return info;
+}
+
+/// The discovery file has the shape of GetInfo's answer.
+absl::Status WriteDiscovery(const std::string& path, const agent::GetInfoResponse& info) {
+  google::protobuf::util::JsonPrintOptions print;
+  print.add_whitespace = true;
+  print.always_print_primitive_fields = true;
+  std::string json;
+  if (auto status = google::protobuf::util::MessageToJsonString(info, &json, print); !status.ok()) {
+    return absl::InternalError("cannot write the discovery file as JSON");
+  }
+  return WriteFileAtomically(path, json, 0600);
+}
+
+}  // namespace
+
+struct AgentServer::Impl {
+  Impl(ServerOptions given, provisioners::Provisioner& provisioner, operations::Registry& registry,
+       events::EventLog& events)
+      : options(std::move(given)),
+        info(InfoOf(options)),
+        agent_service(Domain{provisioner, registry, events, workers, options.shutdown}, info),
+        provisioner_service(Domain{provisioner, registry, events, workers, options.shutdown}),
+        proxy([&provisioner](const auto& cluster) { return provisioner.AdminAddress(cluster); },
+              [this](std::function<void()> task) { workers.Run(std::move(task)); }) {}
+
+  const ServerOptions options;
+  const agent::GetInfoResponse info;
+  AgentServiceImpl agent_service;
+  ProvisionerServiceImpl provisioner_service;
+  adminproxy::AdminProxy proxy;
+  std::unique_ptr<grpc::Server> server;
+  WorkerPool workers{kWorkers};
+  std::unique_ptr<PrivateListener> listener;
+};
+
+AgentServer::AgentServer(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
+
+absl::StatusOr<std::unique_ptr<AgentServer>> AgentServer::Start(ServerOptions options,
+                                                                provisioners::Provisioner& provisioner,
+                                                                operations::Registry& registry,
+                                                                events::EventLog& events) {
+  auto impl = std::make_unique<Impl>(std::move(options), provisioner, registry, events);
+  grpc::EnableDefaultHealthCheckService(true);
+  // Called by hand: a static link drops the plugin's self-registration.
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::ServerBuilder builder;
+  builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  // Only reflection is synchronous: one thread waits for it.
+  builder.SetSyncServerOption(grpc::ServerBuilder::NUM_CQS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MIN_POLLERS, 1);
+  builder.SetSyncServerOption(grpc::ServerBuilder::MAX_POLLERS, 1);
+  builder.RegisterService(&impl->agent_service);
+  builder.RegisterService(&impl->provisioner_service);
+  builder.RegisterCallbackGenericService(impl->proxy.service());
+  impl->server = builder.BuildAndStart();
+  if (impl->server == nullptr) {
+    return absl::InternalError("gRPC refused to start the agent's server");
+  }
+  MG_ASSIGN_OR_RETURN(impl->listener, PrivateListener::Open(impl->options.paths.socket));
+  impl->listener->Serve(impl->server.get());
+  MG_RETURN_IF_ERROR(WriteDiscovery(impl->options.paths.discovery, impl->info));
+  return std::unique_ptr<AgentServer>(new AgentServer(std::move(impl)));
+}
+
+AgentServer::~AgentServer() {
+  ::unlink(impl_->options.paths.discovery.c_str());
+  impl_->listener.reset();
+  impl_->server->Shutdown(std::chrono::system_clock::now() + kDrain);
+  impl_->server->Wait();
+}
+
+}  // namespace mg::rpc
