@@ -1,0 +1,370 @@
+#include "common/topology/topology.h"
+
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "absl/time/clock.h"
+#include "common/etcd/etcd_client.h"
+#include "common/log/log.h"
+#include "common/status/status.h"
+
+namespace mg::topology {
+namespace {
+
+using clustermetadata::Cell;
+using clustermetadata::Database;
+using clustermetadata::ID;
+using clustermetadata::Multigateway;
+using clustermetadata::Multiorch;
+using clustermetadata::Multipooler;
+using clustermetadata::ShardInitClaim;
+using clustermetadata::ShardKey;
+
+/// Joins as a POSIX path: no doubled and no trailing slashes.
+std::string Join(absl::string_view root, absl::string_view relative) {
+  while (absl::ConsumeSuffix(&root, "/")) {
+  }
+  return absl::StrCat(root, "/", relative);
+}
+
+template <typename Record>
+absl::StatusOr<Versioned<Record>> Decode(const etcd::KeyValue& kv) {
+  Versioned<Record> result;
+  if (!result.record.ParseFromString(kv.value)) {
+    return absl::DataLossError(absl::StrCat("the topology record ", kv.key, " cannot be decoded"));
+  }
+  result.version = kv.mod_revision;
+  return result;
+}
+
+/// The path segment behind `prefix` in `key`.
+std::string SegmentAfter(absl::string_view key, absl::string_view prefix) {
+  absl::ConsumePrefix(&key, prefix);
+  return std::string(key.substr(0, key.find('/')));
+}
+
+std::string ClaimPath(const ShardKey& shard) {
+  return absl::StrCat("databases/", ShardKeyString(shard), "/ShardInitClaim");
+}
+
+/// Follows one kind of record in every cell: a watch of the cells, and one of the records' directory per cell.
+template <typename Record>
+class AllCellsWatch final : public Topology::Watch {
+ public:
+  AllCellsWatch(etcd::Client* global, std::string cells_prefix, std::string directory, std::string leaf,
+                std::function<std::shared_ptr<etcd::Client>(const Cell&)> connect,
+                std::function<void(std::vector<Record>)> changed)
+      : directory_(std::move(directory)),
+        leaf_(std::move(leaf)),
+        connect_(std::move(connect)),
+        changed_(std::move(changed)) {
+    cells_watch_ = global->WatchPrefix(
+        cells_prefix,
+        [this](const etcd::RangeResult& all) {
+          for (const etcd::KeyValue& kv : all.entries) {
+            AddCell(kv);
+          }
+        },
+        [this](const etcd::WatchEvent& event) {
+          if (!event.deleted) {
+            AddCell(event.entry);
+          }
+        });
+  }
+
+  ~AllCellsWatch() override {
+    cells_watch_.reset();
+    // No cell is added any more; the watches are ended without the lock that their callbacks take.
+    cells_.clear();
+  }
+
+ private:
+  struct CellWatch {
+    std::shared_ptr<etcd::Client> client;
+    std::unique_ptr<etcd::Client::Watch> watch;
+  };
+
+  /// On the cells' watch thread only.
+  void AddCell(const etcd::KeyValue& kv) {
+    absl::StatusOr<Versioned<Cell>> cell = Decode<Cell>(kv);
+    if (!absl::EndsWith(kv.key, "/Cell") || !cell.ok() || cells_.contains(cell->record.name())) {
+      return;
+    }
+    const std::string name = cell->record.name();
+    const std::string prefix = Join(cell->record.root(), absl::StrCat(directory_, "/"));
+    CellWatch& entry = cells_[name];
+    entry.client = connect_(cell->record);
+    entry.watch = entry.client->WatchPrefix(
+        prefix,
+        [this, name](const etcd::RangeResult& all) {
+          std::lock_guard lock(mutex_);
+          std::map<std::string, Record>& records = records_[name];
+          records.clear();
+          for (const etcd::KeyValue& one : all.entries) {
+            Take(name, one, &records);
+          }
+          Tell();
+        },
+        [this, name](const etcd::WatchEvent& event) {
+          std::lock_guard lock(mutex_);
+          std::map<std::string, Record>& records = records_[name];
+          if (event.deleted) {
+            records.erase(event.entry.key);
+          } else {
+            Take(name, event.entry, &records);
+          }
+          Tell();
+        });
+  }
+
+  void Take(const std::string& cell, const etcd::KeyValue& kv, std::map<std::string, Record>* records) {
+    if (!absl::EndsWith(kv.key, leaf_)) {
+      return;
+    }
+    absl::StatusOr<Versioned<Record>> record = Decode<Record>(kv);
+    if (!record.ok()) {
+      log::Warn("a topology record cannot be read", {{"key", kv.key}});
+      return;
+    }
+    // Cells may share a root; a record belongs to the cell that its id names.
+    if (record->record.id().cell() == cell) {
+      (*records)[kv.key] = std::move(record->record);
+    }
+  }
+
+  void Tell() {
+    std::vector<Record> all;
+    for (const auto& [cell, records] : records_) {
+      for (const auto& [key, record] : records) {
+        all.push_back(record);
+      }
+    }
+    changed_(std::move(all));
+  }
+
+  const std::string directory_, leaf_;
+  const std::function<std::shared_ptr<etcd::Client>(const Cell&)> connect_;
+  const std::function<void(std::vector<Record>)> changed_;
+  std::mutex mutex_;  ///< held while `changed` is told, so that calls come one at a time and in order
+  std::map<std::string, std::map<std::string, Record>> records_;
+  std::map<std::string, CellWatch> cells_;
+  std::unique_ptr<etcd::Client::Watch> cells_watch_;
+};
+
+class KeyWatch final : public Topology::Watch {
+ public:
+  KeyWatch(etcd::Client* client, const std::string& key, std::function<void(const ShardInitClaim&)> changed) {
+    auto take = [changed](const etcd::KeyValue& kv) {
+      ShardInitClaim claim;
+      if (claim.ParseFromString(kv.value)) {
+        changed(claim);
+      }
+    };
+    watch_ = client->WatchPrefix(
+        key,
+        [changed, take](const etcd::RangeResult& all) {
+          if (all.entries.empty()) {
+            changed(ShardInitClaim());
+          } else {
+            take(all.entries[0]);
+          }
+        },
+        [changed, take](const etcd::WatchEvent& event) {
+          if (event.deleted) {
+            changed(ShardInitClaim());
+          } else {
+            take(event.entry);
+          }
+        });
+  }
+
+ private:
+  std::unique_ptr<etcd::Client::Watch> watch_;
+};
+
+class TopologyImpl final : public Topology {
+ public:
+  TopologyImpl(const std::vector<std::string>& servers, std::string root)
+      : servers_(servers), root_(std::move(root)), global_(etcd::Client::Create(servers)) {}
+
+  absl::StatusOr<std::vector<std::string>> CellNames(absl::Time deadline) override {
+    return Names("cells/", "/Cell", deadline);
+  }
+
+  absl::StatusOr<Versioned<Cell>> GetCell(const std::string& name, absl::Time deadline) override {
+    MG_ASSIGN_OR_RETURN(etcd::KeyValue kv, global_->Get(Join(root_, absl::StrCat("cells/", name, "/Cell")), deadline));
+    return Decode<Cell>(kv);
+  }
+
+  absl::Status CreateCell(const Cell& cell, absl::Time deadline) override {
+    MG_RETURN_IF_ERROR(ValidateCellName(cell.name()));
+    return global_
+        ->Create(Join(root_, absl::StrCat("cells/", cell.name(), "/Cell")), cell.SerializeAsString(), deadline)
+        .status();
+  }
+
+  absl::StatusOr<std::vector<std::string>> DatabaseNames(absl::Time deadline) override {
+    // Claims and locks lie below a database's directory too; only a record makes one.
+    return Names("databases/", "/Database", deadline);
+  }
+
+  absl::StatusOr<Versioned<Database>> GetDatabase(const std::string& name, absl::Time deadline) override {
+    MG_ASSIGN_OR_RETURN(etcd::KeyValue kv,
+                        global_->Get(Join(root_, absl::StrCat("databases/", name, "/Database")), deadline));
+    return Decode<Database>(kv);
+  }
+
+  absl::Status CreateDatabase(const Database& database, absl::Time deadline) override {
+    return global_
+        ->Create(Join(root_, absl::StrCat("databases/", database.name(), "/Database")), database.SerializeAsString(),
+                 deadline)
+        .status();
+  }
+
+  absl::StatusOr<std::vector<Multipooler>> Poolers(const std::string& cell, absl::Time deadline) override {
+    return List<Multipooler>(cell, "poolers", "/Pooler", deadline);
+  }
+  absl::StatusOr<std::vector<Multigateway>> Gateways(const std::string& cell, absl::Time deadline) override {
+    return List<Multigateway>(cell, "gateways", "/Gateway", deadline);
+  }
+  absl::StatusOr<std::vector<Multiorch>> Orchs(const std::string& cell, absl::Time deadline) override {
+    return List<Multiorch>(cell, "orchs", "/Orch", deadline);
+  }
+  absl::Status PutPooler(const Multipooler& record, absl::Time deadline) override {
+    return Put(record.id(), "poolers", "/Pooler", record.SerializeAsString(), deadline);
+  }
+  absl::Status PutGateway(const Multigateway& record, absl::Time deadline) override {
+    return Put(record.id(), "gateways", "/Gateway", record.SerializeAsString(), deadline);
+  }
+  absl::Status PutOrch(const Multiorch& record, absl::Time deadline) override {
+    return Put(record.id(), "orchs", "/Orch", record.SerializeAsString(), deadline);
+  }
+  absl::Status DeletePooler(const ID& id, absl::Time deadline) override {
+    return Remove(id, "poolers", "/Pooler", deadline);
+  }
+  absl::Status DeleteGateway(const ID& id, absl::Time deadline) override {
+    return Remove(id, "gateways", "/Gateway", deadline);
+  }
+  absl::Status DeleteOrch(const ID& id, absl::Time deadline) override { return Remove(id, "orchs", "/Orch", deadline); }
+
+  absl::StatusOr<Versioned<ShardInitClaim>> GetClaim(const ShardKey& shard, absl::Time deadline) override {
+    MG_ASSIGN_OR_RETURN(etcd::KeyValue kv, global_->Get(Join(root_, ClaimPath(shard)), deadline));
+    return Decode<ShardInitClaim>(kv);
+  }
+  absl::Status CreateClaim(const ShardKey& shard, const ShardInitClaim& claim, absl::Time deadline) override {
+    return global_->Create(Join(root_, ClaimPath(shard)), claim.SerializeAsString(), deadline).status();
+  }
+  absl::Status ReplaceClaim(const ShardKey& shard, const ShardInitClaim& claim, std::int64_t version,
+                            absl::Time deadline) override {
+    return global_->PutIf(Join(root_, ClaimPath(shard)), claim.SerializeAsString(), version, deadline).status();
+  }
+
+  std::unique_ptr<Watch> WatchPoolers(std::function<void(std::vector<Multipooler>)> changed) override {
+    return WatchAll<Multipooler>("poolers", "/Pooler", std::move(changed));
+  }
+  std::unique_ptr<Watch> WatchGateways(std::function<void(std::vector<Multigateway>)> changed) override {
+    return WatchAll<Multigateway>("gateways", "/Gateway", std::move(changed));
+  }
+  std::unique_ptr<Watch> WatchClaim(const ShardKey& shard,
+                                    std::function<void(const ShardInitClaim&)> changed) override {
+    return std::make_unique<KeyWatch>(global_.get(), Join(root_, ClaimPath(shard)), std::move(changed));
+  }
+
+ private:
+  struct Place {
+    std::shared_ptr<etcd::Client> client;
+    std::string root;
+  };
+
+  absl::StatusOr<std::vector<std::string>> Names(const std::string& directory, const std::string& leaf,
+                                                 absl::Time deadline) {
+    std::string prefix = Join(root_, directory);
+    MG_ASSIGN_OR_RETURN(etcd::RangeResult all, global_->GetPrefix(prefix, /*keys_only=*/true, deadline));
+    std::set<std::string> names;
+    for (const etcd::KeyValue& kv : all.entries) {
+      std::string name = SegmentAfter(kv.key, prefix);
+      if (kv.key == absl::StrCat(prefix, name, leaf)) {
+        names.insert(name);
+      }
+    }
+    return std::vector<std::string>(names.begin(), names.end());
+  }
+
+  /// One client per set of addresses; the global one serves cells that live in the same etcd.
+  std::shared_ptr<etcd::Client> ClientFor(const Cell& cell) {
+    std::vector<std::string> addresses(cell.server_addresses().begin(), cell.server_addresses().end());
+    if (addresses.empty() || addresses == servers_) {
+      return global_;
+    }
+    std::lock_guard lock(mutex_);
+    std::shared_ptr<etcd::Client>& client = clients_[addresses];
+    if (client == nullptr) {
+      client = etcd::Client::Create(addresses);
+    }
+    return client;
+  }
+
+  absl::StatusOr<Place> PlaceOf(const std::string& cell, absl::Time deadline) {
+    // Read anew each time: a cell's record may change.
+    MG_ASSIGN_OR_RETURN(Versioned<Cell> record, GetCell(cell, deadline));
+    return Place{ClientFor(record.record), record.record.root()};
+  }
+
+  template <typename Record>
+  absl::StatusOr<std::vector<Record>> List(const std::string& cell, const std::string& directory,
+                                           const std::string& leaf, absl::Time deadline) {
+    MG_ASSIGN_OR_RETURN(Place place, PlaceOf(cell, deadline));
+    MG_ASSIGN_OR_RETURN(etcd::RangeResult all, place.client->GetPrefix(Join(place.root, absl::StrCat(directory, "/")),
+                                                                       /*keys_only=*/false, deadline));
+    std::vector<Record> result;
+    for (const etcd::KeyValue& kv : all.entries) {
+      if (absl::EndsWith(kv.key, leaf)) {
+        MG_ASSIGN_OR_RETURN(Versioned<Record> record, Decode<Record>(kv));
+        if (record.record.id().cell() == cell) {
+          result.push_back(std::move(record.record));
+        }
+      }
+    }
+    return result;
+  }
+
+  absl::Status Put(const ID& id, const std::string& directory, const std::string& leaf, const std::string& value,
+                   absl::Time deadline) {
+    MG_ASSIGN_OR_RETURN(Place place, PlaceOf(id.cell(), deadline));
+    return place.client->Put(Join(place.root, absl::StrCat(directory, "/", IdString(id), leaf)), value, deadline)
+        .status();
+  }
+
+  absl::Status Remove(const ID& id, const std::string& directory, const std::string& leaf, absl::Time deadline) {
+    MG_ASSIGN_OR_RETURN(Place place, PlaceOf(id.cell(), deadline));
+    absl::Status status =
+        place.client->Delete(Join(place.root, absl::StrCat(directory, "/", IdString(id), leaf)), deadline);
+    return absl::IsNotFound(status) ? absl::OkStatus() : status;
+  }
+
+  template <typename Record>
+  std::unique_ptr<Watch> WatchAll(const std::string& directory, const std::string& leaf,
+                                  std::function<void(std::vector<Record>)> changed) {
+    return std::make_unique<AllCellsWatch<Record>>(
+        global_.get(), Join(root_, "cells/"), directory, leaf, [this](const Cell& cell) { return ClientFor(cell); },
+        std::move(changed));
+  }
+
+  const std::vector<std::string> servers_;
+  const std::string root_;
+  std::shared_ptr<etcd::Client> global_;
+  std::mutex mutex_;
+  std::map<std::vector<std::string>, std::shared_ptr<etcd::Client>> clients_;
+};
+
+}  // namespace
+
+std::unique_ptr<Topology> Topology::Create(const std::vector<std::string>& servers, const std::string& root) {
+  return std::make_unique<TopologyImpl>(servers, root);
+}
+
+}  // namespace mg::topology
