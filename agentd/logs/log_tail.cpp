@@ -62,11 +62,21 @@ LogTail::Take LogTail::Next(Batch* batch, absl::Status* end) {
     changed_.notify_all();
     return Take::kBatch;
   }
+  if (dropped_ > 0) {
+    batch->set_dropped(std::exchange(dropped_, 0));
+    batch->set_cursor(dropped_cursor_);
+    return Take::kBatch;
+  }
   if (ended_) {
     *end = end_;
     return Take::kEnd;
   }
   return Take::kNothingYet;
+}
+
+std::int64_t LogTail::dropped() const {
+  std::lock_guard<std::mutex> lock(mutex_);
+  return dropped_;
 }
 
 /// False: the reader was stuck for too long.
@@ -94,6 +104,7 @@ void LogTail::Read() {
     }
     if (!WaitForRoom(lock)) {
       dropped_ += static_cast<std::int64_t>(records->size());
+      dropped_cursor_ = stream_->cursor();
       continue;
     }
     if (stop_) {

@@ -35,6 +35,8 @@ class LogTail {
 
   /// The next batch, or how the stream ended.
   Take Next(Batch* batch, absl::Status* end);
+  /// Records left out since the last batch that is to be taken.
+  std::int64_t dropped() const;
 
  private:
   LogTail(Options options, std::unique_ptr<Stream> stream, std::function<void()> wake);
@@ -44,10 +46,11 @@ class LogTail {
   const Options options_;
   const std::unique_ptr<Stream> stream_;
   const std::function<void()> wake_;
-  std::mutex mutex_;
+  mutable std::mutex mutex_;
   std::condition_variable changed_;
   std::deque<Batch> queue_;
-  std::int64_t dropped_ = 0;  ///< since the last batch that was queued
+  std::int64_t dropped_ = 0;    ///< since the last batch that was queued
+  std::string dropped_cursor_;  ///< behind the last of them
   bool stop_ = false;
   bool ended_ = false;
   absl::Status end_;

@@ -1,0 +1,172 @@
+#include "agentd/logs/log_tail.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <cstdlib>
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "agentd/logs/select.h"
+#include "common/fs/fs.h"
+#include "common/status/status.h"
+
+namespace mg::logs {
+namespace {
+
+TEST(SelectSources, ByNameKindOrCell_KeepsTheOrderAndNoneTwice) {
+  std::vector<Source> all = {{.name = "etcd"}, {.name = "multipooler/zone1"}, {.name = "multipooler/zone2"}};
+  auto names = [&](const std::vector<std::string>& selectors) {
+    std::vector<std::string> out;
+    for (const Source& source : SelectSources(all, selectors).value_or(std::vector<Source>())) {
+      out.push_back(source.name);
+    }
+    return out;
+  };
+  using Names = std::vector<std::string>;
+  EXPECT_EQ(names({}).size(), 3u);
+  EXPECT_EQ(names({"multipooler"}), (Names{"multipooler/zone1", "multipooler/zone2"}));
+  EXPECT_EQ(names({"zone2", "etcd", "etcd"}), (Names{"etcd", "multipooler/zone2"}));
+  EXPECT_EQ(names({"multipooler/zone1"}), (Names{"multipooler/zone1"}));
+  absl::Status unknown = SelectSources(all, {"multipoler"}).status();
+  EXPECT_EQ(unknown.code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(DetailOf(unknown)->hint, "the cluster has etcd, multipooler/zone1, multipooler/zone2");
+}
+
+/// A log directory that the test writes as a shim does, and a reader that waits for what it is woken for.
+class LogTailTest : public ::testing::Test {
+ protected:
+  LogTailTest() {
+    char name[] = "/tmp/mg-tail-XXXXXX";
+    directory_ = ::mkdtemp(name);
+  }
+  ~LogTailTest() override { (void)RemoveTree(directory_); }
+
+  void Write(int count) {
+    std::ofstream file(directory_ + "/current.log", std::ios::app);
+    for (int i = 0; i < count; ++i) {
+      ++written_;
+      file << absl::FormatTime("%Y-%m-%dT%H:%M:%E9SZ", start_ + absl::Microseconds(written_), absl::UTCTimeZone())
+           << " stdout F line " << written_ << "\n";
+    }
+  }
+
+  std::unique_ptr<LogTail> Open(bool follow, bool text = false, absl::Duration patience = absl::Seconds(60)) {
+    LogTail::Options options = {.query = {.sources = {{.name = "etcd", .directory = directory_}}, .follow = follow},
+                                .text = text,
+                                .patience = patience};
+    auto tail = LogTail::Open(options, [this] {
+      std::lock_guard<std::mutex> lock(mutex_);
+      ++wakes_;
+      changed_.notify_all();
+    });
+    EXPECT_TRUE(tail.ok()) << tail.status();
+    return *std::move(tail);
+  }
+
+  /// The next batch, waited for; unset at the end.
+  std::optional<LogTail::Batch> Next(LogTail& tail) {
+    for (;;) {
+      std::unique_lock<std::mutex> lock(mutex_);
+      int seen = wakes_;
+      lock.unlock();
+      LogTail::Batch batch;
+      absl::Status end;
+      switch (tail.Next(&batch, &end)) {
+        case LogTail::Take::kBatch:
+          return batch;
+        case LogTail::Take::kEnd:
+          EXPECT_TRUE(end.ok()) << end;
+          return std::nullopt;
+        case LogTail::Take::kNothingYet:
+          lock.lock();
+          if (!changed_.wait_for(lock, std::chrono::seconds(20), [&] { return wakes_ != seen; })) {
+            ADD_FAILURE() << "no wake";
+            return std::nullopt;
+          }
+      }
+    }
+  }
+
+  const absl::Time start_ = absl::Now() - absl::Seconds(10);
+  std::string directory_;
+  int written_ = 0;
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int wakes_ = 0;
+};
+
+TEST_F(LogTailTest, WhenNotFollowing_EveryRecordComesHoweverSlowTheReaderIs) {
+  Write(5000);
+  auto tail = Open(/*follow=*/false);
+  int expected = 0;
+  while (auto batch = Next(*tail)) {
+    EXPECT_EQ(batch->dropped(), 0);
+    EXPECT_NE(batch->cursor(), "");
+    for (const auto& record : batch->records()) {
+      EXPECT_EQ(record.text(), absl::StrCat("line ", ++expected));
+      EXPECT_EQ(record.component(), "etcd");
+    }
+  }
+  EXPECT_EQ(expected, 5000);
+}
+
+TEST_F(LogTailTest, WhenFollowing_NewRecordsComeAsTheyAreWritten) {
+  Write(2);
+  auto tail = Open(/*follow=*/true);
+  EXPECT_EQ(Next(*tail)->records_size(), 2);
+  Write(1);
+  auto batch = Next(*tail);
+  ASSERT_TRUE(batch.has_value());
+  EXPECT_EQ(batch->records(0).text(), "line 3");
+}
+
+TEST_F(LogTailTest, WhenAFollowingReaderIsStuck_ItIsToldHowMuchItMissed) {
+  Write(20000);
+  auto tail = Open(/*follow=*/true, /*text=*/false, absl::Milliseconds(50));
+  // Nothing is taken until the reading thread has skipped to the end; then the reader comes back.
+  absl::Time limit = absl::Now() + absl::Seconds(20);
+  while (tail->dropped() < 18000 && absl::Now() < limit) {
+    std::this_thread::yield();
+  }
+  std::int64_t seen = 0, dropped = 0;
+  while (dropped == 0) {
+    auto batch = Next(*tail);
+    ASSERT_TRUE(batch.has_value());
+    seen += batch->records_size();
+    dropped += batch->dropped();
+  }
+  Write(1);
+  while (seen + dropped < 20001) {
+    auto batch = Next(*tail);
+    ASSERT_TRUE(batch.has_value());
+    seen += batch->records_size();
+    dropped += batch->dropped();
+  }
+  EXPECT_GT(dropped, 0);
+  EXPECT_EQ(seen + dropped, 20001);
+}
+
+TEST_F(LogTailTest, WhenInTextForm_ALineHasTimeComponentAndText) {
+  Write(2);
+  auto tail = Open(/*follow=*/false, /*text=*/true);
+  auto batch = Next(*tail);
+  ASSERT_TRUE(batch.has_value());
+  EXPECT_EQ(batch->records_size(), 0);
+  EXPECT_NE(batch->text().find("Z etcd line 1\n"), std::string::npos) << batch->text();
+  EXPECT_EQ(batch->text().back(), '\n');
+}
+
+TEST_F(LogTailTest, WhenItEndsWhileFollowing_TheThreadIsWoken) {
+  auto tail = Open(/*follow=*/true);
+  tail.reset();
+}
+
+TEST_F(LogTailTest, WhenTheQueryIsBad_SaysSo) {
+  auto tail = LogTail::Open({.query = {.sources = {}, .grep = "("}}, [] {});
+  EXPECT_EQ(tail.status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace mg::logs
