@@ -1,5 +1,6 @@
 #include "common/process/helper.h"
 
+#include <linux/close_range.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -14,6 +15,7 @@
 #include <boost/process/v2/stdio.hpp>
 #include <csignal>
 #include <cstdlib>
+#include <functional>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -30,6 +32,7 @@ namespace process = boost::process::v2;
 namespace {
 
 constexpr auto kKillGrace = std::chrono::seconds(2);
+constexpr auto kCancelPeriod = std::chrono::milliseconds(50);
 constexpr size_t kLastLines = 5;
 
 /// Runs in the child between fork and exec. Our servers block signals in all threads; a helper must be stoppable, and
@@ -41,6 +44,8 @@ struct ChildSetup {
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
     ::signal(SIGPIPE, SIG_DFL);
+    // The pipes' own descriptors are not for the helper: what it leaves behind (a server) would hold them open.
+    ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
     ::prctl(PR_SET_PDEATHSIG, SIGTERM);
     return {};
   }
@@ -99,23 +104,33 @@ absl::StatusOr<HelperResult> Run(const HelperSpec& spec, const std::string& prog
     (void)in.close(ignored);
   });
   bool timed_out = false;
+  bool ended = false;
   asio::steady_timer timer(loop);
   auto limit = std::chrono::nanoseconds(std::min(absl::ToInt64Nanoseconds(spec.timeout), std::int64_t{1} << 60));
-  timer.expires_after(limit);
-  timer.async_wait([&](boost::system::error_code cancelled) {
-    if (cancelled) {
+  auto end = std::chrono::steady_clock::now() + limit;
+  std::function<void(boost::system::error_code)> watch = [&](boost::system::error_code stopped) {
+    if (stopped || ended) {
+      return;
+    }
+    bool cancelled = spec.cancelled != nullptr && *spec.cancelled;
+    if (!cancelled && std::chrono::steady_clock::now() < end) {
+      timer.expires_at(spec.cancelled != nullptr ? std::min(end, std::chrono::steady_clock::now() + kCancelPeriod)
+                                                 : end);
+      timer.async_wait(watch);
       return;
     }
     timed_out = true;
     ::kill(child.id(), SIGTERM);
     timer.expires_after(kKillGrace);
-    timer.async_wait([&](boost::system::error_code ended) {
-      if (!ended) {
+    timer.async_wait([&](boost::system::error_code aborted) {
+      if (!aborted && !ended) {
         ::kill(child.id(), SIGKILL);
       }
     });
-  });
+  };
+  watch({});
   child.async_wait([&](boost::system::error_code, int) {
+    ended = true;
     timer.cancel();
     if (timed_out) {
       // A grandchild may hold the pipes open; what was read until now is all that there is.
@@ -127,6 +142,9 @@ absl::StatusOr<HelperResult> Run(const HelperSpec& spec, const std::string& prog
   loop.run();
   int status = child.native_exit_code();
   if (timed_out) {
+    if (spec.cancelled != nullptr && *spec.cancelled) {
+      return absl::CancelledError(absl::StrCat(BaseName(program), " was stopped"));
+    }
     return absl::DeadlineExceededError(
         absl::StrCat(BaseName(program), " did not end within ", absl::FormatDuration(spec.timeout)));
   }
@@ -161,8 +179,9 @@ absl::StatusOr<HelperResult> RunHelper(const HelperSpec& spec) {
   MG_ASSIGN_OR_RETURN(std::string program, FindProgram(spec.argv[0]));
   std::vector<std::string> arguments(spec.argv.begin() + 1, spec.argv.end());
   if (!spec.run_as.empty()) {
-    arguments.insert(arguments.begin(),
-                     {"--reuid", spec.run_as, "--regid", spec.run_as, "--init-groups", "--", program});
+    // A change of user clears the signal that ChildSetup asked for, so setpriv asks again.
+    arguments.insert(arguments.begin(), {"--reuid", spec.run_as, "--regid", spec.run_as, "--init-groups", "--pdeathsig",
+                                         "TERM", "--", program});
     MG_ASSIGN_OR_RETURN(program, FindProgram("setpriv", {"/usr/bin"}));
   }
   try {

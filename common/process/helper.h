@@ -2,6 +2,7 @@
 /// supervised components: those belong to a shim. Any thread; blocking.
 #pragma once
 
+#include <atomic>
 #include <string>
 #include <vector>
 
@@ -11,12 +12,13 @@
 namespace mg {
 
 struct HelperSpec {
-  std::vector<std::string> argv;               ///< argv[0] is a path, or a name that is looked up on PATH
-  std::vector<std::string> environment;        ///< NAME=value, added to this process's environment
-  std::string working_directory;               ///< empty: this process's own
-  std::string run_as;                          ///< user to run as (only root may); empty: this process's own
-  std::string standard_input;                  ///< written to its stdin, which is then closed
-  absl::Duration timeout = absl::Seconds(60);  ///< then SIGTERM, after 2 s SIGKILL, and DEADLINE_EXCEEDED
+  std::vector<std::string> argv;                 ///< argv[0] is a path, or a name that is looked up on PATH
+  std::vector<std::string> environment;          ///< NAME=value, added to this process's environment
+  std::string working_directory;                 ///< empty: this process's own
+  std::string run_as;                            ///< user to run as (only root may); empty: this process's own
+  std::string standard_input;                    ///< written to its stdin, which is then closed
+  absl::Duration timeout = absl::Seconds(60);    ///< then SIGTERM, after 2 s SIGKILL, and DEADLINE_EXCEEDED
+  const std::atomic<bool>* cancelled = nullptr;  ///< once true (noticed within 50 ms): ended as above, and CANCELLED
 };
 
 struct HelperResult {
