@@ -1,0 +1,96 @@
+#include "components/multipooler/manager/base_backup.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/fs/fs.h"
+#include "common/process/helper.h"
+#include "common/status/status.h"
+#include "common/topology/topology.h"
+#include "components/multipooler/manager/postgres_settings.h"
+
+namespace mg::multipooler {
+namespace {
+
+constexpr int kNewestMajor = 17;
+constexpr int kOldestMajor = 14;
+
+// pg_basebackup of any of our majors copies from any older one, so the newest will do unless a major was asked for.
+std::vector<std::string> ProgramDirectories(int major) {
+  std::vector<std::string> directories;
+  for (int version = kNewestMajor; version >= kOldestMajor; --version) {
+    if (major == 0 || version == major) {
+      directories.push_back(absl::StrCat("/usr/lib/postgresql/", version, "/bin"));
+    }
+  }
+  return directories;
+}
+
+absl::Status Rename(const std::string& from, const std::string& to) {
+  if (rename(from.c_str(), to.c_str()) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("rename ", from, " to ", to));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+std::string AsideDirectory(const Config& config) { return config.data_directory + ".aside"; }
+
+absl::Status PrepareStandby(const Config& config, const std::string& data_directory, const std::string& host,
+                            int port) {
+  MG_RETURN_IF_ERROR(WriteReplicationPassfile(config));
+  MG_RETURN_IF_ERROR(EditAutoConf(
+      data_directory,
+      {{"primary_conninfo", PrimaryConninfo(config, host, port)}, {"synchronous_standby_names", std::nullopt}},
+      config.run_as));
+  std::string signal = JoinPath(data_directory, "standby.signal");
+  MG_RETURN_IF_ERROR(WriteFileAtomically(signal, "", 0600));
+  return ChangeOwner(signal, config.run_as);
+}
+
+absl::Status TakeBaseBackup(const Config& config, const std::string& host, int port, absl::Time deadline,
+                            const std::atomic<bool>& cancelled) {
+  std::string copy = config.data_directory + ".new";
+  MG_RETURN_IF_ERROR(WriteReplicationPassfile(config));
+  MG_RETURN_IF_ERROR(RemoveTree(copy));
+  MG_RETURN_IF_ERROR(MakeDirectories(copy, 0700));
+  MG_RETURN_IF_ERROR(ChangeOwner(copy, config.run_as));
+  MG_ASSIGN_OR_RETURN(std::string program, FindProgram("pg_basebackup", ProgramDirectories(config.postgres_major)));
+  HelperSpec helper;
+  helper.argv = {program,
+                 "--pgdata=" + copy,
+                 "--format=plain",
+                 "--wal-method=stream",
+                 "--checkpoint=fast",
+                 "--no-sync",
+                 "--no-password",
+                 "--no-manifest",
+                 absl::StrCat("--dbname=", PrimaryConninfo(config, host, port))};
+  helper.environment = {"PGPASSFILE=" + ReplicationPassfile(config)};
+  helper.working_directory = "/";
+  helper.run_as = config.run_as;
+  helper.timeout = deadline - absl::Now();
+  helper.cancelled = &cancelled;
+  absl::Status copied = RunHelperOk(helper).status();
+  if (copied.ok()) {
+    copied = PrepareStandby(config, copy, host, port);
+  }
+  if (!copied.ok()) {
+    (void)RemoveTree(copy);
+    return copied;
+  }
+  if (Exists(config.data_directory)) {
+    MG_RETURN_IF_ERROR(RemoveTree(AsideDirectory(config)));
+    MG_RETURN_IF_ERROR(Rename(config.data_directory, AsideDirectory(config)));
+  }
+  return Rename(copy, config.data_directory);
+}
+
+}  // namespace mg::multipooler

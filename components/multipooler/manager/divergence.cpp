@@ -1,0 +1,57 @@
+#include "components/multipooler/manager/divergence.h"
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/consensus/position.h"
+#include "common/status/status.h"
+
+namespace mg::multipooler {
+
+absl::StatusOr<bool> DivergesFromHistory(const std::string& history, int leader_timeline, int timeline,
+                                         const std::string& lsn) {
+  if (timeline == leader_timeline) {
+    return false;
+  }
+  if (timeline > leader_timeline) {
+    return true;
+  }
+  MG_ASSIGN_OR_RETURN(std::uint64_t position, consensus::ParseLsn(lsn));
+  // Lines: timeline, where the next one left it, why.
+  for (absl::string_view line : absl::StrSplit(history, '\n', absl::SkipEmpty())) {
+    std::vector<absl::string_view> words = absl::StrSplit(line, absl::ByAnyChar(" \t"), absl::SkipEmpty());
+    int number = 0;
+    if (words.size() < 2 || !absl::SimpleAtoi(words[0], &number) || number != timeline) {
+      continue;
+    }
+    MG_ASSIGN_OR_RETURN(std::uint64_t left_at, consensus::ParseLsn(words[1]));
+    return position > left_at;
+  }
+  return true;
+}
+
+absl::StatusOr<bool> HasDiverged(const pgsql::ConnectOptions& leader, int timeline, const std::string& lsn,
+                                 absl::Time deadline) {
+  pgsql::ConnectOptions options = leader;
+  options.replication = true;
+  MG_ASSIGN_OR_RETURN(std::unique_ptr<pgsql::Connection> connection, pgsql::Connection::Connect(options, deadline));
+  MG_ASSIGN_OR_RETURN(pgsql::Result system, connection->Execute("IDENTIFY_SYSTEM", deadline));
+  int leader_timeline = static_cast<int>(system.Int(0, 1));
+  if (leader_timeline <= 0) {
+    return absl::UnavailableError("the leader does not say its timeline");
+  }
+  std::string history;
+  if (leader_timeline > 1) {
+    MG_ASSIGN_OR_RETURN(pgsql::Result file,
+                        connection->Execute(absl::StrCat("TIMELINE_HISTORY ", leader_timeline), deadline));
+    history = file.Text(0, 1);
+  }
+  return DivergesFromHistory(history, leader_timeline, timeline, lsn);
+}
+
+}  // namespace mg::multipooler

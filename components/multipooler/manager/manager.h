@@ -1,0 +1,180 @@
+/// The pooler's manager: looks after its PostgreSQL (through pgctld), takes part in the shard's consensus, says what
+/// may be served, and keeps the topology record. It does not carry clients' traffic (see pool/). Facts: manager-rpcs
+/// sections 6, 7 and 10.
+///
+/// Threads: the monitor's own thread watches and repairs; RPC methods run on their callers' threads. Whatever changes
+/// PostgreSQL or the rule holds the one action lock. RPC methods block until their deadline at most.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/fs/unique_fd.h"
+#include "common/pgsql/connection.h"
+#include "common/topology/topology.h"
+#include "components/multipooler/manager/config.h"
+#include "components/multipooler/manager/health_hub.h"
+#include "components/multipooler/manager/manager_state.h"
+#include "components/multipooler/manager/monitor_decision.h"
+#include "components/multipooler/manager/pgctld_client.h"
+#include "components/multipooler/manager/promise_store.h"
+#include "components/multipooler/manager/record_publisher.h"
+#include "components/multipooler/manager/rule_store.h"
+#include "components/multipooler/manager/serving_state.h"
+#include "consensusdata.pb.h"
+#include "multipoolermanagerdata.pb.h"
+
+namespace mg::multipooler {
+
+class Manager {
+ public:
+  /// `topology` and `serving` must outlive it. DATA_LOSS when the promises on disk cannot be read.
+  static absl::StatusOr<std::unique_ptr<Manager>> Create(Config config, topology::Topology* topology,
+                                                         ServingState* serving);
+  ~Manager();
+
+  /// Starts to look after PostgreSQL.
+  void Start();
+  /// From now on (gRPC listens) the record is in the topology.
+  void Publish();
+  /// The end: nothing is served, PostgreSQL is stopped, the record says SHUTDOWN. Each step has its limit; about a
+  /// second in all. Start is not possible again.
+  void Stop();
+
+  HealthHub& health() { return health_; }
+  const Config& config() const { return config_; }
+  /// The record's first write has happened.
+  bool registered() const { return publisher_.written(); }
+
+  // MultipoolerManager.
+  multipoolermanagerdata::StatusResponse Status();
+  void SetRestartsEnabled(bool enabled);
+  absl::StatusOr<multipoolermanagerdata::ResignLeadershipResponse> ResignLeadership(absl::Time deadline);
+  absl::Status WaitForLsn(const std::string& target, absl::Time deadline, const std::function<bool()>& cancelled);
+  absl::Status StartReplication(absl::Time deadline);
+  absl::Status StopReplication(const multipoolermanagerdata::StopReplicationRequest& request, absl::Time deadline);
+  absl::StatusOr<multipoolermanagerdata::ReloadConfigResponse> ReloadConfig(
+      const multipoolermanagerdata::ReloadConfigRequest& request, absl::Time deadline);
+
+  // MultipoolerConsensus.
+  absl::StatusOr<clustermetadata::ConsensusStatus> Recruit(const consensusdata::RecruitRequest& request,
+                                                           absl::Time deadline);
+  absl::StatusOr<clustermetadata::ConsensusStatus> Promote(const consensusdata::PromoteRequest& request,
+                                                           absl::Time deadline);
+  absl::StatusOr<clustermetadata::ConsensusStatus> SetPrimary(const consensusdata::SetPrimaryRequest& request,
+                                                              absl::Time deadline);
+  absl::StatusOr<clustermetadata::PoolerPosition> UpdateConsensusRule(
+      const multipoolermanagerdata::UpdateConsensusRuleRequest& request, absl::Time deadline);
+
+ private:
+  using ConnectionPtr = std::shared_ptr<pgsql::Connection>;
+
+  /// Holds the action lock; tells the monitor when it goes.
+  class Action {
+   public:
+    Action(Action&&) = default;
+    ~Action();
+
+   private:
+    friend class Manager;
+    Action(Manager* manager, std::unique_lock<std::timed_mutex> lock) : manager_(manager), lock_(std::move(lock)) {}
+    Manager* manager_;
+    std::unique_lock<std::timed_mutex> lock_;
+  };
+
+  Manager(Config config, topology::Topology* topology, ServingState* serving, std::unique_ptr<PromiseStore> promises);
+
+  // manager.cpp: state and what follows from it.
+  absl::StatusOr<Action> Begin(absl::Time deadline);
+  void Poke();
+  /// Changes the state, then everything that is derived from it (serving first).
+  template <typename F>
+  void Change(F change) {
+    {
+      std::lock_guard lock(mutex_);
+      change(state_);
+    }
+    PublishState();
+  }
+  void PublishState();
+  ManagerState Snapshot() const;
+  absl::StatusOr<ConnectionPtr> Connect(absl::Time deadline) const;
+  /// The connection for actions; made when there is none.
+  absl::StatusOr<ConnectionPtr> Control(absl::Time deadline);
+  void DropControl();
+  absl::StatusOr<PostgresView> LookNow(pgsql::Connection& connection, absl::Time deadline);
+  void SetView(const PostgresView& view);
+  absl::StatusOr<clustermetadata::ConsensusStatus> ConsensusStatusNow(absl::Time deadline);
+
+  // monitor.cpp
+  void MonitorLoop();
+  void Look();
+  void Connected(bool connected, PgState state);
+  Observation Observe() const;
+  absl::Status Act(MonitorAction action);
+  void WaitForEvent(absl::Duration limit);
+
+  // bootstrap.cpp: what the monitor does.
+  absl::Status Bootstrap();
+  absl::Status CheckNobodyHasData(const ManagerState& state) const;
+  absl::Status Clone();
+  absl::Status StartStandby();
+  void SetAction(multipoolermanagerdata::PostgresAction action);
+
+  // rule_actions.cpp, recruit.cpp, set_primary.cpp; all under the action lock.
+  absl::Status Resume();
+  absl::Status DemoteLocked(absl::Time deadline);
+  absl::Status RecruitStandbyLocked(const clustermetadata::TermRevocation& revocation, absl::Time deadline);
+  absl::Status WriteRuleLocked(pgsql::Connection& connection, const clustermetadata::RulePosition& position,
+                               const clustermetadata::ShardRule& rule, const RuleEvent& event);
+  absl::Status DurablyDecide(pgsql::Connection& connection, const clustermetadata::ShardRule& from,
+                             const clustermetadata::ShardRule& rule);
+  absl::Status ConfirmDurable(pgsql::Connection& connection, const clustermetadata::ShardRule& from,
+                              const clustermetadata::ShardRule& rule, const absl::Status& written);
+  void BecomeLeader(const clustermetadata::ShardRule& rule);
+  absl::Status FollowLocked(const clustermetadata::ReplicationPrimary& primary, absl::Time deadline);
+  absl::Status RewindLocked(const clustermetadata::ReplicationPrimary& primary);
+  absl::StatusOr<bool> DivergedLocked(const clustermetadata::ReplicationPrimary& primary, const PostgresView& view,
+                                      absl::Time deadline);
+  void CheckpointInBackground();
+
+  const Config config_;
+  topology::Topology* const topology_;
+  ServingState* const serving_;
+  const std::unique_ptr<PromiseStore> promises_;
+  PgctldClient pgctld_;
+  RecordPublisher publisher_;
+  HealthHub health_;
+
+  std::timed_mutex action_mutex_;
+  std::atomic<std::int64_t> writing_term_{0};  ///< term of the rule being written; 0: none
+
+  mutable std::mutex mutex_;  ///< guards state_, publish_ and epoch_
+  ManagerState state_;
+  bool publish_ = false;
+  std::uint64_t epoch_ = 0;   ///< raised by each action that changed what PostgreSQL is; older looks are void
+  std::mutex publish_mutex_;  ///< orders what observers see; taken before mutex_
+
+  std::mutex control_mutex_;  ///< guards control_
+  ConnectionPtr control_;
+
+  ConnectionPtr watched_;  ///< the monitor's own; its thread only
+  UniqueFd wake_;
+  std::atomic<bool> stop_{false};
+  std::thread monitor_;
+  std::thread checkpoint_;  ///< under the action lock
+  std::mutex checkpoint_mutex_;
+  ConnectionPtr checkpoint_connection_;
+  std::unique_ptr<topology::Topology::Watch> pooler_watch_;
+  std::unique_ptr<topology::Topology::Watch> claim_watch_;
+};
+
+}  // namespace mg::multipooler

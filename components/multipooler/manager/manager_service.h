@@ -1,0 +1,19 @@
+/// gRPC's side of the manager: MultipoolerManager and MultipoolerConsensus. Each handler decodes, calls one Manager
+/// method and encodes. Facts: manager-rpcs sections 2, 6 and 7.
+#pragma once
+
+#include <memory>
+
+namespace grpc {
+class Service;
+}
+
+namespace mg::multipooler {
+
+class Manager;
+
+/// Both refer to `manager`, which must outlive them.
+std::unique_ptr<grpc::Service> MakeManagerService(Manager* manager);
+std::unique_ptr<grpc::Service> MakeConsensusService(Manager* manager);
+
+}  // namespace mg::multipooler

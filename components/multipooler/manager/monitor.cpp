@@ -1,0 +1,205 @@
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/consensus/position.h"
+#include "common/fs/fs.h"
+#include "common/log/log.h"
+#include "common/status/status.h"
+#include "components/multipooler/manager/base_backup.h"
+#include "components/multipooler/manager/manager.h"
+
+namespace mg::multipooler {
+namespace {
+
+constexpr absl::Duration kPgctldLimit = absl::Milliseconds(300);
+constexpr absl::Duration kLookLimit = absl::Seconds(5);
+// How soon to look again at a PostgreSQL that runs and does not answer yet.
+constexpr absl::Duration kFirstLook = absl::Milliseconds(10);
+constexpr absl::Duration kLongestLook = absl::Milliseconds(200);
+// After an action failed.
+constexpr absl::Duration kFirstRetry = absl::Milliseconds(100);
+constexpr absl::Duration kLongestRetry = absl::Seconds(5);
+
+}  // namespace
+
+void Manager::MonitorLoop() {
+  absl::Duration look_again = kFirstLook;
+  absl::Duration retry = kFirstRetry;
+  absl::Time not_before = absl::InfinitePast();
+  std::string last_error;
+  while (!stop_) {
+    Look();
+    PublishState();
+    Observation seen = Observe();
+    MonitorAction action = DecideMonitorAction(seen);
+    absl::Duration limit = config_.tick;
+    if (!seen.connected) {
+      limit = std::min(limit, look_again);
+      look_again = seen.postgres == PgState::kRunning ? std::min(look_again * 2, kLongestLook) : config_.tick;
+    } else {
+      look_again = kFirstLook;
+    }
+    if (action == MonitorAction::kNothing || absl::Now() < not_before) {
+      if (action == MonitorAction::kNothing && seen.connected) {
+        retry = kFirstRetry;
+        not_before = absl::InfinitePast();
+      }
+      WaitForEvent(std::min(limit, std::max(not_before - absl::Now(), absl::Milliseconds(1))));
+      continue;
+    }
+    std::unique_lock<std::timed_mutex> lock(action_mutex_, std::try_to_lock);
+    if (!lock.owns_lock()) {
+      WaitForEvent(limit);  // the action's end wakes us
+      continue;
+    }
+    Look();
+    action = DecideMonitorAction(Observe());
+    if (action == MonitorAction::kNothing || stop_) {
+      continue;
+    }
+    log::Info("monitor acts", {{"action", ToString(action)}});
+    absl::Status status = Act(action);
+    lock.unlock();
+    if (status.ok() || stop_) {
+      retry = kFirstRetry;
+      not_before = absl::InfinitePast();
+      look_again = kFirstLook;
+      last_error.clear();
+      continue;
+    }
+    log::Error("monitor's action failed", {{"action", ToString(action)}, {"error", status}});
+    Change([&](ManagerState& state) { state.lifecycle_reason = std::string(status.message()); });
+    not_before = absl::Now() + retry;
+    retry = std::min(retry * 2, kLongestRetry);
+  }
+  watched_ = nullptr;
+}
+
+// Brings the state up to date: by SQL when PostgreSQL answers, else by asking pgctld.
+void Manager::Look() {
+  std::uint64_t epoch = 0;
+  {
+    std::lock_guard lock(mutex_);
+    epoch = epoch_;
+  }
+  if (watched_ != nullptr && !watched_->CheckAlive()) {
+    watched_ = nullptr;
+  }
+  absl::Time deadline = absl::Now() + kLookLimit;
+  if (watched_ == nullptr) {
+    Connected(false, PgState::kUnreachable);
+    absl::StatusOr<ConnectionPtr> connection = Connect(deadline);
+    if (connection.ok()) {
+      watched_ = *connection;
+    }
+  }
+  if (watched_ != nullptr) {
+    absl::StatusOr<PostgresView> view = ReadView(*watched_, deadline);
+    if (view.ok()) {
+      std::lock_guard lock(mutex_);
+      state_.connected = true;
+      state_.postgres = PgState::kRunning;
+      if (epoch_ == epoch) {
+        state_.view = *std::move(view);
+        state_.initialized |= state_.view->has_rule && !Exists(BootstrapSentinel(config_));
+        if (state_.view->in_recovery && state_.leading) {
+          state_.leading = false;
+          state_.suspected_divergence = true;
+        }
+      }
+      return;
+    }
+    if (!watched_->usable()) {
+      watched_ = nullptr;
+    }
+    log::Warn("PostgreSQL does not answer", {{"error", view.status()}});
+  }
+  PgctldStatus status = pgctld_.Status(kPgctldLimit, true);
+  Connected(false, status.state);
+}
+
+void Manager::Connected(bool connected, PgState state) {
+  bool lost = false;
+  {
+    std::lock_guard lock(mutex_);
+    lost = state_.connected && !connected;
+    state_.connected = connected;
+    if (state != PgState::kUnreachable || !lost) {
+      state_.postgres = state;
+    }
+    if (!connected && state_.leading) {
+      // What it wrote last may be on no standby.
+      state_.leading = false;
+      state_.suspected_divergence = true;
+    }
+  }
+  if (lost) {
+    log::Warn("connection to PostgreSQL lost");
+    PublishState();
+  }
+}
+
+Observation Manager::Observe() const {
+  ManagerState state = Snapshot();
+  Observation seen;
+  seen.postgres = state.postgres;
+  seen.connected = state.connected && state.view.has_value();
+  if (seen.connected) {
+    seen.in_recovery = state.view->in_recovery;
+    seen.has_rule = state.view->has_rule;
+    seen.rule = state.view->rule;
+  }
+  seen.leading = state.leading;
+  seen.promised_term = promises_->Get().term_revocation().revoked_below_term();
+  seen.bootstrap_unfinished = Exists(BootstrapSentinel(config_));
+  seen.rewind_unfinished = Exists(RewindSentinel(config_));
+  seen.restarts_enabled = state.restarts_enabled;
+  seen.claimed_as_seed = state.claim.has_claimer_id() && consensus::SameNode(state.claim.claimer_id(), config_.id);
+  seen.has_source = CloneSource(config_, state).has_value();
+  seen.self = config_.id;
+  if (seen.connected && !seen.in_recovery && seen.has_rule) {
+    const clustermetadata::RuleNumber& own = consensus::HighestNumber(seen.rule);
+    for (const clustermetadata::Multipooler& pooler : state.poolers) {
+      seen.newer_leader_elsewhere |= !consensus::SameNode(pooler.id(), config_.id) &&
+                                     pooler.routing_state().role() == clustermetadata::ROUTING_ROLE_PRIMARY &&
+                                     consensus::Compare(pooler.routing_state().rule(), own) > 0;
+    }
+  }
+  return seen;
+}
+
+absl::Status Manager::Act(MonitorAction action) {
+  switch (action) {
+    case MonitorAction::kNothing:
+      return absl::OkStatus();
+    case MonitorAction::kBootstrap:
+      return Bootstrap();
+    case MonitorAction::kClone:
+      return Clone();
+    case MonitorAction::kStart:
+      return StartStandby();
+    case MonitorAction::kResume:
+      return Resume();
+    case MonitorAction::kDemote:
+      return DemoteLocked(absl::Now() + config_.remote_operation_limit);
+  }
+  return absl::OkStatus();
+}
+
+// Ends at once when something happens: a change in the topology, the end of an action, the end of PostgreSQL.
+void Manager::WaitForEvent(absl::Duration limit) {
+  std::array<pollfd, 2> fds = {pollfd{wake_.get(), POLLIN, 0},
+                               pollfd{watched_ != nullptr ? watched_->fd() : -1, POLLIN | POLLRDHUP, 0}};
+  int timeout = static_cast<int>(std::max<std::int64_t>(absl::ToInt64Milliseconds(limit), 1));
+  if (poll(fds.data(), fds.size(), timeout) > 0 && fds[0].revents != 0) {
+    std::uint64_t count = 0;
+    (void)!read(wake_.get(), &count, sizeof count);
+  }
+}
+
+}  // namespace mg::multipooler

@@ -1,0 +1,82 @@
+#include "components/multipooler/manager/monitor_decision.h"
+
+#include "common/consensus/position.h"
+
+namespace mg::multipooler {
+namespace {
+
+// Half-made data is of no use: the seed begins again, and who is no longer the seed takes a copy.
+MonitorAction ResumeBootstrap(const Observation& seen) {
+  if (seen.claimed_as_seed) {
+    return MonitorAction::kBootstrap;
+  }
+  return seen.has_source ? MonitorAction::kClone : MonitorAction::kNothing;
+}
+
+MonitorAction DecideForPrimary(const Observation& seen) {
+  if (!seen.has_rule) {
+    return seen.bootstrap_unfinished ? ResumeBootstrap(seen) : MonitorAction::kNothing;
+  }
+  const clustermetadata::RuleNumber& highest = consensus::HighestNumber(seen.rule);
+  const clustermetadata::ShardRule& rule = seen.rule.has_proposal() ? seen.rule.proposal() : seen.rule.decision();
+  bool revoked = highest.coordinator_term() < seen.promised_term;
+  if (revoked || seen.newer_leader_elsewhere) {
+    return MonitorAction::kDemote;
+  }
+  if (seen.leading) {
+    return MonitorAction::kNothing;
+  }
+  if (highest.coordinator_term() == 0) {
+    // The seed, before the first appointment: the others copy from it.
+    return seen.bootstrap_unfinished ? ResumeBootstrap(seen) : MonitorAction::kNothing;
+  }
+  return consensus::SameNode(rule.leader_id(), seen.self) ? MonitorAction::kResume : MonitorAction::kDemote;
+}
+
+}  // namespace
+
+MonitorAction DecideMonitorAction(const Observation& seen) {
+  if (seen.connected) {
+    return seen.in_recovery ? MonitorAction::kNothing : DecideForPrimary(seen);
+  }
+  switch (seen.postgres) {
+    case PgState::kUnreachable:
+    case PgState::kRunning:
+      return MonitorAction::kNothing;
+    case PgState::kStopped:
+      if (seen.bootstrap_unfinished) {
+        return ResumeBootstrap(seen);
+      }
+      if (seen.rewind_unfinished) {
+        return seen.has_source ? MonitorAction::kClone : MonitorAction::kNothing;
+      }
+      return seen.restarts_enabled ? MonitorAction::kStart : MonitorAction::kNothing;
+    case PgState::kNotInitialized:
+      // A node that has promised something has had data: it must not found the shard again.
+      if (seen.claimed_as_seed && seen.promised_term == 0) {
+        return MonitorAction::kBootstrap;
+      }
+      return seen.has_source ? MonitorAction::kClone : MonitorAction::kNothing;
+  }
+  return MonitorAction::kNothing;
+}
+
+std::string ToString(MonitorAction action) {
+  switch (action) {
+    case MonitorAction::kNothing:
+      return "nothing";
+    case MonitorAction::kBootstrap:
+      return "bootstrap";
+    case MonitorAction::kClone:
+      return "clone";
+    case MonitorAction::kStart:
+      return "start";
+    case MonitorAction::kResume:
+      return "resume";
+    case MonitorAction::kDemote:
+      return "demote";
+  }
+  return "unknown";
+}
+
+}  // namespace mg::multipooler

@@ -1,0 +1,42 @@
+/// What the pooler's monitor does next, as a pure function of what it sees.
+#pragma once
+
+#include <string>
+
+#include "clustermetadata.pb.h"
+#include "components/multipooler/manager/pgctld_client.h"
+
+namespace mg::multipooler {
+
+/// Everything that the decision rests on.
+struct Observation {
+  PgState postgres = PgState::kUnreachable;  ///< as pgctld says; not asked (kRunning) while a connection works
+  bool connected = false;                    ///< PostgreSQL answers
+  bool in_recovery = true;                   ///< valid when connected, as the next three
+  bool has_rule = false;
+  clustermetadata::RulePosition rule;
+  bool leading = false;                 ///< advertised as the writable leader
+  std::int64_t promised_term = 0;       ///< rules of lower terms are revoked
+  bool newer_leader_elsewhere = false;  ///< another pooler advertises itself under a higher rule
+  bool bootstrap_unfinished = false;    ///< the bootstrap's sentinel is there
+  bool rewind_unfinished = false;       ///< the rewind's sentinel is there
+  bool restarts_enabled = true;
+  bool claimed_as_seed = false;  ///< the shard's claim names this pooler
+  bool has_source = false;       ///< a leader, or an initialised seed, to copy from
+  clustermetadata::ID self;
+};
+
+enum class MonitorAction {
+  kNothing,
+  kBootstrap,  ///< from nothing: wipe, initdb, start as primary, write rule {0,1}
+  kClone,      ///< base backup from the source
+  kStart,      ///< start existing data, as a standby
+  kResume,     ///< this PostgreSQL leads under its own rule; only the pooler was away
+  kDemote,     ///< it is writable without the right to be
+};
+
+MonitorAction DecideMonitorAction(const Observation& seen);
+
+std::string ToString(MonitorAction action);
+
+}  // namespace mg::multipooler

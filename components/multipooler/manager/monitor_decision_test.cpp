@@ -1,0 +1,107 @@
+#include "components/multipooler/manager/monitor_decision.h"
+
+#include <gtest/gtest.h>
+
+#include "common/consensus/position.h"
+#include "components/multipooler/manager/divergence.h"
+
+namespace mg::multipooler {
+namespace {
+
+clustermetadata::ID Node(const std::string& name) {
+  clustermetadata::ID id;
+  id.set_cell("zone1");
+  id.set_name(name);
+  return id;
+}
+
+Observation Connected(bool in_recovery, std::int64_t term, std::int64_t subterm, const std::string& leader) {
+  Observation seen;
+  seen.postgres = PgState::kRunning;
+  seen.connected = true;
+  seen.in_recovery = in_recovery;
+  seen.has_rule = true;
+  seen.self = Node("a");
+  *seen.rule.mutable_decision()->mutable_rule_number() = consensus::MakeRuleNumber(term, subterm);
+  *seen.rule.mutable_decision()->mutable_leader_id() = Node(leader);
+  return seen;
+}
+
+TEST(MonitorDecision, WhenDataExists_StartsItAsAStandby) {
+  Observation seen;
+  seen.postgres = PgState::kStopped;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kStart);
+  seen.restarts_enabled = false;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kNothing);
+}
+
+TEST(MonitorDecision, WhenThereIsNoData_OnlyTheClaimedSeedBootstraps) {
+  Observation seen;
+  seen.postgres = PgState::kNotInitialized;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kNothing);
+  seen.claimed_as_seed = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kBootstrap);
+  seen.claimed_as_seed = false;
+  seen.has_source = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kClone);
+}
+
+TEST(MonitorDecision, WhenTheSeedHasLostItsDataAfterAPromise_NeverBootstrapsAgain) {
+  Observation seen;
+  seen.postgres = PgState::kNotInitialized;
+  seen.claimed_as_seed = true;
+  seen.promised_term = 1;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kNothing);
+  seen.has_source = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kClone);
+}
+
+TEST(MonitorDecision, WhenBootstrapWasInterrupted_RepeatsIt) {
+  Observation seen;
+  seen.postgres = PgState::kStopped;
+  seen.bootstrap_unfinished = true;
+  seen.claimed_as_seed = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kBootstrap);
+}
+
+TEST(MonitorDecision, WhenPrimaryUnderItsOwnRule_ResumesUnlessSomethingHigherWasPromised) {
+  Observation seen = Connected(false, 3, 0, "a");
+  seen.promised_term = 3;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kResume);
+  seen.promised_term = 4;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kDemote);
+  seen.promised_term = 3;
+  seen.newer_leader_elsewhere = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kDemote);
+}
+
+TEST(MonitorDecision, WhenPrimaryUnderSomebodyElsesRule_Demotes) {
+  EXPECT_EQ(DecideMonitorAction(Connected(false, 3, 0, "b")), MonitorAction::kDemote);
+}
+
+TEST(MonitorDecision, WhenSeedWaitsForItsAppointment_LeavesItAlone) {
+  EXPECT_EQ(DecideMonitorAction(Connected(false, 0, 1, "")), MonitorAction::kNothing);
+  Observation promised = Connected(false, 0, 1, "");
+  promised.promised_term = 1;
+  EXPECT_EQ(DecideMonitorAction(promised), MonitorAction::kDemote);
+}
+
+TEST(MonitorDecision, WhenLeadingOrStandby_DoesNothing) {
+  Observation leading = Connected(false, 2, 0, "a");
+  leading.leading = true;
+  EXPECT_EQ(DecideMonitorAction(leading), MonitorAction::kNothing);
+  EXPECT_EQ(DecideMonitorAction(Connected(true, 2, 0, "a")), MonitorAction::kNothing);
+}
+
+TEST(Divergence, WhenWrittenPastTheFork_HasDiverged) {
+  const std::string history = "1\t0/3000148\tno recovery target specified\n2\t0/5000000\tno recovery target\n";
+  EXPECT_FALSE(*DivergesFromHistory(history, 3, 1, "0/3000148"));
+  EXPECT_TRUE(*DivergesFromHistory(history, 3, 1, "0/3000149"));
+  EXPECT_FALSE(*DivergesFromHistory(history, 3, 2, "0/4000000"));
+  EXPECT_FALSE(*DivergesFromHistory(history, 3, 3, "0/9000000"));
+  EXPECT_TRUE(*DivergesFromHistory(history, 3, 4, "0/1"));
+  EXPECT_FALSE(*DivergesFromHistory("", 1, 1, "0/9000000"));
+}
+
+}  // namespace
+}  // namespace mg::multipooler

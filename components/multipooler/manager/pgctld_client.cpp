@@ -1,0 +1,126 @@
+#include "components/multipooler/manager/pgctld_client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "common/rpc/rpc.h"
+#include "common/status/status.h"
+#include "pgctldservice.grpc.pb.h"
+
+namespace mg::multipooler {
+
+struct PgctldClient::Impl {
+  std::unique_ptr<pgctldservice::PgCtld::Stub> stub;
+  std::mutex mutex;
+  bool aborted = false;
+  std::set<grpc::ClientContext*> calls;
+
+  // One call: `method` is a stub's member; abortable unless `always`.
+  template <typename Method, typename Request, typename Response>
+  absl::Status Call(const char* what, Method method, const Request& request, Response* response, absl::Duration limit,
+                    bool wait, bool always) {
+    grpc::ClientContext context;
+    rpc::SetDeadline(&context, absl::Now() + limit);
+    context.set_wait_for_ready(wait);
+    if (!always) {
+      std::lock_guard lock(mutex);
+      if (aborted) {
+        return absl::CancelledError("this pooler is stopping");
+      }
+      calls.insert(&context);
+    }
+    grpc::Status status = (stub.get()->*method)(&context, request, response);
+    if (!always) {
+      std::lock_guard lock(mutex);
+      calls.erase(&context);
+    }
+    return WithContext(rpc::FromGrpc(status), what);
+  }
+};
+
+PgctldClient::PgctldClient(const std::string& address) : impl_(std::make_unique<Impl>()) {
+  impl_->stub = pgctldservice::PgCtld::NewStub(rpc::DialPlain(address));
+}
+
+PgctldClient::~PgctldClient() = default;
+
+PgctldStatus PgctldClient::Status(absl::Duration limit, bool wait) {
+  pgctldservice::StatusResponse response;
+  absl::Status status = impl_->Call("pgctld status", &pgctldservice::PgCtld::Stub::Status,
+                                    pgctldservice::StatusRequest(), &response, limit, wait, true);
+  PgctldStatus result;
+  if (!status.ok()) {
+    result.message = std::string(status.message());
+    return result;
+  }
+  result.pid = response.pid();
+  result.ready = response.ready();
+  result.message = response.message();
+  switch (response.status()) {
+    case pgctldservice::NOT_INITIALIZED:
+      result.state = PgState::kNotInitialized;
+      break;
+    case pgctldservice::RUNNING:
+      result.state = PgState::kRunning;
+      break;
+    default:
+      result.state = PgState::kStopped;
+  }
+  return result;
+}
+
+absl::Status PgctldClient::InitDataDir(absl::Duration limit) {
+  pgctldservice::InitDataDirResponse response;
+  return impl_->Call("initdb by pgctld", &pgctldservice::PgCtld::Stub::InitDataDir, pgctldservice::InitDataDirRequest(),
+                     &response, limit, true, false);
+}
+
+absl::Status PgctldClient::Start(bool as_primary, bool suspected_divergence, absl::Duration limit) {
+  pgctldservice::StartRequest request;
+  request.set_as_primary(as_primary);
+  request.set_suspected_divergence(suspected_divergence);
+  pgctldservice::StartResponse response;
+  return impl_->Call("start of PostgreSQL by pgctld", &pgctldservice::PgCtld::Stub::Start, request, &response, limit,
+                     true, false);
+}
+
+absl::Status PgctldClient::Stop(const std::string& mode, absl::Duration limit) {
+  pgctldservice::StopRequest request;
+  request.set_mode(mode);
+  pgctldservice::StopResponse response;
+  return impl_->Call("stop of PostgreSQL by pgctld", &pgctldservice::PgCtld::Stub::Stop, request, &response, limit,
+                     false, true);
+}
+
+absl::Status PgctldClient::RestartAsStandby(const std::string& mode, absl::Duration limit) {
+  pgctldservice::RestartRequest request;
+  request.set_mode(mode);
+  request.set_as_standby(true);
+  pgctldservice::RestartResponse response;
+  return impl_->Call("restart of PostgreSQL by pgctld", &pgctldservice::PgCtld::Stub::Restart, request, &response,
+                     limit, true, false);
+}
+
+absl::Status PgctldClient::PgRewind(const std::string& host, int port, const std::string& application_name,
+                                    absl::Duration limit) {
+  pgctldservice::PgRewindRequest request;
+  request.set_source_host(host);
+  request.set_source_port(port);
+  request.set_application_name(application_name);
+  pgctldservice::PgRewindResponse response;
+  return impl_->Call("pg_rewind by pgctld", &pgctldservice::PgCtld::Stub::PgRewind, request, &response, limit, true,
+                     false);
+}
+
+void PgctldClient::Abort() {
+  std::lock_guard lock(impl_->mutex);
+  impl_->aborted = true;
+  for (grpc::ClientContext* context : impl_->calls) {
+    context->TryCancel();
+  }
+}
+
+}  // namespace mg::multipooler

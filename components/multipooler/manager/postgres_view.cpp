@@ -1,0 +1,77 @@
+#include "components/multipooler/manager/postgres_view.h"
+
+#include <utility>
+
+#include "common/status/status.h"
+#include "components/multipooler/manager/rule_store.h"
+
+namespace mg::multipooler {
+namespace {
+
+// A receiver that has just started says the start of its segment as received: hence the greatest of both positions.
+constexpr char kState[] = R"sql(
+SELECT r.recovering,
+       (CASE WHEN r.recovering
+             THEN greatest(coalesce(pg_last_wal_receive_lsn(), '0/0'), coalesce(pg_last_wal_replay_lsn(), '0/0'))
+             ELSE pg_current_wal_lsn() END)::text,
+       to_regclass('multigres.current_rule') IS NOT NULL,
+       (SELECT coalesce(array_agg(application_name), '{}') FROM pg_stat_replication),
+       current_setting('synchronous_standby_names'),
+       current_setting('synchronous_commit'),
+       current_setting('max_wal_senders'),
+       NOT r.recovering AND (SELECT timeline_id FROM pg_control_checkpoint()) = r.timeline,
+       pg_last_wal_replay_lsn()::text,
+       pg_last_wal_receive_lsn()::text,
+       CASE WHEN r.recovering THEN pg_is_wal_replay_paused() ELSE false END,
+       CASE WHEN r.recovering THEN pg_get_wal_replay_pause_state() ELSE '' END,
+       coalesce(pg_last_xact_replay_timestamp()::text, ''),
+       current_setting('primary_conninfo'),
+       coalesce(w.status, ''),
+       coalesce(extract(epoch FROM w.last_msg_receipt_time)::float8, 0),
+       (SELECT setting FROM pg_settings WHERE name = 'wal_receiver_status_interval'),
+       (SELECT setting FROM pg_settings WHERE name = 'wal_receiver_timeout')
+  FROM (SELECT pg_is_in_recovery() AS recovering,
+               CASE WHEN pg_is_in_recovery() THEN 0
+                    ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline) r
+  LEFT JOIN pg_stat_wal_receiver w ON true)sql";
+
+}  // namespace
+
+absl::StatusOr<PostgresView> ReadView(pgsql::Connection& connection, absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(pgsql::Result row, connection.Query(kState, {}, deadline));
+  if (row.rows() != 1) {
+    return absl::InternalError("postgresql gave no state");
+  }
+  PostgresView view;
+  view.in_recovery = row.Bool(0, 0);
+  view.lsn = row.Text(0, 1);
+  view.has_rule = row.Bool(0, 2);
+  view.followers = row.TextArray(0, 3);
+  view.synchronous_standby_names = row.Text(0, 4);
+  view.synchronous_commit = row.Text(0, 5);
+  view.max_wal_senders = static_cast<int>(row.Int(0, 6));
+  view.checkpointed = row.Bool(0, 7);
+  view.replay_lsn = row.Text(0, 8);
+  view.receive_lsn = row.Text(0, 9);
+  view.replay_paused = row.Bool(0, 10);
+  view.pause_state = row.Text(0, 11);
+  view.last_xact_replay = row.Text(0, 12);
+  view.primary_conninfo = row.Text(0, 13);
+  view.receiver_status = row.Text(0, 14);
+  view.last_message = row.Double(0, 15);
+  view.receiver_status_interval_s = static_cast<int>(row.Int(0, 16));
+  view.receiver_timeout_ms = static_cast<int>(row.Int(0, 17));
+  if (view.has_rule) {
+    absl::StatusOr<clustermetadata::RulePosition> rule = ReadRule(connection, deadline);
+    if (rule.ok()) {
+      view.rule = *std::move(rule);
+    } else if (absl::IsNotFound(rule.status())) {
+      view.has_rule = false;
+    } else {
+      return rule.status();
+    }
+  }
+  return view;
+}
+
+}  // namespace mg::multipooler

@@ -1,0 +1,42 @@
+/// What PostgreSQL says of itself at one moment, read by two statements. A value; reading needs a connection.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "clustermetadata.pb.h"
+#include "common/pgsql/connection.h"
+
+namespace mg::multipooler {
+
+struct PostgresView {
+  bool in_recovery = true;
+  std::string lsn;  ///< own position: written on a primary; received, else replayed, on a standby
+  bool has_rule = false;
+  clustermetadata::RulePosition rule;
+
+  // Primary.
+  std::vector<std::string> followers;  ///< application names in pg_stat_replication
+  std::string synchronous_standby_names;
+  std::string synchronous_commit;
+  int max_wal_senders = 0;
+  bool checkpointed = false;  ///< the last checkpoint is on the present timeline: safe to rewind from
+
+  // Standby.
+  std::string replay_lsn;
+  std::string receive_lsn;
+  bool replay_paused = false;
+  std::string pause_state;
+  std::string last_xact_replay;
+  std::string primary_conninfo;
+  std::string receiver_status;  ///< empty: no WAL receiver
+  double last_message = 0;      ///< Unix seconds of the last message from the primary; 0: none
+  int receiver_status_interval_s = 0;
+  int receiver_timeout_ms = 0;
+};
+
+absl::StatusOr<PostgresView> ReadView(pgsql::Connection& connection, absl::Time deadline);
+
+}  // namespace mg::multipooler

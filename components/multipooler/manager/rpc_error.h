@@ -1,0 +1,16 @@
+/// Errors on the wire as upstream's poolers send them: gRPC status plus one detail mtrpc.RPCError. Facts: manager-rpcs
+/// section 2.
+#pragma once
+
+#include "absl/status/status.h"
+
+namespace grpc {
+class Status;
+}
+
+namespace mg::multipooler {
+
+/// A PostgreSQL error travels as code UNKNOWN (or its own, when `status` has another meaning) with pg_diagnostic.
+grpc::Status ToRpcError(const absl::Status& status);
+
+}  // namespace mg::multipooler

@@ -1,0 +1,160 @@
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/consensus/position.h"
+#include "common/consensus/revocation.h"
+#include "common/fs/fs.h"
+#include "common/log/log.h"
+#include "common/status/status.h"
+#include "components/multipooler/manager/base_backup.h"
+#include "components/multipooler/manager/divergence.h"
+#include "components/multipooler/manager/manager.h"
+#include "components/multipooler/manager/postgres_settings.h"
+
+namespace mg::multipooler {
+namespace {
+
+constexpr absl::Duration kRewindLimit = absl::Minutes(30);
+constexpr absl::Duration kStopLimit = absl::Seconds(15);
+constexpr absl::Duration kStartLimit = absl::Minutes(2);
+
+const clustermetadata::ShardRule& RuleOf(const clustermetadata::RulePosition& position) {
+  return position.has_proposal() ? position.proposal() : position.decision();
+}
+
+absl::Status CheckSetPrimaryRequest(const consensusdata::SetPrimaryRequest& request, const Config& config) {
+  const clustermetadata::ReplicationPrimary& asked = request.replication_primary();
+  if (!asked.has_primary() || !asked.has_position()) {
+    return absl::InvalidArgumentError("set primary: no primary, or no position");
+  }
+  const clustermetadata::ShardRule& rule = RuleOf(asked.position());
+  if (!rule.has_leader_id()) {
+    return absl::InvalidArgumentError("set primary: the rule has no leader");
+  }
+  if (!consensus::SameNode(rule.leader_id(), asked.primary().id())) {
+    return absl::InvalidArgumentError("set primary: the primary is not the rule's leader");
+  }
+  if (asked.primary().host().empty() || asked.primary().postgres_port() == 0) {
+    return absl::InvalidArgumentError("set primary: the primary has no host or no port");
+  }
+  if (consensus::SameNode(asked.primary().id(), config.id)) {
+    return absl::InvalidArgumentError("set primary: this pooler is the primary itself");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<clustermetadata::ConsensusStatus> Manager::SetPrimary(const consensusdata::SetPrimaryRequest& request,
+                                                                     absl::Time deadline) {
+  MG_RETURN_IF_ERROR(CheckSetPrimaryRequest(request, config_));
+  const clustermetadata::ReplicationPrimary& asked = request.replication_primary();
+  MG_ASSIGN_OR_RETURN(Action action, Begin(deadline));
+  if (consensus::IsRevoked(RuleOf(asked.position()).rule_number(), promises_->Get())) {
+    return BuildConsensusStatus(config_, Snapshot(), promises_->Get());
+  }
+  MG_ASSIGN_OR_RETURN(ConnectionPtr connection, Control(deadline));
+  MG_ASSIGN_OR_RETURN(PostgresView view, LookNow(*connection, deadline));
+  int order = consensus::Compare(consensus::HighestNumber(asked.position()), consensus::HighestNumber(view.rule));
+  if (order < 0) {
+    return BuildConsensusStatus(config_, Snapshot(), promises_->Get());
+  }
+  if (!view.in_recovery) {
+    if (order == 0) {
+      return absl::FailedPreconditionError("set primary: this pooler leads under the same rule");
+    }
+    MG_RETURN_IF_ERROR(DemoteLocked(deadline));
+  }
+  MG_RETURN_IF_ERROR(WithContext(FollowLocked(asked, deadline), "set primary"));
+  Change([&](ManagerState& state) { state.replication_primary = asked; });
+  return ConsensusStatusNow(deadline);
+}
+
+// Points a standby to its new primary, after a rewind when its log does not fit.
+absl::Status Manager::FollowLocked(const clustermetadata::ReplicationPrimary& asked, absl::Time deadline) {
+  if (Snapshot().manually_stopped) {
+    return absl::OkStatus();  // until StartReplication
+  }
+  MG_ASSIGN_OR_RETURN(ConnectionPtr connection, Control(deadline));
+  MG_ASSIGN_OR_RETURN(PostgresView view, LookNow(*connection, deadline));
+  bool led = view.has_rule && consensus::SameNode(view.rule.decision().leader_id(), config_.id);
+  if (led || Snapshot().suspected_divergence) {
+    MG_ASSIGN_OR_RETURN(bool diverged, DivergedLocked(asked, view, deadline));
+    if (diverged) {
+      if (!asked.rewind_ready()) {
+        return absl::UnavailableError("this pooler's log has diverged, and the primary cannot be rewound from yet");
+      }
+      return RewindLocked(asked);
+    }
+    Change([](ManagerState& state) { state.suspected_divergence = false; });
+  }
+  MG_RETURN_IF_ERROR(WriteReplicationPassfile(config_));
+  std::string conninfo = PrimaryConninfo(config_, asked.primary().host(), asked.primary().postgres_port());
+  if (view.primary_conninfo != conninfo) {
+    log::Info("follows", {{"primary", topology::IdString(asked.primary().id())},
+                          {"rule", consensus::ToString(consensus::HighestNumber(asked.position()))}});
+  }
+  return ApplySettings(*connection, {{"primary_conninfo", conninfo}, {"synchronous_standby_names", std::nullopt}},
+                       deadline);
+}
+
+absl::StatusOr<bool> Manager::DivergedLocked(const clustermetadata::ReplicationPrimary& asked, const PostgresView& view,
+                                             absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(ConnectionPtr connection, Control(deadline));
+  // The highest timeline that this node is known to have been on; when it was on a higher one, the answer errs to the
+  // safe side.
+  MG_ASSIGN_OR_RETURN(pgsql::Result row,
+                      connection->Execute("SELECT greatest((SELECT timeline_id FROM pg_control_checkpoint()), "
+                                          "(SELECT min_recovery_end_timeline FROM pg_control_recovery()))",
+                                          deadline));
+  pgsql::ConnectOptions leader;
+  leader.host = asked.primary().host();
+  leader.port = asked.primary().postgres_port();
+  leader.user = config_.postgres.superuser;
+  MG_ASSIGN_OR_RETURN(leader.password, config_.postgres.password());
+  leader.database = config_.postgres.database;
+  leader.application_name = "multipooler_divergence";
+  return HasDiverged(leader, static_cast<int>(row.Int(0, 0)), view.lsn,
+                     std::min(deadline, absl::Now() + absl::Seconds(5)));
+}
+
+// From here on the caller's deadline does not count: a half-rewound directory must be brought to an end.
+absl::Status Manager::RewindLocked(const clustermetadata::ReplicationPrimary& asked) {
+  const clustermetadata::PoolerAddress& primary = asked.primary();
+  log::Warn("log has diverged: rewinding", {{"source", topology::IdString(primary.id())}});
+  ManagerState state = Snapshot();
+  if (state.view.has_value()) {
+    // Until it is past where it was, this node knows less than it once said.
+    clustermetadata::ConsensusPromises promises = promises_->Get();
+    clustermetadata::LsnPosition* floor = promises.mutable_recruit_blocked_until();
+    *floor->mutable_position()->mutable_decision() = state.view->rule.decision().rule_number();
+    if (state.view->rule.has_proposal()) {
+      *floor->mutable_position()->mutable_proposal() = state.view->rule.proposal().rule_number();
+    }
+    floor->set_lsn(state.view->lsn);
+    MG_RETURN_IF_ERROR(promises_->Put(promises));
+  }
+  DropControl();
+  Connected(false, PgState::kStopped);
+  MG_RETURN_IF_ERROR(pgctld_.Stop("fast", kStopLimit));
+  MG_RETURN_IF_ERROR(WriteFileAtomically(RewindSentinel(config_), "", 0600));
+  absl::Status rewound =
+      pgctld_.PgRewind(primary.host(), primary.postgres_port(), topology::ClusterIdString(config_.id), kRewindLimit);
+  if (rewound.ok()) {
+    rewound = PrepareStandby(config_, config_.data_directory, primary.host(), primary.postgres_port());
+  }
+  if (!rewound.ok()) {
+    log::Warn("pg_rewind failed: taking a new base backup", {{"error", rewound}});
+    MG_RETURN_IF_ERROR(
+        TakeBaseBackup(config_, primary.host(), primary.postgres_port(), absl::Now() + kRewindLimit, stop_));
+  }
+  MG_RETURN_IF_ERROR(RemoveTree(RewindSentinel(config_)));
+  MG_RETURN_IF_ERROR(pgctld_.Start(false, false, kStartLimit));
+  Change([](ManagerState& s) { s.suspected_divergence = false; });
+  log::Info("rewound, follows", {{"primary", topology::IdString(primary.id())}});
+  return absl::OkStatus();
+}
+
+}  // namespace mg::multipooler
