@@ -108,14 +108,7 @@ absl::StatusOr<bool> BringUp(provisioners::Provisioner& provisioner, const v1::C
   *bootstrap.mutable_cluster() = cluster;
   bootstrap.set_cells(cells);
   *bootstrap.mutable_options() = PartOf(context);
-  MG_ASSIGN_OR_RETURN(bool same_base, provisioner.Bootstrap(bootstrap, context));
-  MG_RETURN_IF_ERROR(CheckCancelled(context));
-
-  v1::ProvisionDatabaseRequest database;
-  *database.mutable_cluster() = cluster;
-  *database.mutable_options() = PartOf(context);
-  MG_ASSIGN_OR_RETURN(bool same_database, provisioner.ProvisionDatabase(database, context));
-  return same_base && same_database;
+  return provisioner.BringUp(bootstrap, context);
 }
 
 absl::StatusOr<bool> TakeDown(provisioners::Provisioner& provisioner, const v1::ClusterSelector& cluster, bool clean,

@@ -55,7 +55,7 @@ std::vector<PortNeed> PortNeeds(const config::ClusterConfig& config) {
     list.Add({store::kMultigateway, cell.name, ""}, cell.multigateway, "grpc", 15170 + i);
     list.Add({store::kMultigateway, cell.name, ""}, cell.multigateway, "postgres", 15432 + i);
     // Not in the contract's table: upstream's provisioner leaves the read-only port off.
-    list.Add({store::kMultigateway, cell.name, ""}, cell.multigateway, "postgres-ro", 15532 + i);
+    list.Add({store::kMultigateway, cell.name, ""}, cell.multigateway, "postgres_replica", 15532 + i);
   }
   return list.Take();
 }

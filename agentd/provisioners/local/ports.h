@@ -19,7 +19,7 @@ using PortMap = std::map<std::string, std::map<std::string, int>>;
 /// A port that a component needs.
 struct PortNeed {
   std::string component;
-  std::string name;       ///< http, grpc, postgres, postgres-ro, client, peer, metrics, pgbackrest
+  std::string name;       ///< http, grpc, postgres, postgres_replica, client, peer, metrics, pgbackrest
   int documented = 0;     ///< default of the contract; cell n has the first cell's plus n
   config::PortWish wish;  ///< what the file says
 };

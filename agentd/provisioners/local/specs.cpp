@@ -220,7 +220,7 @@ v1::ComponentSpec Postgres(const SpecInput& input, const config::CellConfig& cel
   b.StopBy(SIGINT, 10);
   b.StopBy(SIGQUIT, 5);
   b.StopBy(SIGKILL, 1);
-  b.After({ComponentName{store::kMultipooler, cell.name, ""}.ToString()});
+  b.After({ComponentName{store::kPgctld, cell.name, ""}.ToString()});
   return b.Take();
 }
 
@@ -292,7 +292,7 @@ v1::ComponentSpec Multigateway(const SpecInput& input, const config::CellConfig&
   b.Flag("hostname", kHost);
   b.LoopbackFlags();
   b.Flag("pg-bind-address", kLoopback);
-  b.Flag("pg-replica-port", b.port("postgres-ro"));
+  b.Flag("pg-replica-port", b.port("postgres_replica"));
   b.Ready("http", b.port("http"), "/live");
   b.ServiceEnd();
   b.After({store::kEtcd});

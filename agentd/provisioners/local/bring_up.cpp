@@ -1,0 +1,188 @@
+#include "agentd/provisioners/local/bring_up.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "agentd/provisioners/local/layout.h"
+#include "agentd/provisioners/local/probes.h"
+#include "agentd/provisioners/local/records.h"
+#include "agentd/provisioners/local/replication.h"
+#include "agentd/store/component_name.h"
+#include "common/fs/fs.h"
+#include "common/status/status.h"
+
+namespace mg::local {
+
+namespace {
+
+constexpr absl::Duration kComponentLimit = absl::Seconds(30);
+constexpr absl::Duration kPause = absl::Milliseconds(15);
+constexpr absl::Duration kOneTry = absl::Seconds(5);
+/// Marks of work that a pooler has begun and that it alone may finish (contract, components section 10).
+constexpr char kBootstrapMark[] = ".multigres-bootstrap-in-progress";
+constexpr char kRewindMark[] = ".multigres-rewind-in-progress";
+
+class BringUpRun {
+ public:
+  BringUpRun(const Model& model, supervisor::Supervisor* supervisor, ComponentRpc* rpc, unsigned uid,
+             provisioners::OperationContext& context, std::set<std::string> running)
+      : model_(model),
+        components_(model, supervisor, rpc),
+        rpc_(rpc),
+        uid_(uid),
+        deadline_(context.deadline),
+        running_(std::move(running)) {}
+
+  absl::StatusOr<StepOutcome> Do(const PlannedStep& step, const Halt& halt) {
+    switch (step.kind) {
+      case PlannedStep::Kind::kPreflight:
+        return StepOutcome{.skipped = true};
+      case PlannedStep::Kind::kFiles:
+        MG_RETURN_IF_ERROR(PrepareFiles(model_, uid_));
+        return StepOutcome{.skipped = true};
+      case PlannedStep::Kind::kTopology:
+        return WriteRecords(model_, std::min(deadline_, absl::Now() + kComponentLimit));
+      case PlannedStep::Kind::kComponent:
+        return Component(*step.spec, halt);
+      case PlannedStep::Kind::kPostgres:
+        StartExistingData(step.spec->cell());
+        return components_.EnsurePostgres(*step.spec, deadline_, halt);
+      case PlannedStep::Kind::kReplication:
+        return Replication(halt);
+      case PlannedStep::Kind::kServe:
+        return Serve(*step.spec, halt);
+      case PlannedStep::Kind::kSync:
+        return Sync();
+    }
+    return absl::InternalError("unknown step");
+  }
+
+ private:
+  absl::StatusOr<StepOutcome> Component(const v1::ComponentSpec& spec, const Halt& halt) {
+    absl::Time limit = std::min(deadline_, absl::Now() + kComponentLimit);
+    return components_.Ensure(spec, limit, halt);
+  }
+
+  /// Data that only has to be served again needs no pooler to say so: PostgreSQL starts (as a standby, always) while
+  /// etcd and the pooler do. What goes wrong here the pooler finds again, and says.
+  void StartExistingData(const std::string& cell_name) {
+    bool pooler_decides = running_.count(absl::StrCat(store::kMultipooler, "/", cell_name)) != 0 ||
+                          running_.count(absl::StrCat(store::kPostgres, "/", cell_name)) != 0;
+    const v1::ComponentSpec* pgctld = model_.Find(absl::StrCat(store::kPgctld, "/", cell_name));
+    for (const config::CellConfig& cell : model_.input.config.cells) {
+      std::string dir = PoolerDirOf(model_.input, cell);
+      if (cell.name == cell_name && !pooler_decides && Exists(JoinPath(store::PostgresData(dir), "PG_VERSION")) &&
+          !Exists(JoinPath(dir, kBootstrapMark)) && !Exists(JoinPath(dir, kRewindMark))) {
+        (void)rpc_->StartPostgres(PortOf(*pgctld, "grpc"), deadline_);
+      }
+    }
+  }
+
+  absl::StatusOr<StepOutcome> Replication(const Halt& halt) {
+    for (bool first = true;; first = false) {
+      absl::Time now = absl::Now();
+      ReplicationState state = AskReplication(model_, rpc_, std::min(deadline_, now + kOneTry));
+      if (state.problem.empty()) {
+        return StepOutcome{.skipped = first, .detail = state.summary};
+      }
+      if (now >= deadline_) {
+        return components_.Blame(state.component, absl::StatusCode::kDeadlineExceeded, state.problem);
+      }
+      if (halt.WaitUntil(std::min(deadline_, now + kPause))) {
+        return absl::CancelledError("called off");
+      }
+    }
+  }
+
+  absl::StatusOr<StepOutcome> Serve(const v1::ComponentSpec& gateway, const Halt& halt) {
+    Login login{.port = PortOf(gateway, "postgres"),
+                .user = model_.input.config.postgres_user,
+                .password = model_.input.config.postgres_password,
+                .database = model_.input.config.database};
+    for (bool first = true;; first = false) {
+      absl::Time now = absl::Now();
+      absl::Status status = SelectOne(login, std::min(deadline_, now + kOneTry));
+      if (status.ok()) {
+        return StepOutcome{.skipped = first && running_.count(gateway.name()) != 0, .detail = "SELECT 1 works"};
+      }
+      if (now >= deadline_ || absl::IsUnauthenticated(status)) {
+        return components_.Blame(gateway.name(), status.code(),
+                                 absl::StrCat("does not answer SELECT 1: ", std::string(status.message())));
+      }
+      if (halt.WaitUntil(std::min(deadline_, now + kPause))) {
+        return absl::CancelledError("called off");
+      }
+    }
+  }
+
+  /// initdb and pg_basebackup ran without sync; this is the one that counts.
+  absl::StatusOr<StepOutcome> Sync() {
+    for (const config::CellConfig& cell : model_.input.config.cells) {
+      UniqueFd fd(open(PoolerDirOf(model_.input, cell).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+      if (!fd.valid() || syncfs(fd.get()) != 0) {
+        return ErrnoStatus(errno, absl::StrCat("put the data of ", cell.name, " safely on disk"));
+      }
+      if (cell.pooler_dir.empty()) {
+        break;  // all of them are on the cluster's own file system
+      }
+    }
+    return StepOutcome{};
+  }
+
+  const Model& model_;
+  Components components_;
+  ComponentRpc* const rpc_;
+  const unsigned uid_;
+  const absl::Time deadline_;
+  const std::set<std::string> running_;
+};
+
+/// What is remembered of a bring-up that ended well.
+absl::Status RememberSuccess(const Model& model, bool was_stopped) {
+  return model.store->Update([&](store::ClusterRecord* record) {
+    record->set_initialised(true);
+    if (!was_stopped) {
+      return;
+    }
+    record->mutable_started_at()->set_seconds(absl::ToUnixSeconds(absl::Now()));
+    for (const v1::ComponentSpec& spec : model.specs) {
+      auto& entry = (*record->mutable_components())[spec.name()];
+      absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(spec.name());
+      shim::ShimState state = shim::ReadShimState(model.input.paths.RunDir(*name));
+      entry.set_base_generation(state.launch ? state.launch->generation : entry.generation());
+    }
+  });
+}
+
+}  // namespace
+
+absl::StatusOr<bool> BringUp(const Model& model, Part part, supervisor::Supervisor* supervisor, ComponentRpc* rpc,
+                             unsigned uid, provisioners::OperationContext& context) {
+  std::vector<std::string> cells(model.record.cells().begin(), model.record.cells().end());
+  std::set<std::string> running = RunningComponents(model.input.paths, cells);
+  std::vector<PlannedStep> planned = PlanSteps(model, part, running);
+  BringUpRun run(model, supervisor, rpc, uid, context, running);
+  std::vector<Step> steps;
+  for (const PlannedStep& step : planned) {
+    if (step.kind == PlannedStep::Kind::kPreflight) {
+      continue;  // made, and told, before a bring-up begins
+    }
+    steps.push_back({.id = step.id, .group = step.group, .after = step.after, .run = [&run, &step](const Halt& halt) {
+                       return run.Do(step, halt);
+                     }});
+  }
+  MG_ASSIGN_OR_RETURN(bool unchanged, Execute(std::move(steps), context, [&] { supervisor->Wake(); }));
+  if (part != Part::kBase) {
+    // A stopped cluster was brought up, as against one that was repaired: nothing of the database ran.
+    bool was_stopped = running.count(store::kEtcd) == 0;
+    MG_RETURN_IF_ERROR(RememberSuccess(model, was_stopped));
+  }
+  return unchanged;
+}
+
+}  // namespace mg::local

@@ -1,0 +1,160 @@
+#include "agentd/provisioners/local/clusters.h"
+
+#include <stdlib.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/fs/fs.h"
+#include "common/status/status.h"
+
+namespace mg::local {
+
+namespace {
+
+constexpr char kDefaultName[] = "default";
+
+/// The path without symlinks, as far as it exists: one cluster has one root, however it is reached.
+std::string Canonical(const std::string& path) {
+  std::string existing = NearestExisting(path);
+  char* resolved = realpath(existing.c_str(), nullptr);
+  if (resolved == nullptr) {
+    return path;
+  }
+  std::string result = absl::StrCat(resolved, path.substr(existing.size()));
+  free(resolved);
+  return existing == "/" ? path : result;
+}
+
+}  // namespace
+
+absl::StatusOr<config::ClusterPlace> Clusters::PlaceOf(const v1::ClusterSelector& selector, bool may_be_new) {
+  if (!selector.name().empty() && selector.config_path().empty()) {
+    MG_ASSIGN_OR_RETURN(std::vector<store::RegisteredCluster> registered, registry_.List());
+    std::erase_if(registered, [&](const auto& cluster) { return cluster.name() != selector.name(); });
+    if (registered.size() == 1) {
+      return config::ClusterPlace{
+          .name = registered[0].name(), .root_dir = registered[0].root(), .config_file = registered[0].config_file()};
+    }
+    if (registered.size() > 1) {
+      return MakeError(absl::StatusCode::kFailedPrecondition,
+                       absl::StrCat("there are ", registered.size(), " clusters named ", selector.name()),
+                       {.reason = "CLUSTER_AMBIGUOUS", .hint = "name the one you mean by --config-path"});
+    }
+  }
+  MG_ASSIGN_OR_RETURN(
+      config::ClusterPlace place,
+      config::FindPlace({.name = selector.name(),
+                         .config_path = selector.config_path(),
+                         .working_directory = selector.working_directory().empty() ? "/" : selector.working_directory(),
+                         .home = options_.home,
+                         .home_is_explicit = selector.home_is_explicit() || options_.home_is_explicit}));
+  place.root_dir = Canonical(place.root_dir);
+  bool named_by_user = !selector.name().empty() && selector.name() != kDefaultName;
+  if (named_by_user && !may_be_new && place.config_file.empty() && !Exists(store::Paths(place.root_dir).Record())) {
+    MG_ASSIGN_OR_RETURN(std::vector<store::RegisteredCluster> registered, registry_.List());
+    std::vector<std::string> names;
+    for (const auto& cluster : registered) {
+      names.push_back(cluster.name());
+    }
+    return MakeError(
+        absl::StatusCode::kNotFound, absl::StrCat("there is no cluster ", selector.name()),
+        {.reason = "CLUSTER_NOT_FOUND",
+         .hint = names.empty() ? "'multigres up' makes one" : absl::StrCat("known are ", absl::StrJoin(names, ", "))});
+  }
+  return place;
+}
+
+absl::StatusOr<std::shared_ptr<Cluster>> Clusters::At(const config::ClusterPlace& place) {
+  std::lock_guard lock(mutex_);
+  std::shared_ptr<Cluster>& cluster = clusters_[place.root_dir];
+  if (cluster == nullptr) {
+    cluster = std::make_shared<Cluster>();
+  }
+  std::lock_guard inner(cluster->mutex);
+  cluster->place = place;
+  if (cluster->store == nullptr) {
+    absl::StatusOr<std::unique_ptr<store::ClusterStore>> opened = store::ClusterStore::Open(place.root_dir);
+    if (opened.ok()) {
+      cluster->store = *std::move(opened);
+    } else if (!absl::IsNotFound(opened.status())) {
+      return opened.status();
+    }
+  }
+  return cluster;
+}
+
+absl::StatusOr<std::shared_ptr<Cluster>> Clusters::Find(const v1::ClusterSelector& selector, bool may_be_new) {
+  MG_ASSIGN_OR_RETURN(config::ClusterPlace place, PlaceOf(selector, may_be_new));
+  return At(place);
+}
+
+absl::StatusOr<std::vector<std::shared_ptr<Cluster>>> Clusters::All() {
+  MG_ASSIGN_OR_RETURN(std::vector<store::RegisteredCluster> registered, registry_.List());
+  std::vector<std::shared_ptr<Cluster>> all;
+  for (const store::RegisteredCluster& entry : registered) {
+    absl::StatusOr<std::shared_ptr<Cluster>> cluster =
+        At({.name = entry.name(), .root_dir = entry.root(), .config_file = entry.config_file()});
+    if (cluster.ok() && (*cluster)->store != nullptr) {
+      all.push_back(*std::move(cluster));
+    }
+  }
+  return all;
+}
+
+absl::Status Clusters::Save(Cluster* cluster, Model* model) {
+  const std::string& root = model->place.root_dir;
+  if (model->store == nullptr) {
+    model->record.set_root_is_ours(!Exists(root));
+    MG_RETURN_IF_ERROR(MakeDirectories(root, model->input.root ? 0711 : 0700));
+    model->store = store::ClusterStore::New(root, model->record);
+  }
+  MG_RETURN_IF_ERROR(model->store->Update([&](store::ClusterRecord* record) {
+    for (auto& [name, entry] : *model->record.mutable_components()) {
+      // Generations grow beside us; everything else of a component was decided by the model.
+      entry.set_generation(std::max(entry.generation(), (*record->mutable_components())[name].generation()));
+    }
+    *record = model->record;
+  }));
+  {
+    std::lock_guard lock(cluster->mutex);
+    cluster->store = model->store;
+    cluster->service_ids.clear();
+  }
+  store::RegisteredCluster line;
+  line.set_name(model->place.name);
+  line.set_root(root);
+  line.set_config_file(model->place.config_file);
+  return registry_.Put(line);
+}
+
+absl::Status Clusters::Forget(Cluster* cluster) {
+  {
+    std::lock_guard lock(cluster->mutex);
+    cluster->store = nullptr;
+    cluster->service_ids.clear();
+  }
+  return registry_.Remove(cluster->place.root_dir);
+}
+
+std::set<int> Clusters::PortsOfOthers(const Cluster& cluster) {
+  std::set<int> ports;
+  absl::StatusOr<std::vector<std::shared_ptr<Cluster>>> all = All();
+  if (!all.ok()) {
+    return ports;
+  }
+  for (const std::shared_ptr<Cluster>& other : *all) {
+    if (other.get() == &cluster) {
+      continue;
+    }
+    for (const auto& [name, entry] : other->store->Get().components()) {
+      for (const auto& [port_name, port] : entry.ports()) {
+        ports.insert(port);
+      }
+    }
+  }
+  return ports;
+}
+
+}  // namespace mg::local

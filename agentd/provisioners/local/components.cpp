@@ -1,0 +1,172 @@
+#include "agentd/provisioners/local/components.h"
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "agentd/provisioners/local/probes.h"
+#include "agentd/store/component_name.h"
+#include "common/fs/fs.h"
+#include "common/logs/log_files.h"
+#include "common/status/status.h"
+
+namespace mg::local {
+
+namespace {
+
+/// A server that is about to listen is asked often; later the pauses grow.
+constexpr absl::Duration kFirstPause = absl::Milliseconds(3);
+constexpr absl::Duration kLongestPause = absl::Milliseconds(20);
+constexpr absl::Duration kOneProbe = absl::Seconds(2);
+/// What already runs and is not ready after this is started anew.
+constexpr absl::Duration kPatienceWithRunning = absl::Seconds(8);
+/// A PostgreSQL that ended this often while we waited will not come.
+constexpr int kMaxPostgresEnds = 3;
+constexpr int kShownLines = 10;
+
+std::string ReadyDetail(const v1::ComponentSpec& spec) {
+  for (const char* name : {"postgres", "http", "client"}) {
+    if (int port = PortOf(spec, name); port != 0) {
+      return absl::StrCat("ready  127.0.0.1:", port);
+    }
+  }
+  return "ready";
+}
+
+}  // namespace
+
+std::vector<shim::StopStep> LadderOf(const v1::ComponentSpec& spec) {
+  std::vector<shim::StopStep> ladder;
+  for (const v1::StopStep& step : spec.stop()) {
+    ladder.push_back({.signal = step.signal(),
+                      .wait = absl::Seconds(step.wait().seconds()) + absl::Nanoseconds(step.wait().nanos())});
+  }
+  return ladder;
+}
+
+supervisor::Watched Components::WhoIs(const std::string& component) const {
+  absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(component);
+  return {.cluster = model_.place.name,
+          .component = component,
+          .run_dir = name.ok() ? model_.input.paths.RunDir(*name) : ""};
+}
+
+std::vector<std::string> Components::LastLinesOf(const std::string& component) const {
+  absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(component);
+  return name.ok() ? logs::LastLines({.name = component, .directory = model_.input.paths.LogDir(*name)}, kShownLines)
+                   : std::vector<std::string>();
+}
+
+absl::Status Components::Blame(const std::string& component, absl::StatusCode code, const std::string& message) const {
+  ErrorDetail detail{.reason = "COMPONENT_FAILED",
+                     .hint = absl::StrCat("see 'multigres logs ", component, "'; 'multigres up' goes on from here"),
+                     .subject = component,
+                     .log_tail = LastLinesOf(component)};
+  absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(component);
+  if (name.ok() && name->kind == store::kPostgres && detail.log_tail.empty()) {
+    // A PostgreSQL that never ran has nothing to say: whoever should have started it has.
+    detail.log_tail = LastLinesOf(store::ComponentName{store::kPgctld, name->cell, ""}.ToString());
+    detail.hint = absl::StrCat("see 'multigres logs pgctld/", name->cell, " multipooler/", name->cell,
+                               "'; 'multigres up' goes on from here");
+  }
+  return MakeError(code, absl::StrCat(component, " ", message), std::move(detail));
+}
+
+absl::Status Components::Launch(const v1::ComponentSpec& spec) {
+  supervisor::Watched who = WhoIs(spec.name());
+  absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(spec.name());
+  MG_RETURN_IF_ERROR(name.status());
+  shim::LaunchSpec launch;
+  launch.name = spec.name();
+  launch.run_dir = who.run_dir;
+  launch.log_dir = model_.input.paths.LogDir(*name);
+  launch.argv.assign(spec.argv().begin(), spec.argv().end());
+  for (const v1::EnvironmentVariable& variable : spec.environment()) {
+    launch.environment.push_back(absl::StrCat(variable.name(), "=", variable.value()));
+  }
+  launch.working_directory = model_.place.root_dir;
+  launch.run_as = spec.run_as();
+  MG_ASSIGN_OR_RETURN(launch.generation, model_.store->NextGeneration(spec.name()));
+  absl::StatusOr<shim::ShimState> state = supervisor_->Start(who, launch);
+  return state.ok() ? absl::OkStatus()
+                    : Blame(spec.name(), state.status().code(),
+                            absl::StrCat("could not be started: ", std::string(state.status().message())));
+}
+
+absl::Status Components::WaitReady(const v1::ComponentSpec& spec, absl::Time limit, const Halt& halt) {
+  std::string run_dir = WhoIs(spec.name()).run_dir;
+  absl::Duration pause = kFirstPause;
+  for (;;) {
+    absl::Time now = absl::Now();
+    absl::Status ready = ProbeAll({&spec}, rpc_, std::min(limit, now + kOneProbe))[0].ready;
+    if (ready.ok() || halt.is_set()) {
+      return halt.is_set() ? absl::CancelledError("called off") : absl::OkStatus();
+    }
+    if (now >= limit) {
+      return Blame(spec.name(), absl::StatusCode::kDeadlineExceeded,
+                   absl::StrCat("did not become ready in time: ", std::string(ready.message())));
+    }
+    if (supervisor_->WaitForEnd(run_dir, std::min(limit, now + pause)) && !halt.is_set()) {
+      shim::ShimState state = shim::ReadShimState(run_dir);
+      if (!state.child_alive) {
+        return Blame(spec.name(), absl::StatusCode::kInternal,
+                     state.exit ? supervisor::DescribeExit(*state.exit) : "ended together with its shim");
+      }
+      halt.WaitUntil(std::min(limit, now + pause));  // it runs, but its shim does not tell us anything
+    }
+    pause = std::min(pause * 2, kLongestPause);
+  }
+}
+
+absl::StatusOr<StepOutcome> Components::Ensure(const v1::ComponentSpec& spec, absl::Time limit, const Halt& halt) {
+  supervisor::Watched who = WhoIs(spec.name());
+  shim::ShimState state = supervisor_->Adopt(who, /*announce=*/false);
+  if (state.child_alive) {
+    absl::Status ready = ProbeAll({&spec}, rpc_, std::min(limit, absl::Now() + kOneProbe))[0].ready;
+    if (ready.ok()) {
+      return StepOutcome{.skipped = true, .detail = ReadyDetail(spec)};
+    }
+    ready = WaitReady(spec, std::min(limit, absl::Now() + kPatienceWithRunning), halt);
+    if (ready.ok() || halt.is_set() || absl::Now() >= limit) {
+      return ready.ok() ? absl::StatusOr<StepOutcome>(StepOutcome{.detail = ReadyDetail(spec)}) : ready;
+    }
+  }
+  // Also for one whose shim is gone: what is left of it must end before there is a second one.
+  MG_RETURN_IF_ERROR(supervisor_->Stop(who, LadderOf(spec)));
+  MG_RETURN_IF_ERROR(Launch(spec));
+  MG_RETURN_IF_ERROR(WaitReady(spec, limit, halt));
+  return StepOutcome{.detail = ReadyDetail(spec)};
+}
+
+absl::StatusOr<StepOutcome> Components::EnsurePostgres(const v1::ComponentSpec& spec, absl::Time limit,
+                                                       const Halt& halt) {
+  supervisor::Watched who = WhoIs(spec.name());
+  absl::Duration pause = kFirstPause;
+  std::optional<shim::ExitRecord> last = shim::ReadShimState(who.run_dir).exit;
+  int ends = 0;
+  for (bool first = true;; first = false) {
+    absl::Time now = absl::Now();
+    absl::Status ready = ProbeAll({&spec}, rpc_, std::min(limit, now + kOneProbe))[0].ready;
+    if (ready.ok()) {
+      supervisor_->Adopt(who, /*announce=*/!first);
+      return StepOutcome{.skipped = first, .detail = ReadyDetail(spec)};
+    }
+    if (now >= limit) {
+      return Blame(spec.name(), absl::StatusCode::kDeadlineExceeded,
+                   absl::StrCat("does not accept connections: ", std::string(ready.message())));
+    }
+    shim::ShimState state = shim::ReadShimState(who.run_dir);
+    if (state.exit && (!last || state.exit->generation != last->generation)) {
+      last = state.exit;
+      bool failed = last->exit_code != 0 || last->signal != 0;
+      if (failed && ++ends >= kMaxPostgresEnds) {
+        return Blame(spec.name(), absl::StatusCode::kInternal,
+                     absl::StrCat(supervisor::DescribeExit(*last), ", ", ends, " times"));
+      }
+    }
+    if (halt.WaitUntil(std::min(limit, now + pause))) {
+      return absl::CancelledError("called off");
+    }
+    pause = std::min(pause * 2, kLongestPause);
+  }
+}
+
+}  // namespace mg::local

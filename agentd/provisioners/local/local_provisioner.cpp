@@ -1,0 +1,393 @@
+#include "agentd/provisioners/local/local_provisioner.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "agentd/provisioners/local/bring_up.h"
+#include "agentd/provisioners/local/clusters.h"
+#include "agentd/provisioners/local/layout.h"
+#include "agentd/provisioners/local/preflight.h"
+#include "agentd/provisioners/local/records.h"
+#include "agentd/provisioners/local/status.h"
+#include "agentd/provisioners/local/teardown.h"
+#include "agentd/store/component_name.h"
+#include "common/fs/fs.h"
+#include "common/process/helper.h"
+#include "common/status/status.h"
+
+namespace mg::local {
+
+namespace {
+
+using provisioners::OperationContext;
+using provisioners::Provisioner;
+
+constexpr absl::Duration kStatusBound = absl::Seconds(1);
+constexpr absl::Duration kComponentLimit = absl::Seconds(60);
+
+const char* WordOf(supervisor::Event::Type type) {
+  switch (type) {
+    case supervisor::Event::Type::kStarted:
+      return "started";
+    case supervisor::Event::Type::kAdopted:
+      return "adopted";
+    case supervisor::Event::Type::kStopped:
+      return "stopped";
+    case supervisor::Event::Type::kExited:
+      return "exited";
+  }
+  return "";
+}
+
+/// Says for its life that something is under way on a cluster.
+class ActivityMark {
+ public:
+  ActivityMark(Cluster* cluster, Activity activity)
+      : cluster_(cluster), before_(cluster->activity.exchange(activity)) {}
+  ~ActivityMark() { cluster_->activity = before_; }
+  ActivityMark(const ActivityMark&) = delete;
+  ActivityMark& operator=(const ActivityMark&) = delete;
+
+ private:
+  Cluster* const cluster_;
+  const Activity before_;
+};
+
+class LocalProvisioner final : public Provisioner {
+ public:
+  explicit LocalProvisioner(LocalOptions options)
+      : options_(std::move(options)),
+        machine_(options_.libexec_dir, options_.uid),
+        clusters_(options_),
+        supervisor_(JoinPath(options_.libexec_dir, "multigres-shim"),
+                    [this](const supervisor::Event& event) { Tell(event); }) {}
+
+  std::string flavour() const override { return "local"; }
+
+  absl::StatusOr<v1::ValidateClusterResponse> Validate(const v1::ValidateClusterRequest& request) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/true));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), request.cells(), ModelUse::kPlan));
+    return Preflight(model, machine_.Facts(), options_.uid);
+  }
+
+  absl::StatusOr<v1::PlanClusterResponse> Plan(const v1::PlanClusterRequest& request) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/true));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), request.cells(), ModelUse::kPlan));
+    MG_RETURN_IF_ERROR(model.Complete());
+    std::vector<std::string> cells(model.record.cells().begin(), model.record.cells().end());
+    return PlanResponse(model, PlanSteps(model, Part::kAll, RunningComponents(model.input.paths, cells)));
+  }
+
+  absl::StatusOr<bool> Bootstrap(const v1::BootstrapClusterRequest& request, OperationContext& context) override {
+    return Start(request.cluster(), request.cells(), Part::kBase, context);
+  }
+
+  absl::StatusOr<bool> ProvisionDatabase(const v1::ProvisionDatabaseRequest& request,
+                                         OperationContext& context) override {
+    MG_RETURN_IF_ERROR(CheckDatabase(request.cluster(), request.database()));
+    return Start(request.cluster(), 0, Part::kDatabase, context);
+  }
+
+  absl::StatusOr<bool> BringUp(const v1::BootstrapClusterRequest& request, OperationContext& context) override {
+    return Start(request.cluster(), request.cells(), Part::kAll, context);
+  }
+
+  absl::Status DeprovisionDatabase(const v1::DeprovisionDatabaseRequest& request, OperationContext& context) override {
+    MG_RETURN_IF_ERROR(CheckDatabase(request.cluster(), request.database()));
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    ActivityMark mark(cluster.get(), Activity::kStopping);
+    MG_RETURN_IF_ERROR(StopCluster(model, StopPart::kDatabase, &supervisor_, &rpc_, context).status());
+    if (!request.clean()) {
+      return absl::OkStatus();
+    }
+    MG_RETURN_IF_ERROR(RemoveDatabaseRecords(model, context.deadline));
+    for (const config::CellConfig& cell : model.input.config.cells) {
+      MG_RETURN_IF_ERROR(RemoveTree(PoolerDirOf(model.input, cell)));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<bool> ProvisionComponent(const v1::ProvisionComponentRequest& request,
+                                          OperationContext& context) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kStart));
+    MG_RETURN_IF_ERROR(model.Complete());
+    MG_ASSIGN_OR_RETURN(const v1::ComponentSpec* spec, SpecOf(model, request.component()));
+    (*model.record.mutable_components())[spec->name()].set_stopped_by_name(false);
+    model.record.set_wanted(true);
+    MG_RETURN_IF_ERROR(clusters_.Save(cluster.get(), &model));
+    Components components(model, &supervisor_, &rpc_);
+    absl::Time limit = std::min(context.deadline, absl::Now() + kComponentLimit);
+    Step step{.id = spec->name(),
+              .group = spec->cell().empty() ? spec->name() : spec->cell(),
+              .after = {},
+              .run = [&](const Halt& halt) -> absl::StatusOr<StepOutcome> {
+                MG_RETURN_IF_ERROR(PrepareFiles(model, options_.uid));
+                if (!spec->observed_only()) {
+                  return components.Ensure(*spec, limit, halt);
+                }
+                MG_RETURN_IF_ERROR(LetPostgresRun(model, *spec, limit));
+                return components.EnsurePostgres(*spec, limit, halt);
+              }};
+    return Execute({step}, context, [this] { supervisor_.Wake(); });
+  }
+
+  absl::StatusOr<bool> DeprovisionComponent(const v1::DeprovisionComponentRequest& request,
+                                            OperationContext& context) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    MG_ASSIGN_OR_RETURN(const v1::ComponentSpec* spec, SpecOf(model, request.component()));
+    if (model.store == nullptr) {
+      return true;
+    }
+    MG_RETURN_IF_ERROR(model.store->Update([&](store::ClusterRecord* record) {
+      (*record->mutable_components())[spec->name()].set_stopped_by_name(record->wanted());
+    }));
+    Components components(model, &supervisor_, &rpc_);
+    supervisor::Watched who = components.WhoIs(spec->name());
+    Step step{.id = spec->name(),
+              .group = spec->cell().empty() ? spec->name() : spec->cell(),
+              .after = {},
+              .run = [&](const Halt&) -> absl::StatusOr<StepOutcome> {
+                bool runs = shim::ReadShimState(who.run_dir).child_alive;
+                if (spec->observed_only()) {
+                  KeepPostgresDown(model, *spec, context.deadline);
+                }
+                MG_RETURN_IF_ERROR(supervisor_.Stop(who, LadderOf(*spec)));
+                return StepOutcome{.skipped = !runs, .detail = "stopped"};
+              }};
+    return Execute({step}, context);
+  }
+
+  absl::StatusOr<bool> Teardown(const v1::TeardownClusterRequest& request, OperationContext& context) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    if (model.store == nullptr) {
+      return true;
+    }
+    MG_RETURN_IF_ERROR(model.store->Update([](store::ClusterRecord* record) {
+      record->set_wanted(false);
+      for (auto& [name, entry] : *record->mutable_components()) {
+        entry.set_stopped_by_name(false);
+      }
+    }));
+    ActivityMark mark(cluster.get(), Activity::kStopping);
+    MG_ASSIGN_OR_RETURN(bool unchanged, StopCluster(model, StopPart::kAll, &supervisor_, &rpc_, context));
+    MG_RETURN_IF_ERROR(RemoveShortDirectory(model, options_.uid));
+    rpc_.Forget();
+    if (!request.clean()) {
+      return unchanged;
+    }
+    MG_RETURN_IF_ERROR(RemoveClusterData(model));
+    MG_RETURN_IF_ERROR(clusters_.Forget(cluster.get()));
+    return false;
+  }
+
+  absl::StatusOr<v1::ListClusterDataResponse> ListData(const v1::ListClusterDataRequest& request) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    v1::ListClusterDataResponse response;
+    if (model.store != nullptr) {
+      for (const v1::DataEntry& entry : ListClusterData(model)) {
+        *response.add_entries() = entry;
+      }
+    }
+    return response;
+  }
+
+  absl::StatusOr<v1::ClusterStatus> Status(const v1::GetClusterStatusRequest& request, absl::Time deadline) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    std::vector<Observation> observations =
+        Observe(model, supervisor_, &rpc_, std::min(deadline, absl::Now() + kStatusBound));
+    return Describe(model, observations, cluster->activity, absl::Now());
+  }
+
+  std::vector<ClusterInfo> Clusters() override {
+    std::vector<ClusterInfo> infos;
+    absl::StatusOr<std::vector<std::shared_ptr<Cluster>>> all = clusters_.All();
+    if (all.ok()) {
+      for (const std::shared_ptr<Cluster>& cluster : *all) {
+        infos.push_back(InfoOf(cluster.get()));
+      }
+    }
+    return infos;
+  }
+
+  absl::StatusOr<ClusterInfo> Resolve(const v1::ClusterSelector& selector) override {
+    // A bring-up asks this too, of a cluster that is only about to be.
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/true));
+    return InfoOf(cluster.get());
+  }
+
+  absl::StatusOr<ClusterInfo> Register(const v1::ClusterSelector& selector, int cells) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/true));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), cells, ModelUse::kStart));
+    MG_RETURN_IF_ERROR(model.Complete());
+    MG_RETURN_IF_ERROR(clusters_.Save(cluster.get(), &model));
+    return InfoOf(cluster.get());
+  }
+
+  absl::StatusOr<std::vector<LogSource>> LogSources(const v1::ClusterSelector& selector) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    std::vector<LogSource> sources;
+    for (const v1::ComponentSpec& spec : model.specs) {
+      MG_ASSIGN_OR_RETURN(store::ComponentName name, store::ComponentName::Parse(spec.name()));
+      sources.push_back({.component = spec.name(), .directory = model.input.paths.LogDir(name)});
+    }
+    return sources;
+  }
+
+  absl::StatusOr<Connection> GetConnection(const v1::ClusterSelector& selector, const std::string& cell,
+                                           bool read_only) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    MG_RETURN_IF_ERROR(CheckExists(model));
+    std::string name = absl::StrCat(store::kMultigateway, "/", cell.empty() ? model.record.cells(0) : cell);
+    MG_ASSIGN_OR_RETURN(const v1::ComponentSpec* gateway, SpecOf(model, name));
+    return Connection{.host = "127.0.0.1",
+                      .user = model.input.config.postgres_user,
+                      .database = model.input.config.database,
+                      .passfile = model.input.paths.Passfile(),
+                      .psql = FindProgram("psql", {machine_.Facts().postgres_bin}).value_or(""),
+                      .port = PortOf(*gateway, read_only ? "postgres_replica" : "postgres")};
+  }
+
+  absl::StatusOr<std::string> AdminAddress(const v1::ClusterSelector& selector) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    MG_RETURN_IF_ERROR(CheckExists(model));
+    return absl::StrCat("127.0.0.1:", PortOf(*model.Find(store::kMultiadmin), "grpc"));
+  }
+
+  absl::Status Recover() override {
+    MG_ASSIGN_OR_RETURN(std::vector<std::shared_ptr<Cluster>> all, clusters_.All());
+    for (const std::shared_ptr<Cluster>& cluster : all) {
+      absl::StatusOr<Model> model = Build(cluster.get(), 0, ModelUse::kLook);
+      if (!model.ok()) {
+        continue;  // whoever asks for this cluster is told why
+      }
+      Components components(*model, &supervisor_, &rpc_);
+      for (const v1::ComponentSpec& spec : model->specs) {
+        supervisor_.Adopt(components.WhoIs(spec.name()), /*announce=*/true);
+      }
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::StatusOr<Model> Build(Cluster* cluster, int cells, ModelUse use) {
+    ModelContext context{
+        .machine = &machine_, .environment = options_.environment, .uid = options_.uid, .ports_of_others = {}};
+    if (use != ModelUse::kLook) {
+      context.ports_of_others = clusters_.PortsOfOthers(*cluster);
+    }
+    return BuildModel(cluster, cells, use, context);
+  }
+
+  absl::StatusOr<bool> Start(const v1::ClusterSelector& selector, int cells, Part part, OperationContext& context) {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/true));
+    ActivityMark mark(cluster.get(), Activity::kStarting);
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), cells, ModelUse::kStart));
+    MG_RETURN_IF_ERROR(model.Complete());
+    model.record.set_wanted(true);
+    for (auto& [name, entry] : *model.record.mutable_components()) {
+      entry.set_stopped_by_name(false);
+    }
+    MG_RETURN_IF_ERROR(clusters_.Save(cluster.get(), &model));
+    for (const std::string& remark : model.remarks) {
+      context.message(remark);
+    }
+    return local::BringUp(model, part, &supervisor_, &rpc_, options_.uid, context);
+  }
+
+  absl::Status CheckDatabase(const v1::ClusterSelector& selector, const std::string& database) {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    return database.empty() || database == model.input.config.database
+               ? absl::OkStatus()
+               : MakeError(absl::StatusCode::kUnimplemented,
+                           absl::StrCat("this version runs one database per cluster, here ",
+                                        model.input.config.database, ", not ", database),
+                           {.reason = "ONE_DATABASE", .hint = "use a cluster of its own for each database"});
+  }
+
+  static absl::Status CheckExists(const Model& model) {
+    return model.store != nullptr ? absl::OkStatus()
+                                  : MakeError(absl::StatusCode::kFailedPrecondition,
+                                              absl::StrCat("cluster ", model.place.name, " was never brought up"),
+                                              {.reason = "CLUSTER_STOPPED", .hint = "run 'multigres up'"});
+  }
+
+  static absl::StatusOr<const v1::ComponentSpec*> SpecOf(const Model& model, const std::string& component) {
+    MG_RETURN_IF_ERROR(store::ComponentName::Parse(component).status());
+    const v1::ComponentSpec* spec = model.Find(component);
+    if (spec == nullptr) {
+      return MakeError(
+          absl::StatusCode::kNotFound, absl::StrCat("cluster ", model.place.name, " has no component ", component),
+          {.reason = "COMPONENT_NOT_FOUND", .hint = "'multigres status' lists them", .subject = component});
+    }
+    return spec;
+  }
+
+  /// PostgreSQL belongs to its pgctld and pooler: they must want it stopped, or they start it again.
+  void KeepPostgresDown(const Model& model, const v1::ComponentSpec& postgres, absl::Time deadline) {
+    const v1::ComponentSpec* pooler = model.Find(absl::StrCat(store::kMultipooler, "/", postgres.cell()));
+    const v1::ComponentSpec* pgctld = model.Find(absl::StrCat(store::kPgctld, "/", postgres.cell()));
+    absl::Time bound = std::min(deadline, absl::Now() + absl::Seconds(20));
+    (void)rpc_.SetPostgresRestarts(PortOf(*pooler, "grpc"), false, bound);
+    (void)rpc_.StopPostgres(PortOf(*pgctld, "grpc"), "fast", bound);
+  }
+
+  absl::Status LetPostgresRun(const Model& model, const v1::ComponentSpec& postgres, absl::Time deadline) {
+    const v1::ComponentSpec* pooler = model.Find(absl::StrCat(store::kMultipooler, "/", postgres.cell()));
+    const v1::ComponentSpec* pgctld = model.Find(absl::StrCat(store::kPgctld, "/", postgres.cell()));
+    (void)rpc_.SetPostgresRestarts(PortOf(*pooler, "grpc"), true, deadline);
+    return WithContext(rpc_.StartPostgres(PortOf(*pgctld, "grpc"), deadline),
+                       absl::StrCat("start ", postgres.name(), " through its pgctld"));
+  }
+
+  ClusterInfo InfoOf(Cluster* cluster) {
+    ClusterInfo info{.name = cluster->place.name,
+                     .cluster_id = "",
+                     .root_dir = cluster->place.root_dir,
+                     .config_file = cluster->place.config_file};
+    std::lock_guard lock(cluster->mutex);
+    if (cluster->store != nullptr) {
+      store::ClusterRecord record = cluster->store->Get();
+      info.cluster_id = record.cluster_id();
+      info.cells = record.cells_size();
+      if (record.has_started_at()) {
+        info.started_at = absl::FromUnixSeconds(record.started_at().seconds());
+      }
+    }
+    return info;
+  }
+
+  void Tell(const supervisor::Event& event) {
+    if (on_event) {
+      on_event({.cluster = event.who.cluster,
+                .component = event.who.component,
+                .type = WordOf(event.type),
+                .message = event.message,
+                .duration = event.ran});
+    }
+  }
+
+  const LocalOptions options_;
+  Machine machine_;
+  local::Clusters clusters_;
+  ComponentRpc rpc_;
+  supervisor::Supervisor supervisor_;  ///< last: its thread calls Tell
+};
+
+}  // namespace
+
+std::unique_ptr<Provisioner> CreateLocalProvisioner(LocalOptions options) {
+  return std::make_unique<LocalProvisioner>(std::move(options));
+}
+
+}  // namespace mg::local

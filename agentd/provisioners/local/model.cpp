@@ -1,0 +1,267 @@
+#include "agentd/provisioners/local/model.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "agentd/provisioners/local/layout.h"
+#include "agentd/store/component_name.h"
+#include "common/fs/fs.h"
+#include "common/net/tcp_port.h"
+#include "common/shim_protocol/shim.h"
+#include "common/status/status.h"
+#include "common/topology/topology.h"
+
+namespace mg::local {
+
+namespace {
+
+constexpr int kDefaultCells = 3;
+/// Rounds of choosing when other agents reserve ports at the same moment.
+constexpr int kMaxPortRounds = 20;
+
+std::vector<std::string> NamesOf(const std::vector<config::CellConfig>& cells) {
+  std::vector<std::string> names;
+  for (const config::CellConfig& cell : cells) {
+    names.push_back(cell.name);
+  }
+  return names;
+}
+
+absl::Status CellsDiffer(const store::ClusterRecord& record, size_t asked) {
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   absl::StrCat("cluster ", record.name(), " has ", record.cells_size(), " cells, not ", asked),
+                   {.reason = "CELLS_DIFFER",
+                    .hint = "leave the number away, or remove the cluster with 'multigres down --clean' first"});
+}
+
+/// The file's configuration, with the cells that this cluster has.
+absl::StatusOr<config::ClusterConfig> LoadFor(const config::ClusterPlace& place, const store::ClusterRecord* record,
+                                              int cells, ModelUse use) {
+  config::ClusterConfig config;
+  if (!place.config_file.empty()) {
+    absl::StatusOr<config::ClusterConfig> loaded = config::LoadConfig(place.config_file);
+    if (loaded.ok()) {
+      config = *std::move(loaded);
+    } else if (use != ModelUse::kLook || record == nullptr) {
+      return loaded.status();
+    }
+  }
+  config.name = place.name;
+  std::vector<std::string> kept;
+  if (record != nullptr) {
+    kept.assign(record->cells().begin(), record->cells().end());
+  }
+  if (!config.cells_given) {
+    if (!kept.empty() && cells != 0 && cells != static_cast<int>(kept.size()) && use != ModelUse::kLook) {
+      return CellsDiffer(*record, static_cast<size_t>(cells));
+    }
+    int count = !kept.empty() ? static_cast<int>(kept.size()) : cells != 0 ? cells : kDefaultCells;
+    config.cells = config::DefaultConfig(count).cells;
+  }
+  if (!kept.empty() && NamesOf(config.cells) != kept) {
+    if (use != ModelUse::kLook) {
+      return CellsDiffer(*record, config.cells.size());
+    }
+    config.cells.clear();
+    for (const std::string& name : kept) {
+      config.cells.push_back({.name = name, .topo_root = absl::StrCat("/multigres/", name)});
+    }
+  }
+  return config;
+}
+
+PortMap RecordedPorts(const store::ClusterRecord& record) {
+  PortMap ports;
+  for (const auto& [component, entry] : record.components()) {
+    for (const auto& [name, number] : entry.ports()) {
+      ports[component][name] = number;
+    }
+  }
+  return ports;
+}
+
+/// Ports for a start; with `reserve` also the promise to other agents.
+absl::Status ChooseModelPorts(const std::vector<PortNeed>& needs, const ModelContext& context, bool reserve,
+                              Model* model) {
+  PortMap recorded = RecordedPorts(model->record);
+  std::set<int> reserved_by_others;
+  for (int round = 0; round < kMaxPortRounds; ++round) {
+    PortFacts facts;
+    facts.running = RunningComponents(model->input.paths, NamesOf(model->input.config.cells));
+    facts.of_others = context.ports_of_others;
+    facts.is_free = [&](int port) { return reserved_by_others.count(port) == 0 && net::IsPortFree(port); };
+    facts.describe = [&](int port) {
+      return reserved_by_others.count(port) != 0 ? std::string("another cluster that starts now")
+                                                 : net::DescribeHolder(net::HolderOf(port));
+    };
+    MG_ASSIGN_OR_RETURN(PortChoice choice, ChoosePorts(needs, recorded, facts));
+    model->input.ports = std::move(choice.ports);
+    model->remarks = std::move(choice.remarks);
+    if (!reserve) {
+      return absl::OkStatus();
+    }
+    bool all = true;
+    for (const auto& [component, ports] : model->input.ports) {
+      for (const auto& [name, port] : ports) {
+        if (facts.running.count(component) != 0) {
+          continue;
+        }
+        std::optional<net::PortReservation> reservation = net::PortReservation::TryAcquire(port);
+        if (reservation) {
+          model->reservations.push_back(*std::move(reservation));
+        } else {
+          reserved_by_others.insert(port);
+          all = false;
+        }
+      }
+    }
+    if (all) {
+      return absl::OkStatus();
+    }
+    model->reservations.clear();
+  }
+  return absl::UnavailableError("other clusters keep taking the ports that were chosen");
+}
+
+void UseRecordedPorts(const std::vector<PortNeed>& needs, Model* model) {
+  PortMap recorded = RecordedPorts(model->record);
+  for (const PortNeed& need : needs) {
+    int& port = model->input.ports[need.component][need.name];
+    port = recorded[need.component][need.name];
+    if (port == 0) {
+      port = need.wish.number != 0 ? need.wish.number : need.documented;
+    }
+  }
+}
+
+void UseRecordedImplementations(Model* model) {
+  for (const auto& [component, entry] : model->record.components()) {
+    std::string kind = component.substr(0, component.find('/'));
+    model->input.implementations[kind] = {.word = entry.implementation(), .program = "", .version = entry.version()};
+  }
+}
+
+/// Service ids: the file's, the record's, or new ones (kept in the cluster until they are on disk, so that a plan and
+/// the start after it agree).
+void ChooseServiceIds(Cluster* cluster, Model* model) {
+  for (const config::CellConfig& cell : model->input.config.cells) {
+    std::string& id = model->input.service_ids[cell.name];
+    auto recorded = model->record.service_ids().find(cell.name);
+    if (recorded != model->record.service_ids().end()) {
+      id = recorded->second;
+    } else if (!cell.service_id.empty()) {
+      id = cell.service_id;
+    } else {
+      std::lock_guard lock(cluster->mutex);
+      std::string& kept = cluster->service_ids[cell.name];
+      if (kept.empty()) {
+        kept = topology::RandomName();
+      }
+      id = kept;
+    }
+    (*model->record.mutable_service_ids())[cell.name] = id;
+  }
+}
+
+void FillRecord(Model* model) {
+  store::ClusterRecord& record = model->record;
+  record.set_name(model->place.name);
+  record.set_config_file(model->place.config_file);
+  record.clear_cells();
+  for (const config::CellConfig& cell : model->input.config.cells) {
+    record.add_cells(cell.name);
+  }
+  for (const v1::ComponentSpec& spec : model->specs) {
+    auto& entry = (*record.mutable_components())[spec.name()];
+    entry.clear_ports();
+    for (const v1::Port& port : spec.ports()) {
+      (*entry.mutable_ports())[port.name()] = port.number();
+    }
+    entry.set_implementation(spec.implementation());
+    auto found = model->input.implementations.find(spec.name().substr(0, spec.name().find('/')));
+    if (found != model->input.implementations.end()) {
+      entry.set_version(found->second.version);
+    }
+    if (spec.observed_only()) {
+      entry.set_version(model->input.postgres_version);
+    }
+  }
+}
+
+}  // namespace
+
+std::set<std::string> RunningComponents(const store::Paths& paths, const std::vector<std::string>& cells) {
+  std::set<std::string> running;
+  for (const store::ComponentName& name : store::ComponentsOf(cells)) {
+    std::string run_dir = paths.RunDir(name);
+    if (Exists(run_dir) && shim::ReadShimState(run_dir).child_alive) {
+      running.insert(name.ToString());
+    }
+  }
+  return running;
+}
+
+const v1::ComponentSpec* Model::Find(const std::string& component) const {
+  auto found = std::find_if(specs.begin(), specs.end(), [&](const auto& spec) { return spec.name() == component; });
+  return found == specs.end() ? nullptr : &*found;
+}
+
+absl::Status Model::Complete() const { return implementations.ok() ? ports : implementations; }
+
+absl::StatusOr<Model> BuildModel(Cluster* cluster, int cells, ModelUse use, const ModelContext& context) {
+  Model model;
+  model.place = cluster->place;
+  {
+    std::lock_guard lock(cluster->mutex);
+    model.store = cluster->store;
+  }
+  if (model.store != nullptr) {
+    model.record = model.store->Get();
+  } else {
+    model.record.set_cluster_id(store::NewUuid());
+    *model.record.mutable_created_at() = [] {
+      google::protobuf::Timestamp now;
+      now.set_seconds(absl::ToUnixSeconds(absl::Now()));
+      return now;
+    }();
+  }
+  MG_ASSIGN_OR_RETURN(model.input.config,
+                      LoadFor(model.place, model.store == nullptr ? nullptr : &model.record, cells, use));
+  SpecInput& input = model.input;
+  input.paths = store::Paths(model.place.root_dir);
+  input.environment = BaseEnvironment(context.environment);
+  input.shim = JoinPath(context.machine->libexec_dir(), "multigres-shim");
+  input.root = context.uid == 0;
+  input.init_sql_files = static_cast<int>(input.config.init_sql.size());
+  ChooseServiceIds(cluster, &model);
+  for (const config::CellConfig& cell : input.config.cells) {
+    input.socket_dirs[cell.name] =
+        SocketPlaceOf(input.paths.root(), PoolerDirOf(input, cell), cell.name, context.uid).postgres;
+  }
+  std::vector<PortNeed> needs = PortNeeds(input.config);
+  if (use == ModelUse::kLook) {
+    UseRecordedPorts(needs, &model);
+    UseRecordedImplementations(&model);
+    model.specs = MakeSpecs(input);
+    return model;
+  }
+  MachineFacts facts = context.machine->Facts();
+  input.postgres_version = facts.postgres_version;
+  absl::StatusOr<Implementations> implementations = ChooseImplementations(input.config.implementations, facts);
+  model.implementations = implementations.status();
+  if (implementations.ok()) {
+    input.implementations = *std::move(implementations);
+  }
+  model.ports = ChooseModelPorts(needs, context, use == ModelUse::kStart, &model);
+  if (!model.ports.ok()) {
+    UseRecordedPorts(needs, &model);
+  }
+  model.specs = MakeSpecs(input);
+  if (use == ModelUse::kStart && model.Complete().ok()) {
+    FillRecord(&model);
+  }
+  return model;
+}
+
+}  // namespace mg::local

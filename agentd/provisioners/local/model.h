@@ -1,0 +1,70 @@
+/// Everything that is decided about one cluster at one moment: where it lives, its configuration, what runs each
+/// component, on which ports. Built from the file, the record and the machine; the specs follow from it.
+#pragma once
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "agentd/provisioners/local/machine.h"
+#include "agentd/provisioners/local/specs.h"
+#include "agentd/store/cluster_store.h"
+#include "common/config/cluster_config.h"
+#include "common/net/port_reservation.h"
+
+namespace mg::local {
+
+/// What is under way on a cluster.
+enum class Activity { kNone, kStarting, kStopping };
+
+/// One cluster as long as the agent knows it. Any thread.
+struct Cluster {
+  config::ClusterPlace place;
+  std::atomic<Activity> activity = Activity::kNone;
+
+  std::mutex mutex;
+  std::shared_ptr<store::ClusterStore> store;      ///< null: never brought up
+  std::map<std::string, std::string> service_ids;  ///< chosen for a record that is not written yet
+};
+
+/// A component that runs now, by the files of its run directory.
+std::set<std::string> RunningComponents(const store::Paths& paths, const std::vector<std::string>& cells);
+
+struct Model {
+  config::ClusterPlace place;
+  std::shared_ptr<store::ClusterStore> store;  ///< null: never brought up
+  store::ClusterRecord record;                 ///< a copy; with what was chosen now
+  SpecInput input;
+  std::vector<v1::ComponentSpec> specs;
+  std::vector<std::string> remarks;                 ///< worth telling when it is brought up
+  std::vector<net::PortReservation> reservations;   ///< of ports that were chosen and are not used yet
+  absl::Status ports = absl::OkStatus();            ///< a fixed port that is taken; the specs are not complete then
+  absl::Status implementations = absl::OkStatus();  ///< a program that is missing; likewise
+
+  const v1::ComponentSpec* Find(const std::string& component) const;
+  absl::Status Complete() const;  ///< the first of the two problems
+  int cell_count() const { return static_cast<int>(input.config.cells.size()); }
+};
+
+enum class ModelUse {
+  kLook,   ///< status, stop: only what the record says; never fails for a file that became unreadable
+  kPlan,   ///< as for a start, but nothing is written or reserved
+  kStart,  ///< chosen ports are reserved, and what was chosen is on disk when this returns
+};
+
+struct ModelContext {
+  Machine* machine = nullptr;
+  std::map<std::string, std::string> environment;  ///< the agent's
+  unsigned uid = 0;
+  std::set<int> ports_of_others;  ///< recorded by other clusters
+};
+
+/// `cells`: asked for by the caller when no file says it; 0: what the cluster has, or three.
+absl::StatusOr<Model> BuildModel(Cluster* cluster, int cells, ModelUse use, const ModelContext& context);
+
+}  // namespace mg::local

@@ -1,0 +1,155 @@
+#include "agentd/provisioners/local/probes.h"
+
+#include <thread>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "common/net/exchange.h"
+#include "common/net/http.h"
+
+namespace mg::local {
+
+namespace {
+
+constexpr char kAuthentication = 'R';
+constexpr char kErrorResponse = 'E';
+
+void AppendInt32(std::string* out, std::uint32_t value) {
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    out->push_back(static_cast<char>(value >> shift));
+  }
+}
+
+/// The question of pg_isready: a start-up packet. A server that accepts connections asks for authentication (or
+/// refuses this role); one that starts, stops or recovers says 57P03.
+net::Exchange PostgresQuestion(const std::string& socket) {
+  std::string body;
+  AppendInt32(&body, 3 << 16);  // protocol 3.0
+  for (const char* word : {"user", "multigres-probe", "database", "postgres"}) {
+    body.append(word).push_back('\0');
+  }
+  body.push_back('\0');
+  net::Exchange exchange;
+  exchange.unix_path = socket;
+  AppendInt32(&exchange.request, static_cast<std::uint32_t>(body.size() + 4));
+  exchange.request += body;
+  exchange.complete = [](const std::string& received) {
+    if (received.size() < 5) {
+      return false;
+    }
+    std::uint32_t size = 0;
+    for (size_t i = 1; i < 5; ++i) {
+      size = size << 8 | static_cast<unsigned char>(received[i]);
+    }
+    return received.size() >= size + 1;
+  };
+  return exchange;
+}
+
+absl::Status PostgresAnswer(const net::Exchange& exchange) {
+  if (!exchange.status.ok()) {
+    return exchange.status;
+  }
+  char type = exchange.received[0];
+  if (type == kErrorResponse && exchange.received.find("C57P03") != std::string::npos) {
+    size_t message = exchange.received.find('M', exchange.received.find("C57P03"));
+    return absl::UnavailableError(message == std::string::npos ? "it does not accept connections yet"
+                                                               : exchange.received.c_str() + message + 1);
+  }
+  return type == kAuthentication || type == kErrorResponse
+             ? absl::OkStatus()
+             : absl::DataLossError(absl::StrCat(exchange.unix_path, " does not speak PostgreSQL's protocol"));
+}
+
+/// The exchanges of one component, as a range within all.
+struct Range {
+  size_t begin = 0, end = 0;
+};
+
+absl::Status Judge(const v1::ComponentSpec& spec, const std::vector<net::Exchange>& exchanges, Range range) {
+  if (spec.readiness().type() == "postgres") {
+    return PostgresAnswer(exchanges[range.begin]);
+  }
+  for (size_t i = range.begin; i < range.end; ++i) {
+    const net::Exchange& exchange = exchanges[i];
+    if (exchange.request.empty()) {
+      if (!exchange.status.ok()) {
+        return exchange.status;
+      }
+      continue;
+    }
+    absl::StatusOr<net::HttpReply> reply = net::ReplyOf(exchange);
+    if (!reply.ok()) {
+      return reply.status();
+    }
+    bool healthy = reply->status == 200 &&
+                   (spec.readiness().type() != "etcd-health" || absl::StrContains(reply->body, "\"health\":\"true\""));
+    if (!healthy) {
+      return absl::UnavailableError(
+          absl::StrCat("127.0.0.1:", exchange.port, " answers ", reply->status, " ", reply->body.substr(0, 200)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void AddExchanges(const v1::ComponentSpec& spec, std::vector<net::Exchange>* exchanges) {
+  const v1::Probe& probe = spec.readiness();
+  if (probe.type() == "postgres") {
+    exchanges->push_back(PostgresQuestion(probe.path()));
+    return;
+  }
+  if (probe.type() == "etcd-health") {
+    exchanges->push_back(net::HttpGet(probe.port(), probe.path()));
+    net::Exchange client;
+    client.port = PortOf(spec, "client");
+    exchanges->push_back(client);
+    return;
+  }
+  exchanges->push_back(net::HttpGet(PortOf(spec, "http"), "/live"));
+  for (const char* name : {"grpc", "postgres", "postgres_replica"}) {
+    if (int port = PortOf(spec, name); port != 0) {
+      net::Exchange connection;
+      connection.port = port;
+      exchanges->push_back(connection);
+    }
+  }
+}
+
+}  // namespace
+
+std::vector<ProbeResult> ProbeAll(const std::vector<const v1::ComponentSpec*>& specs, ComponentRpc* rpc,
+                                  absl::Time deadline) {
+  std::vector<ProbeResult> results(specs.size());
+  std::vector<net::Exchange> exchanges;
+  std::vector<Range> ranges;
+  for (const v1::ComponentSpec* spec : specs) {
+    Range range{.begin = exchanges.size()};
+    AddExchanges(*spec, &exchanges);
+    range.end = exchanges.size();
+    ranges.push_back(range);
+  }
+  net::RunExchanges(&exchanges, deadline);
+  // The Status RPC only where the port answers: a channel to a port that refuses would hold the others up.
+  std::vector<StatusQuestion> questions;
+  std::vector<size_t> askers;
+  for (size_t i = 0; i < specs.size(); ++i) {
+    results[i].ready = Judge(*specs[i], exchanges, ranges[i]);
+    const std::string& type = specs[i]->readiness().type();
+    if (results[i].ready.ok() && (type == "pgctld-status" || type == "multipooler-status")) {
+      questions.push_back(
+          {.server = type == "pgctld-status" ? StatusQuestion::Server::kPgctld : StatusQuestion::Server::kMultipooler,
+           .port = PortOf(*specs[i], "grpc")});
+      askers.push_back(i);
+    }
+  }
+  rpc->Ask(&questions, deadline);
+  for (size_t q = 0; q < questions.size(); ++q) {
+    ProbeResult& result = results[askers[q]];
+    result.ready = questions[q].status;
+    result.pgctld = std::move(questions[q].pgctld);
+    result.multipooler = std::move(questions[q].multipooler);
+  }
+  return results;
+}
+
+}  // namespace mg::local

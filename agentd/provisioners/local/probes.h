@@ -1,0 +1,34 @@
+/// Readiness of components: the questions that a spec's Probe stands for, asked of many at once. Any thread; blocking.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "agentd/provisioners/local/component_rpc.h"
+#include "agentd/provisioners/local/specs.h"
+
+namespace mg::local {
+
+/// What a component answered.
+struct ProbeResult {
+  absl::Status ready = absl::UnavailableError("not asked");  ///< the message says why it is not
+  pgctldservice::StatusResponse pgctld;
+  multipoolermanagerdata::StatusResponse multipooler;
+};
+
+/// Asks all of them now, at once: HTTP, a connection to every port, the Status RPC of pgctld and multipooler, a
+/// start-up packet to PostgreSQL. Results are in the order of `specs`.
+std::vector<ProbeResult> ProbeAll(const std::vector<const v1::ComponentSpec*>& specs, ComponentRpc* rpc,
+                                  absl::Time deadline);
+
+/// SELECT 1 through one gateway, logged in as a client would be.
+struct Login {
+  int port = 0;
+  std::string user, password, database;
+};
+absl::Status SelectOne(const Login& login, absl::Time deadline);
+
+}  // namespace mg::local

@@ -1,0 +1,18 @@
+/// The cluster's records in the topology: one per cell, and the database's. Facts: contract/topology.md section 2.
+#pragma once
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "agentd/provisioners/local/executor.h"
+#include "agentd/provisioners/local/model.h"
+
+namespace mg::local {
+
+/// Makes what is missing; a cell's record that names another etcd address (its port has moved) is corrected. Skipped:
+/// everything was there.
+absl::StatusOr<StepOutcome> WriteRecords(const Model& model, absl::Time deadline);
+
+/// Removes the database with all that is registered for it; the cells stay.
+absl::Status RemoveDatabaseRecords(const Model& model, absl::Time deadline);
+
+}  // namespace mg::local

@@ -1,0 +1,249 @@
+#include "agentd/provisioners/local/status.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "agentd/store/component_name.h"
+#include "common/fs/fs.h"
+#include "common/process/process_id.h"
+
+namespace mg::local {
+
+namespace {
+
+constexpr int kSchemaVersion = 1;
+constexpr char kProvisioner[] = "local";
+
+std::string StateWord(const Observation& o, bool wanted, Activity activity) {
+  if (o.process.child_alive) {
+    if (o.stopping || activity == Activity::kStopping) {
+      return "stopping";
+    }
+    return o.probe.ready.ok() ? "running" : activity == Activity::kStarting ? "starting" : "unhealthy";
+  }
+  if (!wanted || !o.process.launch) {
+    return wanted && activity == Activity::kStarting ? "starting" : "stopped";
+  }
+  return activity == Activity::kStarting ? "starting" : "failed";
+}
+
+std::string ReasonFor(const Observation& o, const std::string& state) {
+  if (state == "unhealthy" || (state == "starting" && o.process.child_alive)) {
+    return std::string(o.probe.ready.message());
+  }
+  if (state == "failed") {
+    return o.process.exit ? supervisor::DescribeExit(*o.process.exit) : "ended together with its shim";
+  }
+  return "";
+}
+
+void SetSince(const Observation& o, absl::Time now, v1::ComponentStatus* status) {
+  absl::Time since = o.process.exit ? o.process.exit->ended : absl::InfinitePast();
+  if (o.process.child_alive && o.process.child) {
+    double uptime = UptimeSeconds(*o.process.child);
+    if (uptime >= 0) {
+      status->set_uptime_seconds(uptime);
+      since = now - absl::Seconds(uptime);
+    }
+  }
+  if (since != absl::InfinitePast()) {
+    timespec time = absl::ToTimespec(since);
+    status->mutable_since()->set_seconds(time.tv_sec);
+    status->mutable_since()->set_nanos(static_cast<int>(time.tv_nsec));
+  }
+}
+
+void SetRole(const ReplicationState& replication, v1::ComponentStatus* status) {
+  auto member = replication.members.find(status->cell());
+  if (member == replication.members.end()) {
+    status->set_role("unknown");
+    return;
+  }
+  const MemberState& state = member->second;
+  status->set_role(state.role);
+  status->set_lsn(state.lsn);
+  if (state.lag_bytes) {
+    status->set_replication_lag_bytes(*state.lag_bytes);
+  }
+  if (state.lag_seconds) {
+    status->set_replication_lag_seconds(*state.lag_seconds);
+  }
+  if (state.streaming) {
+    status->set_streaming(*state.streaming);
+  }
+}
+
+v1::ComponentStatus ComponentOf(const Model& model, const Observation& o, Activity activity,
+                                const ReplicationState& replication, absl::Time now) {
+  const v1::ComponentSpec& spec = *o.spec;
+  absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(spec.name());
+  store::ClusterRecord record = model.record;
+  const auto& entry = (*record.mutable_components())[spec.name()];
+  bool wanted = record.wanted() && !entry.stopped_by_name();
+  v1::ComponentStatus status;
+  status.set_name(spec.name());
+  status.set_id(absl::StrCat(record.cluster_id(), "/", spec.name()));
+  status.set_kind(name->kind);
+  status.set_cell(spec.cell());
+  bool of_database = store::IsPerCell(name->kind);
+  status.set_database(of_database ? model.input.config.database : "");
+  status.set_state(StateWord(o, wanted, activity));
+  status.set_desired(wanted ? "running" : "stopped");
+  status.set_ready(o.process.child_alive && o.probe.ready.ok());
+  status.set_pid(o.process.child_alive && o.process.child ? o.process.child->pid : 0);
+  std::int64_t generation = o.process.launch ? o.process.launch->generation : entry.generation();
+  std::int64_t base = std::max<std::int64_t>(entry.base_generation(), 1);
+  status.set_restarts(static_cast<int>(std::max<std::int64_t>(0, generation - base)));
+  SetSince(o, now, &status);
+  for (const v1::Port& port : spec.ports()) {
+    (*status.mutable_ports())[port.name()] = port.number();
+  }
+  status.set_implementation(spec.implementation());
+  status.set_version(entry.version());
+  status.set_reason(ReasonFor(o, status.state()));
+  if (name->kind == store::kMultipooler || name->kind == store::kPostgres) {
+    SetRole(replication, &status);
+  }
+  if (std::string log = model.input.paths.LogFile(*name); Exists(log)) {
+    status.set_log_file(log);
+  }
+  return status;
+}
+
+void AddEndpoint(const v1::ComponentSpec& spec, const std::string& port_name, const std::string& kind,
+                 const std::string& url_prefix, const std::string& url_suffix, v1::ClusterStatus* status) {
+  int port = PortOf(spec, port_name);
+  if (port == 0) {
+    return;
+  }
+  v1::Endpoint* endpoint = status->add_endpoints();
+  endpoint->set_name(spec.name());
+  endpoint->set_kind(kind);
+  endpoint->set_host("127.0.0.1");
+  endpoint->set_port(port);
+  endpoint->set_url(absl::StrCat(url_prefix, "127.0.0.1:", port, url_suffix));
+}
+
+void AddEndpoints(const Model& model, v1::ClusterStatus* status) {
+  std::string login = absl::StrCat("postgresql://", model.input.config.postgres_user, "@");
+  std::string database = absl::StrCat("/", model.input.config.database);
+  for (const v1::ComponentSpec& spec : model.specs) {
+    if (spec.kind() == v1::COMPONENT_KIND_MULTIGATEWAY) {
+      AddEndpoint(spec, "postgres", "postgres-rw", login, database, status);
+      AddEndpoint(spec, "postgres_replica", "postgres-ro", login, database, status);
+    }
+    if (spec.kind() == v1::COMPONENT_KIND_ETCD) {
+      AddEndpoint(spec, "client", "etcd", "http://", "", status);
+    }
+    AddEndpoint(spec, "http", "http", "http://", "/", status);
+    AddEndpoint(spec, "grpc", "grpc", "", "", status);
+  }
+}
+
+void Judge(const Model& model, const ReplicationState& replication, Activity activity, v1::ClusterStatus* status) {
+  std::vector<std::string> alive, problems;
+  for (const v1::ComponentStatus& component : status->components()) {
+    if (component.pid() != 0) {
+      alive.push_back(component.name());
+    }
+    if (!component.ready() && component.desired() == "running") {
+      problems.push_back(component.reason().empty() ? absl::StrCat(component.name(), " is ", component.state())
+                                                    : absl::StrCat(component.name(), ": ", component.reason()));
+    }
+  }
+  if (activity == Activity::kStarting) {
+    status->set_state("starting");
+    status->set_reason(problems.empty() ? "it is being brought up" : problems[0]);
+    return;
+  }
+  if (alive.empty()) {
+    status->set_state("stopped");
+    status->set_reason(model.store == nullptr ? "it was never brought up"
+                       : model.record.wanted()
+                           ? "nothing of it runs, though it was not stopped; 'multigres up' starts it"
+                           : "it was stopped");
+    return;
+  }
+  if (problems.empty() && !replication.problem.empty() && model.record.wanted()) {
+    problems.push_back(absl::StrCat(replication.component, " ", replication.problem));
+  }
+  if (!model.record.wanted()) {
+    status->set_state("degraded");
+    status->set_reason(activity == Activity::kStopping
+                           ? "it is being stopped"
+                           : absl::StrCat("it was stopped, but these run: ", absl::StrJoin(alive, ", ")));
+    return;
+  }
+  for (const v1::ComponentStatus& component : status->components()) {
+    if (component.desired() == "stopped") {
+      problems.push_back(absl::StrCat(component.name(), " was stopped by name"));
+    }
+  }
+  status->set_state(problems.empty() ? "running" : "degraded");
+  if (!problems.empty()) {
+    size_t more = problems.size() - 1;
+    status->set_reason(more == 0 ? problems[0] : absl::StrCat(problems[0], " (and ", more, " more)"));
+  }
+}
+
+}  // namespace
+
+std::vector<Observation> Observe(const Model& model, const supervisor::Supervisor& supervisor, ComponentRpc* rpc,
+                                 absl::Time deadline) {
+  std::vector<Observation> observations;
+  std::vector<const v1::ComponentSpec*> alive;
+  std::vector<size_t> places;
+  for (const v1::ComponentSpec& spec : model.specs) {
+    Observation o{.spec = &spec};
+    absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(spec.name());
+    std::string run_dir = model.input.paths.RunDir(*name);
+    o.process = shim::ReadShimState(run_dir);
+    o.stopping = supervisor.IsStopping(run_dir);
+    if (o.process.child_alive) {
+      alive.push_back(&spec);
+      places.push_back(observations.size());
+    }
+    observations.push_back(std::move(o));
+  }
+  std::vector<ProbeResult> results = ProbeAll(alive, rpc, deadline);
+  for (size_t i = 0; i < results.size(); ++i) {
+    observations[places[i]].probe = std::move(results[i]);
+  }
+  return observations;
+}
+
+v1::ClusterStatus Describe(const Model& model, const std::vector<Observation>& observations, Activity activity,
+                           absl::Time now) {
+  PoolerAnswers answers;
+  for (const Observation& o : observations) {
+    if (o.spec->kind() == v1::COMPONENT_KIND_MULTIPOOLER) {
+      if (!o.process.child_alive) {
+        answers.emplace(o.spec->cell(), absl::UnavailableError("it does not run"));
+      } else if (o.probe.ready.ok()) {
+        answers.emplace(o.spec->cell(), o.probe.multipooler);
+      } else {
+        answers.emplace(o.spec->cell(), o.probe.ready);
+      }
+    }
+  }
+  ReplicationState replication = JudgeReplication(answers);
+  v1::ClusterStatus status;
+  status.set_schema_version(kSchemaVersion);
+  status.set_cluster(model.place.name);
+  status.set_cluster_id(model.store == nullptr ? "" : model.record.cluster_id());
+  status.set_root_directory(model.place.root_dir);
+  status.set_config_file(model.place.config_file);
+  status.set_provisioner(kProvisioner);
+  for (const Observation& o : observations) {
+    *status.add_components() = ComponentOf(model, o, activity, replication, now);
+  }
+  AddEndpoints(model, &status);
+  Judge(model, replication, activity, &status);
+  if (model.cell_count() == 1) {
+    status.add_notices("one cell: there is no redundancy, and a commit is durable on one node only");
+  }
+  return status;
+}
+
+}  // namespace mg::local

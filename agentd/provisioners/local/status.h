@@ -1,0 +1,30 @@
+/// How a cluster is: every component asked at once, and what their answers mean together.
+#pragma once
+
+#include "absl/time/time.h"
+#include "agentd/provisioners/local/component_rpc.h"
+#include "agentd/provisioners/local/model.h"
+#include "agentd/provisioners/local/probes.h"
+#include "agentd/provisioners/local/replication.h"
+#include "agentd/supervisor/supervisor.h"
+#include "common/shim_protocol/shim.h"
+
+namespace mg::local {
+
+/// What is known of one component at the moment of asking.
+struct Observation {
+  const v1::ComponentSpec* spec = nullptr;
+  shim::ShimState process;
+  bool stopping = false;
+  ProbeResult probe;  ///< meaningful when the process lives
+};
+
+/// Reads the processes' files and asks those that live.
+std::vector<Observation> Observe(const Model& model, const supervisor::Supervisor& supervisor, ComponentRpc* rpc,
+                                 absl::Time deadline);
+
+/// The state in words. Pure, but for the clock in `now` and the uptime of processes.
+v1::ClusterStatus Describe(const Model& model, const std::vector<Observation>& observations, Activity activity,
+                           absl::Time now);
+
+}  // namespace mg::local

@@ -1,0 +1,268 @@
+#include "agentd/provisioners/local/teardown.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "agentd/provisioners/local/components.h"
+#include "agentd/provisioners/local/replication.h"
+#include "agentd/store/component_name.h"
+#include "common/fs/fs.h"
+#include "common/process/process_id.h"
+#include "common/status/status.h"
+
+namespace mg::local {
+
+namespace {
+
+/// Only to find the leader; without an answer all are stopped at once.
+constexpr absl::Duration kAskBound = absl::Milliseconds(300);
+constexpr absl::Duration kFastStop = absl::Seconds(20);
+constexpr absl::Duration kLeftoverStep = absl::Seconds(10);
+
+std::string RealPath(const std::string& path) {
+  char* resolved = realpath(path.c_str(), nullptr);
+  std::string result = resolved == nullptr ? "" : resolved;
+  free(resolved);
+  return result;
+}
+
+/// Carries out `act` for each at once.
+template <typename T, typename Act>
+absl::Status InParallel(const std::vector<T>& things, Act act) {
+  std::vector<absl::Status> results(things.size());
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < things.size(); ++i) {
+    threads.emplace_back([&results, &things, &act, i] { results[i] = act(things[i]); });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  for (absl::Status& status : results) {
+    if (!status.ok()) {
+      return status;
+    }
+  }
+  return absl::OkStatus();
+}
+
+class Teardown {
+ public:
+  Teardown(const Model& model, StopPart part, supervisor::Supervisor* supervisor, ComponentRpc* rpc,
+           provisioners::OperationContext& context)
+      : model_(model),
+        part_(part),
+        components_(model, supervisor, rpc),
+        supervisor_(supervisor),
+        rpc_(rpc),
+        context_(context) {}
+
+  absl::StatusOr<bool> Run() {
+    std::vector<std::string> cells(model_.record.cells().begin(), model_.record.cells().end());
+    running_ = RunningComponents(model_.input.paths, cells);
+    std::vector<Leftover> leftovers = FindLeftovers(model_);
+    for (const std::string& name : running_) {
+      supervisor_->ExpectEnd(components_.WhoIs(name).run_dir);
+    }
+    if (running_.empty() && leftovers.empty()) {
+      return true;
+    }
+    std::string leader = FindLeader();
+    // What would start PostgreSQL again, appoint another leader, or send it new work. Nobody waits for gateways' and
+    // orchs' own farewells before PostgreSQL is told.
+    std::vector<const v1::ComponentSpec*> front =
+        Running({v1::COMPONENT_KIND_MULTIPOOLER, v1::COMPONENT_KIND_MULTIORCH, v1::COMPONENT_KIND_MULTIGATEWAY});
+    absl::Status status = Stop(front);
+    // Nobody writes to the topology any more, so it may end beside PostgreSQL.
+    absl::Status base_status;
+    std::thread base([&] {
+      if (part_ == StopPart::kAll) {
+        base_status = Stop(Running({v1::COMPONENT_KIND_MULTIADMIN, v1::COMPONENT_KIND_ETCD}));
+      }
+    });
+    if (!leader.empty()) {
+      status.Update(StopPostgres(*model_.Find(absl::StrCat(store::kPostgres, "/", leader))));
+    }
+    std::vector<const v1::ComponentSpec*> servers = Running({v1::COMPONENT_KIND_POSTGRES});
+    std::erase_if(servers, [&](const v1::ComponentSpec* spec) { return spec->cell() == leader; });
+    status.Update(InParallel(servers, [this](const v1::ComponentSpec* spec) { return StopPostgres(*spec); }));
+    status.Update(InParallel(FindLeftovers(model_), [this](const Leftover& leftover) { return End(leftover); }));
+    status.Update(Stop(Running({v1::COMPONENT_KIND_PGCTLD})));
+    base.join();
+    status.Update(base_status);
+    MG_RETURN_IF_ERROR(status);
+    return false;
+  }
+
+ private:
+  std::vector<const v1::ComponentSpec*> Running(const std::vector<v1::ComponentKind>& kinds) const {
+    std::vector<const v1::ComponentSpec*> specs;
+    for (const v1::ComponentSpec& spec : model_.specs) {
+      if (running_.count(spec.name()) != 0 && std::find(kinds.begin(), kinds.end(), spec.kind()) != kinds.end()) {
+        specs.push_back(&spec);
+      }
+    }
+    return specs;
+  }
+
+  /// Cell of the leader when it is known and its PostgreSQL runs.
+  std::string FindLeader() {
+    if (Running({v1::COMPONENT_KIND_POSTGRES}).size() < 2) {
+      return "";
+    }
+    ReplicationState state = AskReplication(model_, rpc_, absl::Now() + kAskBound);
+    return running_.count(absl::StrCat(store::kPostgres, "/", state.leader_cell)) != 0 ? state.leader_cell : "";
+  }
+
+  absl::Status Stop(const std::vector<const v1::ComponentSpec*>& specs) {
+    return InParallel(specs, [this](const v1::ComponentSpec* spec) {
+      return Told(*spec, [&] { return supervisor_->Stop(components_.WhoIs(spec->name()), LadderOf(*spec)); });
+    });
+  }
+
+  /// Fast through its pgctld, so that pgctld knows; by its own shim when there is no pgctld, or it does not manage.
+  absl::Status StopPostgres(const v1::ComponentSpec& postgres) {
+    return Told(postgres, [&]() -> absl::Status {
+      std::string pgctld_name = absl::StrCat(store::kPgctld, "/", postgres.cell());
+      supervisor::Watched who = components_.WhoIs(postgres.name());
+      if (running_.count(pgctld_name) != 0) {
+        (void)rpc_->StopPostgres(PortOf(*model_.Find(pgctld_name), "grpc"), "fast", absl::Now() + kFastStop);
+      }
+      return supervisor_->Stop(who, LadderOf(postgres));
+    });
+  }
+
+  /// A postmaster without a shim: the same ladder, against exactly this process.
+  absl::Status End(const Leftover& leftover) {
+    absl::StatusOr<ProcessId> id = IdentifyProcess(leftover.pid);
+    for (int signal_number : {SIGINT, SIGQUIT, SIGKILL}) {
+      absl::StatusOr<UniqueFd> pidfd = id.ok() ? OpenPidfd(*id) : absl::StatusOr<UniqueFd>(id.status());
+      if (!pidfd.ok()) {
+        return absl::OkStatus();
+      }
+      absl::Status sent = SignalProcess(*id, signal_number);
+      if (!sent.ok() && !absl::IsNotFound(sent)) {
+        return WithContext(sent, absl::StrCat("stop the leftover ", leftover.component));
+      }
+      pollfd wait = {pidfd->get(), POLLIN, 0};
+      if (poll(&wait, 1, static_cast<int>(absl::ToInt64Milliseconds(kLeftoverStep))) > 0) {
+        return absl::OkStatus();
+      }
+    }
+    return absl::DeadlineExceededError(absl::StrCat("process ", leftover.pid, " of ", leftover.component, " stays"));
+  }
+
+  template <typename Act>
+  absl::Status Told(const v1::ComponentSpec& spec, Act act) {
+    absl::Time began = absl::Now();
+    Tell(spec, v1::STEP_STATE_RUNNING, began);
+    absl::Status status = act();
+    Tell(spec, status.ok() ? v1::STEP_STATE_DONE : v1::STEP_STATE_FAILED, began);
+    return status.ok() ? status
+                       : components_.Blame(spec.name(), status.code(),
+                                           absl::StrCat("could not be stopped: ", std::string(status.message())));
+  }
+
+  void Tell(const v1::ComponentSpec& spec, v1::StepState state, absl::Time began) {
+    v1::StepProgress step;
+    step.set_id(spec.name());
+    step.set_group(spec.cell().empty() ? spec.name() : spec.cell());
+    step.set_state(state);
+    step.set_detail(state == v1::STEP_STATE_DONE ? "stopped" : "");
+    timespec elapsed = absl::ToTimespec(absl::Now() - began);
+    step.mutable_elapsed()->set_seconds(elapsed.tv_sec);
+    step.mutable_elapsed()->set_nanos(static_cast<int>(elapsed.tv_nsec));
+    context_.step(step);
+  }
+
+  const Model& model_;
+  const StopPart part_;
+  Components components_;
+  supervisor::Supervisor* const supervisor_;
+  ComponentRpc* const rpc_;
+  provisioners::OperationContext& context_;
+  std::set<std::string> running_;
+};
+
+void AddEntry(const std::string& path, const std::string& description, std::vector<v1::DataEntry>* entries) {
+  if (!path.empty() && Exists(path)) {
+    v1::DataEntry entry;
+    entry.set_path(path);
+    entry.set_description(description);
+    entry.set_bytes(TreeSize(path));
+    entries->push_back(std::move(entry));
+  }
+}
+
+bool IsBelow(const std::string& path, const std::string& directory) {
+  return path.size() > directory.size() && path.compare(0, directory.size(), directory) == 0 &&
+         path[directory.size()] == '/';
+}
+
+}  // namespace
+
+absl::StatusOr<bool> StopCluster(const Model& model, StopPart part, supervisor::Supervisor* supervisor,
+                                 ComponentRpc* rpc, provisioners::OperationContext& context) {
+  return Teardown(model, part, supervisor, rpc, context).Run();
+}
+
+std::vector<Leftover> FindLeftovers(const Model& model) {
+  std::vector<Leftover> leftovers;
+  for (const config::CellConfig& cell : model.input.config.cells) {
+    std::string data = store::PostgresData(PoolerDirOf(model.input, cell));
+    absl::StatusOr<std::string> text = ReadFile(JoinPath(data, "postmaster.pid"));
+    pid_t pid = 0;
+    if (!text.ok() || !absl::SimpleAtoi(text->substr(0, text->find('\n')), &pid) || pid <= 0) {
+      continue;
+    }
+    std::string directory = RealPath(absl::StrCat("/proc/", pid, "/cwd"));
+    if (directory.empty() || directory != RealPath(data)) {
+      continue;  // a stale file: the process is gone, or is another one by now
+    }
+    store::ComponentName name{store::kPostgres, cell.name, ""};
+    shim::ShimState state = shim::ReadShimState(model.input.paths.RunDir(name));
+    if (!state.shim_alive || !state.child || state.child->pid != pid) {
+      leftovers.push_back({.component = name.ToString(), .pid = pid});
+    }
+  }
+  return leftovers;
+}
+
+std::vector<v1::DataEntry> ListClusterData(const Model& model) {
+  const store::Paths& paths = model.input.paths;
+  std::vector<v1::DataEntry> entries;
+  AddEntry(paths.Data(), "data of etcd and PostgreSQL, and backups", &entries);
+  for (const config::CellConfig& cell : model.input.config.cells) {
+    if (std::string dir = PoolerDirOf(model.input, cell); !IsBelow(dir, paths.Data())) {
+      AddEntry(dir, absl::StrCat("data of PostgreSQL in ", cell.name), &entries);
+    }
+  }
+  AddEntry(paths.Logs(), "logs", &entries);
+  AddEntry(paths.Run(), "state of processes", &entries);
+  AddEntry(paths.Config(), "settings written from the configuration", &entries);
+  AddEntry(paths.Certs(), "certificates of pgBackRest", &entries);
+  AddEntry(paths.Passfile(), "password file", &entries);
+  AddEntry(paths.Record(), "the cluster's record", &entries);
+  return entries;
+}
+
+absl::Status RemoveClusterData(const Model& model) {
+  // The record last: while it is there, a clean-up that was interrupted can be repeated.
+  for (const v1::DataEntry& entry : ListClusterData(model)) {
+    MG_RETURN_IF_ERROR(RemoveTree(entry.path()));
+  }
+  if (model.record.root_is_ours()) {
+    (void)rmdir(model.place.root_dir.c_str());  // only when nothing of somebody else's is in it
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace mg::local
