@@ -63,8 +63,9 @@ int RunDown(Context& context) {
   *request.mutable_cluster() = context.Selector();
   request.set_clean(clean);
   *request.mutable_options() = OptionsUntil(*deadline);
-  auto output = RunOperation(
-      context, [&](AgentClient& client, const OperationReader& reader) { return client.Stream(request, reader); });
+  auto output = RunOperation(context, *deadline, [&](AgentClient& client, const OperationReader& reader) {
+    return client.Stream(request, reader);
+  });
   if (!output.ok()) {
     return context.Fail(output.status());
   }

@@ -5,6 +5,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <csignal>
 #include <mutex>
@@ -32,11 +33,15 @@ sigset_t InterruptSignals() {
   return set;
 }
 
-/// Watches for Ctrl-C and keeps the progress display's clocks going, on a thread of its own until it is destroyed.
+/// The agent ends an operation at its deadline; this much later it is taken for stuck.
+constexpr absl::Duration kGrace = absl::Seconds(15);
+
+/// Watches for Ctrl-C and for an agent that does not end the operation in time, and keeps the progress display's clocks
+/// going, on a thread of its own until it is destroyed.
 class Watcher {
  public:
-  Watcher(Context& context, AgentClient& client, ProgressView& view)
-      : context_(context), client_(client), view_(view), stop_(::eventfd(0, EFD_CLOEXEC)) {
+  Watcher(Context& context, AgentClient& client, ProgressView& view, absl::Time deadline)
+      : context_(context), client_(client), view_(view), deadline_(deadline), stop_(::eventfd(0, EFD_CLOEXEC)) {
     sigset_t set = InterruptSignals();
     signals_.Reset(::signalfd(-1, &set, SFD_CLOEXEC));
     thread_ = std::thread([this] { Run(); });
@@ -54,13 +59,14 @@ class Watcher {
     }
   }
   bool interrupted() const { return interrupted_; }
+  bool timed_out() const { return timed_out_; }
 
  private:
   void Run() {
     pollfd fds[] = {{stop_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}};
     int period = context_.terminal().err_is_tty ? 100 : -1;
     for (;;) {
-      ::poll(fds, 2, period);
+      ::poll(fds, 2, Period(period));
       if ((fds[0].revents & POLLIN) != 0) {
         return;
       }
@@ -75,8 +81,20 @@ class Watcher {
         context_.Err("\ninterrupted; waiting for the operation to end (again to leave at once)\n");
         Cancel();
       }
+      if (absl::Now() > deadline_ + kGrace && !timed_out_.exchange(true)) {
+        client_.Cancel();
+      }
       view_.Tick();
     }
+  }
+
+  int Period(int wanted) const {
+    if (timed_out_) {
+      return wanted;
+    }
+    absl::Duration left = std::min(deadline_ + kGrace - absl::Now(), absl::Hours(1));
+    int millis = static_cast<int>(std::max<std::int64_t>(absl::ToInt64Milliseconds(left) + 1, 1));
+    return wanted < 0 ? millis : std::min(wanted, millis);
   }
 
   void Cancel() {
@@ -93,10 +111,12 @@ class Watcher {
   Context& context_;
   AgentClient& client_;
   ProgressView& view_;
+  const absl::Time deadline_;
   UniqueFd stop_, signals_;
   std::mutex mutex_;
   std::string operation_id_;
   std::atomic<bool> interrupted_ = false;
+  std::atomic<bool> timed_out_ = false;
   std::thread thread_;
 };
 
@@ -127,7 +147,7 @@ absl::StatusOr<multigres::cli::v1::OperationOutput> RunOperation(Context& contex
   multigres::cli::v1::OperationOutput output;
   absl::Status result = absl::UnknownError("the agent ended the operation's stream without a result");
   ProgressView view(context.terminal(), context.args().Has("quiet") || context.format() != Format::kText);
-  Watcher watcher(context, *client, view);
+  Watcher watcher(context, *client, view, deadline);
   absl::Status stream = open(*client, [&](const agent::OperationEvent& event) {
     if (output.operation_id().empty() && !event.operation_id().empty()) {
       output.set_operation_id(event.operation_id());
@@ -145,6 +165,10 @@ absl::StatusOr<multigres::cli::v1::OperationOutput> RunOperation(Context& contex
     return true;
   });
   view.Finish();
+  if (watcher.timed_out()) {
+    return MakeError(absl::StatusCode::kDeadlineExceeded, "the agent did not end the operation in time",
+                     {.reason = "TIMEOUT", .hint = "multigres agent logs shows what it does"});
+  }
   MG_RETURN_IF_ERROR(stream);
   if (!result.ok()) {
     return watcher.interrupted() && result.code() == absl::StatusCode::kCancelled

@@ -84,8 +84,9 @@ int RunUp(Context& context) {
   *request.mutable_cluster() = context.Selector();
   request.set_cells(*cells);
   *request.mutable_options() = OptionsUntil(*deadline);
-  auto output = RunOperation(
-      context, [&](AgentClient& client, const OperationReader& reader) { return client.Stream(request, reader); });
+  auto output = RunOperation(context, *deadline, [&](AgentClient& client, const OperationReader& reader) {
+    return client.Stream(request, reader);
+  });
   return output.ok() ? Finish(context, *std::move(output)) : context.Fail(output.status());
 }
 
@@ -99,8 +100,9 @@ int RunRestart(Context& context) {
     agent::RestartRequest request;
     *request.mutable_cluster() = context.Selector();
     *request.mutable_options() = OptionsUntil(*deadline);
-    auto output = RunOperation(
-        context, [&](AgentClient& client, const OperationReader& reader) { return client.Stream(request, reader); });
+    auto output = RunOperation(context, *deadline, [&](AgentClient& client, const OperationReader& reader) {
+      return client.Stream(request, reader);
+    });
     return output.ok() ? Finish(context, *std::move(output)) : context.Fail(output.status());
   }
   for (const std::string& name : context.args().positionals) {
@@ -108,7 +110,7 @@ int RunRestart(Context& context) {
     *request.mutable_cluster() = context.Selector();
     request.set_component(name);
     *request.mutable_options() = OptionsUntil(*deadline);
-    auto output = RunOperation(context, [&](AgentClient& client, const OperationReader& reader) {
+    auto output = RunOperation(context, *deadline, [&](AgentClient& client, const OperationReader& reader) {
       return client.RestartComponent(request, reader);
     });
     if (!output.ok()) {
@@ -130,7 +132,7 @@ int RunComponents(Context& context, bool start) {
     *request.mutable_cluster() = context.Selector();
     request.set_component(name);
     *request.mutable_options() = OptionsUntil(*deadline);
-    auto output = RunOperation(context, [&](AgentClient& client, const OperationReader& reader) {
+    auto output = RunOperation(context, *deadline, [&](AgentClient& client, const OperationReader& reader) {
       return start ? client.StartComponent(request, reader) : client.StopComponent(request, reader);
     });
     if (!output.ok()) {
