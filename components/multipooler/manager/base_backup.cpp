@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/fs/fs.h"
+#include "common/pginstall/pginstall.h"
 #include "common/process/helper.h"
 #include "common/status/status.h"
 #include "common/topology/topology.h"
@@ -17,20 +18,6 @@
 
 namespace mg::multipooler {
 namespace {
-
-constexpr int kNewestMajor = 17;
-constexpr int kOldestMajor = 14;
-
-// pg_basebackup of any of our majors copies from any older one, so the newest will do unless a major was asked for.
-std::vector<std::string> ProgramDirectories(int major) {
-  std::vector<std::string> directories;
-  for (int version = kNewestMajor; version >= kOldestMajor; --version) {
-    if (major == 0 || version == major) {
-      directories.push_back(absl::StrCat("/usr/lib/postgresql/", version, "/bin"));
-    }
-  }
-  return directories;
-}
 
 absl::Status Rename(const std::string& from, const std::string& to) {
   if (rename(from.c_str(), to.c_str()) != 0) {
@@ -60,11 +47,14 @@ absl::Status TakeBaseBackup(const Config& config, const std::string& host, int p
   std::string copy = config.data_directory + ".new";
   MG_RETURN_IF_ERROR(WriteReplicationPassfile(config));
   MG_RETURN_IF_ERROR(RemoveTree(copy));
+  MG_RETURN_IF_ERROR(MakeDirectories(config.pooler_dir, 0711));  // PostgreSQL's user passes through it
   MG_RETURN_IF_ERROR(MakeDirectories(copy, 0700));
   MG_RETURN_IF_ERROR(ChangeOwner(copy, config.run_as));
-  MG_ASSIGN_OR_RETURN(std::string program, FindProgram("pg_basebackup", ProgramDirectories(config.postgres_major)));
+  // A newer pg_basebackup copies from an older server too.
+  MG_ASSIGN_OR_RETURN(pginstall::Installation installation,
+                      config.postgres_major == 0 ? pginstall::Newest() : pginstall::OfMajor(config.postgres_major));
   HelperSpec helper;
-  helper.argv = {program,
+  helper.argv = {installation.Program("pg_basebackup"),
                  "--pgdata=" + copy,
                  "--format=plain",
                  "--wal-method=stream",

@@ -67,7 +67,8 @@ PgctldStatus PgctldClient::Status(absl::Duration limit, bool wait) {
       result.state = PgState::kRunning;
       break;
     default:
-      result.state = PgState::kStopped;
+      // A postmaster that does not accept connections (yet, or any more) counts as stopped there, and has a pid.
+      result.state = response.pid() != 0 ? PgState::kRunning : PgState::kStopped;
   }
   return result;
 }

@@ -1,0 +1,54 @@
+/// multipooler: looks after one PostgreSQL (manager/) and serves its connections to gateways (pool/).
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include <grpcpp/impl/service_type.h>
+
+#include "common/log/log.h"
+#include "common/servenv/servenv.h"
+#include "common/topology/topology.h"
+#include "components/multipooler/manager/manager.h"
+#include "components/multipooler/manager/manager_service.h"
+#include "components/multipooler/options.h"
+
+int main(int argc, char** argv) {
+  namespace mp = mg::multipooler;
+  mg::servenv::Server server("multipooler", "Connection pool and manager of one PostgreSQL.");
+  mp::Options options;
+  options.AddTo(&server.flags());
+  if (std::optional<int> done = server.Init(argc, argv); done.has_value()) {
+    return *done;
+  }
+  auto fail = [](const absl::Status& status) {
+    mg::log::Error("cannot start", {{"error", status}});
+    std::fprintf(stderr, "Error: %s\n", std::string(status.message()).c_str());
+    return 1;
+  };
+  absl::StatusOr<mp::Config> config = options.ToConfig(server.hostname(), server.grpc_port());
+  if (!config.ok()) {
+    return fail(config.status());
+  }
+  if (absl::Status status = server.StartHttp(); !status.ok()) {
+    return fail(status);
+  }
+  config->http_port = server.http_port();
+  std::unique_ptr<mg::topology::Topology> topology =
+      mg::topology::Topology::Create(options.topo_servers, options.topo_root);
+  mp::ServingState serving;
+  absl::StatusOr<std::unique_ptr<mp::Manager>> manager = mp::Manager::Create(*config, topology.get(), &serving);
+  if (!manager.ok()) {
+    return fail(manager.status());
+  }
+  std::unique_ptr<grpc::Service> manager_service = mp::MakeManagerService(manager->get());
+  std::unique_ptr<grpc::Service> consensus_service = mp::MakeConsensusService(manager->get());
+  server.AddService(manager_service.get(), "grpc-poolermanager", true);
+  server.AddService(consensus_service.get(), "grpc-consensus", true);
+  // PostgreSQL need not wait for gRPC.
+  (*manager)->Start();
+  server.OnRun([&] { (*manager)->Publish(); });
+  server.OnTerm([&] { (*manager)->Stop(); });
+  int exit_status = server.Run();
+  (*manager)->Stop();
+  return exit_status;
+}
