@@ -4,35 +4,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "agentd/store/component_name.h"
+#include "agentd/provisioners/local/model_for_tests.h"
 
 namespace mg::local {
 namespace {
 
-/// Three cells in /srv/mg with the documented ports, as a user who is not root.
-SpecInput Input(bool root = false) {
-  SpecInput input;
-  for (int i = 1; i <= 3; ++i) {
-    std::string cell = absl::StrCat("zone", i);
-    input.config.cells.push_back({.name = cell, .topo_root = "/multigres/" + cell});
-    input.service_ids[cell] = absl::StrCat("bcdf246", i);
-    input.socket_dirs[cell] = absl::StrCat("/srv/mg/data/pooler_bcdf246", i, "/pg_sockets");
-  }
-  input.paths = store::Paths("/srv/mg");
-  for (const PortNeed& need : PortNeeds(input.config)) {
-    input.ports[need.component][need.name] = need.documented;
-  }
-  for (const char* kind :
-       {store::kMultiadmin, store::kPgctld, store::kMultigateway, store::kMultipooler, store::kMultiorch}) {
-    input.implementations[kind] = {
-        .word = "builtin", .program = absl::StrCat("/opt/", kind), .version = "0", .is_builtin = true};
-  }
-  input.implementations[store::kEtcd] = {.word = "debian", .program = "/usr/bin/etcd"};
-  input.environment = {{"PATH", "/usr/bin"}};
-  input.shim = "/opt/multigres-shim";
-  input.root = root;
-  return input;
-}
+/// Three cells in /srv/mg with the documented ports.
+SpecInput Input(bool root = false) { return InputForTests(3, "/srv/mg", root); }
 
 v1::ComponentSpec SpecOf(const SpecInput& input, const std::string& name) {
   for (const v1::ComponentSpec& spec : MakeSpecs(input)) {
