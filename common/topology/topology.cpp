@@ -1,5 +1,6 @@
 #include "common/topology/topology.h"
 
+#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <set>
@@ -205,6 +206,35 @@ class TopologyImpl final : public Topology {
     return global_
         ->Create(Join(root_, absl::StrCat("cells/", cell.name(), "/Cell")), cell.SerializeAsString(), deadline)
         .status();
+  }
+
+  bool AwaitCell(const std::string& name, absl::Time deadline) override {
+    std::mutex mutex;
+    std::condition_variable came;
+    bool there = false;
+    auto found = [&] {
+      std::lock_guard lock(mutex);
+      there = true;
+      came.notify_all();
+    };
+    auto watch = global_->WatchPrefix(
+        Join(root_, absl::StrCat("cells/", name, "/Cell")),
+        [&](const etcd::RangeResult& all) {
+          if (!all.entries.empty()) {
+            found();
+          }
+        },
+        [&](const etcd::WatchEvent& event) {
+          if (!event.deleted) {
+            found();
+          }
+        });
+    std::unique_lock lock(mutex);
+    came.wait_until(lock, absl::ToChronoTime(deadline), [&] { return there; });
+    bool result = there;
+    lock.unlock();
+    watch.reset();
+    return result;
   }
 
   absl::StatusOr<std::vector<std::string>> DatabaseNames(absl::Time deadline) override {

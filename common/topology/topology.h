@@ -52,6 +52,8 @@ class Topology {
   virtual absl::StatusOr<std::vector<std::string>> CellNames(absl::Time deadline) = 0;
   virtual absl::StatusOr<Versioned<clustermetadata::Cell>> GetCell(const std::string& name, absl::Time deadline) = 0;
   virtual absl::Status CreateCell(const clustermetadata::Cell& cell, absl::Time deadline) = 0;
+  /// Waits for the cell's record by a watch; true: it is there.
+  virtual bool AwaitCell(const std::string& name, absl::Time deadline) = 0;
   virtual absl::StatusOr<std::vector<std::string>> DatabaseNames(absl::Time deadline) = 0;
   virtual absl::StatusOr<Versioned<clustermetadata::Database>> GetDatabase(const std::string& name,
                                                                            absl::Time deadline) = 0;

@@ -1,0 +1,71 @@
+#include "components/multigateway/flags.h"
+
+namespace mg::multigateway {
+
+void Flags::AddTo(flags::FlagSet* flags) {
+  flags->Add("topo-global-server-addresses", &topo_servers, "etcd endpoints of the global topology");
+  flags->Add("topo-global-root", &topo_root, "root of the global topology");
+  flags->Add("cell", &cell, "this gateway's cell", {"MT_CELL"});
+  flags->Add("service-id", &service_id, "this gateway's name; empty: random", {"MT_SERVICE_ID"});
+  flags->Add("pg-port", &pg_port, "read-write PostgreSQL port", {"MT_PG_PORT"});
+  flags->Add("pg-bind-address", &pg_bind_address, "address of the PostgreSQL ports", {"MT_PG_BIND_ADDRESS"});
+  flags->Add("pg-replica-port", &pg_replica_port, "read-only PostgreSQL port; 0: none", {"MT_PG_REPLICA_PORT"});
+  flags->Add("authentication-timeout", &authentication_timeout, "time that a login may take",
+             {"MT_AUTHENTICATION_TIMEOUT"});
+  flags->Add("buffer-window", &buffer_window, "how long a new session waits for a primary", {"MT_BUFFER_WINDOW"});
+  flags->Add("pg-tls-cert-file", &tls_cert, "not implemented", {"MT_PG_TLS_CERT_FILE"});
+  flags->Add("pg-tls-key-file", &tls_key, "not implemented", {"MT_PG_TLS_KEY_FILE"});
+  flags->Add("pg-require-ssl", &require_ssl, "not implemented", {"MT_PG_REQUIRE_SSL"});
+  const char* compatible = "accepted for compatibility";
+  flags->Add("topo-read-concurrency", &other_.topo_read_concurrency, compatible);
+  flags->Add("lock-timeout", &other_.lock, compatible, {"MT_LOCK_TIMEOUT"});
+  flags->Add("remote-operation-timeout", &other_.remote, compatible, {"MT_REMOTE_OPERATION_TIMEOUT"});
+  flags->Add("statement-timeout", &other_.statement, compatible, {"MT_STATEMENT_TIMEOUT"});
+  flags->Add("low-replication-lag-ms", &other_.low_lag, compatible, {"MT_LOW_REPLICATION_LAG_MS"});
+  flags->Add("high-replication-lag-tolerance-ms", &other_.high_lag, compatible,
+             {"MT_HIGH_REPLICATION_LAG_TOLERANCE_MS"});
+  flags->Add("plan-cache-memory", &other_.plan_cache, compatible, {"MT_PLAN_CACHE_MEMORY"});
+  flags->Add("query-metrics-memory", &other_.metrics, compatible, {"MT_QUERY_METRICS_MEMORY"});
+  flags->Add("query-metrics-sql-max-bytes", &other_.sql_bytes, compatible, {"MT_QUERY_METRICS_SQL_MAX_BYTES"});
+  flags->Add("query-log-sample-rate", &other_.sample, compatible, {"MT_QUERY_LOG_SAMPLE_RATE"});
+  flags->Add("enable-slot-based-replication", &other_.slots, compatible, {"MT_ENABLE_SLOT_BASED_REPLICATION"});
+  flags->Add("buffer-enabled", &other_.buffer, "accepted for compatibility: new sessions always wait for a primary",
+             {"MT_BUFFER_ENABLED"});
+  flags->Add("buffer-size", &other_.buffer_size, compatible, {"MT_BUFFER_SIZE"});
+  flags->Add("buffer-max-failover-duration", &other_.failover, compatible, {"MT_BUFFER_MAX_FAILOVER_DURATION"});
+  flags->Add("buffer-min-time-between-failovers", &other_.between, compatible,
+             {"MT_BUFFER_MIN_TIME_BETWEEN_FAILOVERS"});
+  flags->Add("buffer-drain-concurrency", &other_.drain, compatible, {"MT_BUFFER_DRAIN_CONCURRENCY"});
+  flags->Add("topo-etcd-tls-cert", &other_.etcd_cert, "not implemented");
+  flags->Add("topo-etcd-tls-key", &other_.etcd_key, "not implemented");
+  flags->Add("topo-etcd-tls-ca", &other_.etcd_ca, "not implemented");
+  flags->Add("topo-etcd-lease-ttl", &other_.lease_ttl, compatible);
+  flags->Add("multipooler-grpc-cert", &other_.pooler_cert, "not implemented");
+  flags->Add("multipooler-grpc-key", &other_.pooler_key, "not implemented");
+  flags->Add("multipooler-grpc-ca", &other_.pooler_ca, "not implemented");
+  flags->Add("multipooler-grpc-crl", &other_.pooler_crl, "not implemented");
+  flags->Add("multipooler-grpc-server-name", &other_.pooler_name, "not implemented");
+  flags->Add("multipooler-grpc-require-tls", &other_.require_tls, "not implemented");
+}
+
+absl::Status Flags::Check() const {
+  if (topo_servers.empty() || topo_root.empty()) {
+    return absl::InvalidArgumentError("--topo-global-server-addresses and --topo-global-root are required");
+  }
+  if (cell.empty()) {
+    return absl::InvalidArgumentError("--cell is required");
+  }
+  for (const std::string* value :
+       {&tls_cert, &tls_key, &other_.etcd_cert, &other_.etcd_key, &other_.etcd_ca, &other_.pooler_cert,
+        &other_.pooler_key, &other_.pooler_ca, &other_.pooler_crl, &other_.pooler_name}) {
+    if (!value->empty()) {
+      return absl::InvalidArgumentError("TLS is not implemented in this gateway; leave the TLS flags out");
+    }
+  }
+  if (require_ssl || other_.require_tls) {
+    return absl::InvalidArgumentError("TLS is not implemented in this gateway; leave the TLS flags out");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace mg::multigateway

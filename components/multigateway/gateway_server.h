@@ -1,0 +1,46 @@
+/// The PostgreSQL endpoint for clients: start-up, SCRAM against the role's own verifier, a pooler, and then a relay
+/// byte for byte.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "components/multigateway/router.h"
+
+namespace mg::multigateway {
+
+struct GatewayOptions {
+  std::string address = "127.0.0.1";
+  int port = 5432;
+  int replica_port = 0;  ///< 0: none
+  std::string database;  ///< whose poolers are used; every PostgreSQL database behind them can be named by clients
+  std::uint32_t pid_prefix = 0;  ///< 1 to 2047: bits 20 to 30 of the process ids that clients see
+  absl::Duration authentication_timeout = absl::Seconds(60);
+  absl::Duration primary_wait = absl::Seconds(10);
+};
+
+struct GatewayCounters {
+  std::int64_t sessions = 0, logins = 0, refused = 0, waited = 0;
+};
+
+/// Owns one relay thread and two threads for look-ups.
+class GatewayServer {
+ public:
+  static std::unique_ptr<GatewayServer> Create(GatewayOptions options, Router* router);
+  virtual ~GatewayServer() = default;  ///< stops accepting, ends sessions
+  virtual absl::Status Start() = 0;
+  /// Stops accepting and ends every session with 57P01.
+  virtual void Stop() = 0;
+  /// The topology changed: who waits for a primary looks again. Any thread.
+  virtual void RoutesChanged() = 0;
+  /// Cancels the query of one of this gateway's own sessions; unknown ids are ignored, as PostgreSQL does. Any thread.
+  virtual void Cancel(std::uint32_t process_id, std::uint32_t secret) = 0;
+  /// What to do with a cancel for another gateway's session; set before Start; called on a look-up thread.
+  std::function<void(std::uint32_t process_id, std::uint32_t secret)> forward_cancel;
+  virtual GatewayCounters counters() const = 0;
+};
+
+}  // namespace mg::multigateway

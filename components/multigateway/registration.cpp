@@ -1,0 +1,87 @@
+#include "components/multigateway/registration.h"
+
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/log/log.h"
+#include "common/pgwire/message.h"
+#include "common/pgwire/scram.h"
+#include "common/status/status.h"
+
+namespace mg::multigateway {
+namespace {
+
+using clustermetadata::Multigateway;
+constexpr std::uint32_t kMaxPrefix = 2047;
+constexpr absl::Duration kTry = absl::Seconds(2);
+
+absl::StatusOr<std::vector<Multigateway>> All(topology::Topology* topology, absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(std::vector<std::string> cells, topology->CellNames(deadline));
+  std::vector<Multigateway> result;
+  for (const std::string& cell : cells) {
+    MG_ASSIGN_OR_RETURN(std::vector<Multigateway> gateways, topology->Gateways(cell, deadline));
+    result.insert(result.end(), gateways.begin(), gateways.end());
+  }
+  return result;
+}
+
+bool Same(const Multigateway& a, const Multigateway& b) {
+  return topology::IdString(a.id()) == topology::IdString(b.id());
+}
+
+absl::Status TryOnce(topology::Topology* topology, Multigateway* record, absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(std::vector<Multigateway> others, All(topology, deadline));
+  std::set<std::uint32_t> used;
+  record->set_pid_prefix(0);
+  for (const Multigateway& other : others) {
+    if (Same(other, *record)) {
+      record->set_pid_prefix(other.pid_prefix());
+    } else {
+      used.insert(other.pid_prefix());
+    }
+  }
+  while (record->pid_prefix() == 0 || used.contains(record->pid_prefix())) {
+    if (used.size() >= kMaxPrefix) {
+      return absl::ResourceExhaustedError("all 2047 process id prefixes are taken by gateways");
+    }
+    record->set_pid_prefix(1 + pgwire::ReadUint32(pgwire::RandomBytes(4).data()) % kMaxPrefix);
+  }
+  MG_RETURN_IF_ERROR(topology->PutGateway(*record, deadline));
+  // Two gateways may have chosen at the same moment: the one that sees the other gives way.
+  MG_ASSIGN_OR_RETURN(others, All(topology, deadline));
+  for (const Multigateway& other : others) {
+    if (!Same(other, *record) && other.pid_prefix() == record->pid_prefix()) {
+      return absl::AbortedError("another gateway has chosen the same process id prefix");
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status Register(topology::Topology* topology, Multigateway* record, absl::Time deadline) {
+  absl::Status status;
+  do {
+    // Reads wait for an etcd that comes up and for the cell's record; nothing here spins faster than the network.
+    status = TryOnce(topology, record, std::min(deadline, absl::Now() + kTry));
+    if (status.ok()) {
+      return status;
+    }
+    log::Warn("registration is tried again", {{"error", status}});
+    topology->AwaitCell(record->id().cell(), std::min(deadline, absl::Now() + kTry));
+  } while (absl::Now() < deadline);
+  return WithContext(status, "register in the topology");
+}
+
+absl::StatusOr<Multigateway> FindByPrefix(topology::Topology* topology, std::uint32_t prefix, absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(std::vector<Multigateway> all, All(topology, deadline));
+  for (Multigateway& gateway : all) {
+    if (gateway.pid_prefix() == prefix) {
+      return std::move(gateway);
+    }
+  }
+  return absl::NotFoundError(absl::StrCat("no gateway has the prefix ", prefix));
+}
+
+}  // namespace mg::multigateway

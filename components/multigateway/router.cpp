@@ -1,0 +1,91 @@
+#include "components/multigateway/router.h"
+
+#include <algorithm>
+
+#include "common/log/log.h"
+
+namespace mg::multigateway {
+namespace {
+
+using clustermetadata::Multipooler;
+
+bool IsPrimary(const Multipooler& pooler) {
+  return pooler.routing_state().role() == clustermetadata::ROUTING_ROLE_PRIMARY;
+}
+
+std::pair<std::int64_t, std::int64_t> RuleOf(const Multipooler& pooler) {
+  return {pooler.routing_state().rule().coordinator_term(), pooler.routing_state().rule().leader_subterm()};
+}
+
+}  // namespace
+
+Router::Router(topology::Topology* topology, std::string cell) : topology_(topology), cell_(std::move(cell)) {}
+
+void Router::Start() {
+  watch_ = topology_->WatchPoolers([this](std::vector<Multipooler> poolers) {
+    {
+      std::lock_guard lock(mutex_);
+      poolers_ = std::move(poolers);
+    }
+    std::optional<Multipooler> primary = Primary("");
+    log::Debug("poolers changed", {{"primary", primary.has_value() ? topology::IdString(primary->id()) : "none"}});
+    if (changed_) {
+      changed_();
+    }
+  });
+}
+
+void Router::Stop() { watch_.reset(); }
+
+bool Router::any() const {
+  std::lock_guard lock(mutex_);
+  return !poolers_.empty();
+}
+
+std::vector<Multipooler> Router::Live(const std::string& database) const {
+  std::lock_guard lock(mutex_);
+  std::vector<Multipooler> live;
+  for (const Multipooler& pooler : poolers_) {
+    bool gone = pooler.lifecycle_status().status() == clustermetadata::LIFECYCLE_SHUTDOWN;
+    if (!gone && (database.empty() || pooler.shard_key().database() == database)) {
+      live.push_back(pooler);
+    }
+  }
+  return live;
+}
+
+std::optional<Multipooler> Router::Primary(const std::string& database) const {
+  std::optional<Multipooler> best;
+  for (Multipooler& pooler : Live(database)) {
+    if (IsPrimary(pooler) && pooler.serving_status() == clustermetadata::SERVING &&
+        (!best.has_value() || RuleOf(pooler) > RuleOf(*best))) {
+      best = std::move(pooler);
+    }
+  }
+  return best;
+}
+
+std::optional<Multipooler> Router::Standby(const std::string& database, unsigned turn) const {
+  std::vector<Multipooler> near, far;
+  for (Multipooler& pooler : Live(database)) {
+    if (!IsPrimary(pooler) && pooler.serving_status() == clustermetadata::SERVING &&
+        pooler.lifecycle_status().status() == clustermetadata::LIFECYCLE_ACTIVE) {
+      (pooler.id().cell() == cell_ ? near : far).push_back(std::move(pooler));
+    }
+  }
+  near.insert(near.end(), far.begin(), far.end());
+  if (near.empty()) {
+    return std::nullopt;
+  }
+  return near[turn % near.size()];
+}
+
+std::vector<Multipooler> Router::ForCredentials(const std::string& database) const {
+  std::vector<Multipooler> live = Live(database);
+  auto rank = [this](const Multipooler& pooler) { return IsPrimary(pooler) ? 0 : pooler.id().cell() == cell_ ? 1 : 2; };
+  std::stable_sort(live.begin(), live.end(),
+                   [&](const Multipooler& a, const Multipooler& b) { return rank(a) < rank(b); });
+  return live;
+}
+
+}  // namespace mg::multigateway
