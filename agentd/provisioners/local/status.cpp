@@ -33,7 +33,10 @@ std::string ReasonFor(const Observation& o, const std::string& state) {
     return std::string(o.probe.ready.message());
   }
   if (state == "failed") {
-    return o.process.exit ? supervisor::DescribeExit(*o.process.exit) : "ended together with its shim";
+    // The shim writes how it ended a moment after the end.
+    return o.process.exit         ? supervisor::DescribeExit(*o.process.exit)
+           : o.process.shim_alive ? "ended just now"
+                                  : "ended together with its shim";
   }
   return "";
 }
