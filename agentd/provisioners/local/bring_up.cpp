@@ -22,7 +22,11 @@ namespace {
 
 constexpr absl::Duration kComponentLimit = absl::Seconds(30);
 constexpr absl::Duration kPause = absl::Milliseconds(15);
-constexpr absl::Duration kOneTry = absl::Seconds(5);
+constexpr absl::Duration kOneTry = absl::Seconds(2);
+/// A start that takes longer goes on without us.
+constexpr absl::Duration kStartBound = absl::Seconds(5);
+/// Roles come with the leader; a login that is refused for longer is refused for good.
+constexpr absl::Duration kPatienceWithLogin = absl::Seconds(3);
 /// Marks of work that a pooler has begun and that it alone may finish (contract, components section 10).
 constexpr char kBootstrapMark[] = ".multigres-bootstrap-in-progress";
 constexpr char kRewindMark[] = ".multigres-rewind-in-progress";
@@ -71,14 +75,22 @@ class BringUpRun {
   /// Data that only has to be served again needs no pooler to say so: PostgreSQL starts (as a standby, always) while
   /// etcd and the pooler do. What goes wrong here the pooler finds again, and says.
   void StartExistingData(const std::string& cell_name) {
-    bool pooler_decides = running_.count(absl::StrCat(store::kMultipooler, "/", cell_name)) != 0 ||
-                          running_.count(absl::StrCat(store::kPostgres, "/", cell_name)) != 0;
-    const v1::ComponentSpec* pgctld = model_.Find(absl::StrCat(store::kPgctld, "/", cell_name));
+    if (running_.count(absl::StrCat(store::kPostgres, "/", cell_name)) != 0) {
+      return;
+    }
+    absl::Time bound = std::min(deadline_, absl::Now() + kStartBound);
+    std::string pooler = absl::StrCat(store::kMultipooler, "/", cell_name);
+    if (running_.count(pooler) != 0) {
+      // The pooler decides how it starts; it may have been told to leave it stopped.
+      (void)rpc_->SetPostgresRestarts(PortOf(*model_.Find(pooler), "grpc"), true, bound);
+      return;
+    }
     for (const config::CellConfig& cell : model_.input.config.cells) {
       std::string dir = PoolerDirOf(model_.input, cell);
-      if (cell.name == cell_name && !pooler_decides && Exists(JoinPath(store::PostgresData(dir), "PG_VERSION")) &&
+      if (cell.name == cell_name && Exists(JoinPath(store::PostgresData(dir), "PG_VERSION")) &&
           !Exists(JoinPath(dir, kBootstrapMark)) && !Exists(JoinPath(dir, kRewindMark))) {
-        (void)rpc_->StartPostgres(PortOf(*pgctld, "grpc"), deadline_);
+        const v1::ComponentSpec* pgctld = model_.Find(absl::StrCat(store::kPgctld, "/", cell_name));
+        (void)rpc_->StartPostgres(PortOf(*pgctld, "grpc"), bound);
       }
     }
   }
@@ -104,13 +116,15 @@ class BringUpRun {
                 .user = model_.input.config.postgres_user,
                 .password = model_.input.config.postgres_password,
                 .database = model_.input.config.database};
+    absl::Time refused_since = absl::InfiniteFuture();
     for (bool first = true;; first = false) {
       absl::Time now = absl::Now();
       absl::Status status = SelectOne(login, std::min(deadline_, now + kOneTry));
       if (status.ok()) {
         return StepOutcome{.skipped = first && running_.count(gateway.name()) != 0, .detail = "SELECT 1 works"};
       }
-      if (now >= deadline_ || absl::IsUnauthenticated(status)) {
+      refused_since = absl::IsUnauthenticated(status) ? std::min(refused_since, now) : absl::InfiniteFuture();
+      if (now >= deadline_ || now - refused_since > kPatienceWithLogin) {
         return components_.Blame(gateway.name(), status.code(),
                                  absl::StrCat("does not answer SELECT 1: ", std::string(status.message())));
       }
@@ -172,9 +186,11 @@ absl::StatusOr<bool> BringUp(const Model& model, Part part, supervisor::Supervis
     if (step.kind == PlannedStep::Kind::kPreflight) {
       continue;  // made, and told, before a bring-up begins
     }
-    steps.push_back({.id = step.id, .group = step.group, .after = step.after, .run = [&run, &step](const Halt& halt) {
-                       return run.Do(step, halt);
-                     }});
+    steps.push_back({.id = step.id,
+                     .group = step.group,
+                     .after = step.after,
+                     .run = [&run, &step](const Halt& halt) { return run.Do(step, halt); },
+                     .silent = step.kind == PlannedStep::Kind::kFiles});
   }
   MG_ASSIGN_OR_RETURN(bool unchanged, Execute(std::move(steps), context, [&] { supervisor->Wake(); }));
   if (part != Part::kBase) {

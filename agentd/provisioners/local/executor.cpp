@@ -143,6 +143,9 @@ class Run {
   }
 
   void Tell(const Step& step, v1::StepState state, const std::string& detail, absl::Time began) {
+    if (step.silent && state != v1::STEP_STATE_FAILED) {
+      return;
+    }
     v1::StepProgress progress;
     progress.set_id(step.id);
     progress.set_group(step.group);

@@ -39,6 +39,7 @@ struct Step {
   std::string group;
   std::vector<std::string> after;  ///< ids that are not among the steps are taken as done
   std::function<absl::StatusOr<StepOutcome>(const Halt&)> run;
+  bool silent = false;  ///< told only when it fails
 };
 
 /// True: every step was skipped. CANCELLED when the operation was called off, DEADLINE_EXCEEDED with the names of what
