@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "agentd/provisioners/local/certificates.h"
 #include "agentd/store/component_name.h"
 #include "common/fs/fs.h"
 #include "common/status/status.h"
@@ -71,10 +72,22 @@ class Preparation {
     for (const config::CellConfig& cell : input_.config.cells) {
       MG_RETURN_IF_ERROR(Cell(cell));
     }
+    MG_RETURN_IF_ERROR(Certificates());
     return Passfile();
   }
 
  private:
+  /// Ours need none: they do not run pgBackRest.
+  absl::Status Certificates() {
+    for (const char* kind : {store::kPgctld, store::kMultipooler}) {
+      auto found = input_.implementations.find(kind);
+      if (found != input_.implementations.end() && !found->second.is_builtin) {
+        return EnsureCertificates(input_.paths.Certs());
+      }
+    }
+    return absl::OkStatus();
+  }
+
   mode_t Way() const { return input_.root ? kPassable : kPrivate; }
 
   absl::Status Tree() {
