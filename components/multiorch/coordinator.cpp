@@ -1,0 +1,291 @@
+#include "components/multiorch/coordinator.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/consensus/policy.h"
+#include "common/consensus/position.h"
+#include "common/log/log.h"
+#include "common/status/status.h"
+#include "common/topology/topology.h"
+
+namespace mg::multiorch {
+namespace {
+
+using clustermetadata::ID;
+
+constexpr absl::Duration kRecruitLimit = absl::Seconds(15);
+constexpr absl::Duration kPromoteLimit = absl::Seconds(65);
+constexpr absl::Duration kSetPrimaryLimit = absl::Seconds(15);
+// After a sufficient number of recruits, how long to wait for the rest: one of them may be more advanced.
+constexpr absl::Duration kRestOfRecruits = absl::Milliseconds(300);
+// When the leader leads, how long to wait for those that still have not answered.
+constexpr absl::Duration kStragglers = absl::Seconds(2);
+constexpr auto kCancelLook = std::chrono::milliseconds(50);
+
+const PoolerView* Find(const ShardView& view, const ID& id) {
+  for (const auto& [text, pooler] : view.poolers) {
+    if (consensus::SameNode(pooler.id(), id)) {
+      return &pooler;
+    }
+  }
+  return nullptr;
+}
+
+void SetTime(absl::Time time, google::protobuf::Timestamp* out) {
+  std::int64_t micros = absl::ToUnixMicros(time);  // what PostgreSQL can hold
+  out->set_seconds(micros / 1000000);
+  out->set_nanos(static_cast<int>(micros % 1000000) * 1000);
+}
+
+consensus::Cohort Ids(const std::vector<Recruited>& recruited) {
+  consensus::Cohort ids;
+  for (const Recruited& recruit : recruited) {
+    ids.push_back(recruit.id);
+  }
+  return ids;
+}
+
+// Calls that have not ended yet.
+class Pending {
+ public:
+  void Begin() {
+    std::lock_guard lock(mutex_);
+    ++count_;
+  }
+  void End() {
+    std::lock_guard lock(mutex_);
+    --count_;
+    changed_.notify_all();
+  }
+  void Wait(absl::Duration limit, const std::function<bool()>& cancelled) {
+    absl::Time end = absl::Now() + limit;
+    std::unique_lock lock(mutex_);
+    while (count_ > 0 && absl::Now() < end && !cancelled()) {
+      changed_.wait_for(lock, kCancelLook);
+    }
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  int count_ = 0;
+};
+
+// The rules that may have made something durable: the outgoing one as planned, and whatever the recruits themselves
+// show.
+std::vector<const clustermetadata::ShardRule*> RulesToCover(const Action& action,
+                                                            const std::vector<Recruited>& recruited) {
+  std::vector<const clustermetadata::ShardRule*> rules = {&action.outgoing};
+  const clustermetadata::RulePosition* highest = nullptr;
+  for (const Recruited& recruit : recruited) {
+    const clustermetadata::RulePosition& position = recruit.status.current_position().position();
+    if (highest == nullptr || consensus::Compare(position, *highest) > 0) {
+      highest = &position;
+    }
+  }
+  if (highest != nullptr) {
+    rules.push_back(&highest->decision());
+    if (highest->has_proposal()) {
+      rules.push_back(&highest->proposal());
+    }
+  }
+  return rules;
+}
+
+// One call per recruit, at once; enough answers, or all, or the end of time.
+std::vector<Recruited> RecruitAll(const Action& action, const clustermetadata::TermRevocation& revocation,
+                                  const std::map<std::string, std::shared_ptr<PoolerClient>>& clients,
+                                  std::vector<std::thread>* threads, Pending* pending,
+                                  const std::function<bool()>& cancelled) {
+  struct Shared {
+    std::mutex mutex;
+    std::condition_variable answered;
+    std::vector<Recruited> recruited;
+    std::size_t answers = 0;
+  };
+  auto shared = std::make_shared<Shared>();
+  consensusdata::RecruitRequest request;
+  *request.mutable_term_revocation() = revocation;
+  for (const ID& id : action.recruits) {
+    std::shared_ptr<PoolerClient> client = clients.at(topology::IdString(id));
+    pending->Begin();
+    threads->emplace_back([shared, client, request, id, pending] {
+      absl::StatusOr<clustermetadata::ConsensusStatus> status = client->Recruit(request, kRecruitLimit);
+      if (status.ok()) {
+        log::Info("recruited", {{"pooler", topology::IdString(id)}, {"lsn", status->current_position().lsn()}});
+      } else {
+        log::Warn("not recruited", {{"pooler", topology::IdString(id)}, {"error", status.status()}});
+      }
+      std::lock_guard lock(shared->mutex);
+      ++shared->answers;
+      if (status.ok()) {
+        shared->recruited.push_back({id, *status});
+      }
+      shared->answered.notify_all();
+      pending->End();
+    });
+  }
+  std::unique_lock lock(shared->mutex);
+  absl::Time enough_since = absl::InfiniteFuture();
+  while (shared->answers < action.recruits.size() && !cancelled()) {
+    bool enough = true;
+    for (const clustermetadata::ShardRule* rule : RulesToCover(action, shared->recruited)) {
+      enough &= consensus::CheckRecruitmentQuorum(*rule, Ids(shared->recruited)).ok();
+    }
+    absl::Time now = absl::Now();
+    enough_since = enough ? std::min(enough_since, now) : absl::InfiniteFuture();
+    if (enough && !action.first_appointment && now >= enough_since + kRestOfRecruits) {
+      break;
+    }
+    shared->answered.wait_for(lock, kCancelLook);
+  }
+  return shared->recruited;
+}
+
+}  // namespace
+
+clustermetadata::TermRevocation NewRevocation(const ShardView& view, const Action& action, absl::Time now) {
+  std::int64_t term = action.outgoing.rule_number().coordinator_term();
+  for (const auto& [text, pooler] : view.poolers) {
+    term = std::max(term, pooler.status.consensus_status().term_revocation().revoked_below_term());
+    term = std::max(term, consensus::HighestNumber(pooler.position().position()).coordinator_term());
+  }
+  clustermetadata::TermRevocation revocation;
+  revocation.set_revoked_below_term(term + 1);
+  *revocation.mutable_accepted_coordinator_id() = view.self;
+  SetTime(now, revocation.mutable_coordinator_initiated_at());
+  *revocation.mutable_outgoing_rule() = action.outgoing.rule_number();
+  return revocation;
+}
+
+absl::StatusOr<Proposal> ChooseLeader(const Action& action, const clustermetadata::TermRevocation& revocation,
+                                      const std::vector<Recruited>& recruited, absl::Time now) {
+  if (recruited.empty()) {
+    return absl::FailedPreconditionError("nobody was recruited");
+  }
+  for (const clustermetadata::ShardRule* rule : RulesToCover(action, recruited)) {
+    MG_RETURN_IF_ERROR(consensus::CheckRecruitmentQuorum(*rule, Ids(recruited)));
+  }
+  const Recruited* best = nullptr;
+  for (const Recruited& recruit : recruited) {
+    int order =
+        best == nullptr ? 1 : consensus::Compare(recruit.status.current_position(), best->status.current_position());
+    // On a tie the former leader, whose log nobody has to compare; then the first by name.
+    bool led = consensus::SameNode(recruit.id, action.outgoing.leader_id());
+    bool first = best != nullptr && !consensus::SameNode(best->id, action.outgoing.leader_id()) &&
+                 topology::IdString(recruit.id) < topology::IdString(best->id);
+    if (order > 0 || (order == 0 && (led || first))) {
+      best = &recruit;
+    }
+  }
+  const clustermetadata::RulePosition& position = best->status.current_position().position();
+  Proposal proposal;
+  proposal.leader = best->id;
+  *proposal.transition.mutable_decision() = position.decision();
+  clustermetadata::ShardRule* rule = proposal.transition.mutable_proposal();
+  if (action.first_appointment) {
+    *rule->mutable_durability_policy() = action.outgoing.durability_policy();
+    consensus::Cohort cohort = Ids(recruited);
+    std::sort(cohort.begin(), cohort.end(),
+              [](const ID& a, const ID& b) { return topology::IdString(a) < topology::IdString(b); });
+    for (const ID& id : cohort) {
+      *rule->add_cohort_members() = id;
+    }
+  } else {
+    const clustermetadata::ShardRule& last = position.has_proposal() ? position.proposal() : position.decision();
+    *rule->mutable_durability_policy() = last.durability_policy();
+    *rule->mutable_cohort_members() = last.cohort_members();
+  }
+  *rule->mutable_rule_number() = consensus::MakeRuleNumber(revocation.revoked_below_term(), 0);
+  *rule->mutable_leader_id() = best->id;
+  *rule->mutable_coordinator_id() = revocation.accepted_coordinator_id();
+  SetTime(now, rule->mutable_creation_time());
+  MG_RETURN_IF_ERROR(
+      consensus::StandbyNames(rule->durability_policy(), consensus::CohortOf(*rule), rule->leader_id()).status());
+  return proposal;
+}
+
+absl::Status Appoint(const ShardView& view, const Action& action, const std::function<bool()>& cancelled) {
+  clustermetadata::TermRevocation revocation = NewRevocation(view, action, absl::Now());
+  log::Info("appointment begins", {{"why", action.why},
+                                   {"term", revocation.revoked_below_term()},
+                                   {"outgoing", consensus::ToString(action.outgoing.rule_number())},
+                                   {"recruits", action.recruits.size()}});
+  std::map<std::string, std::shared_ptr<PoolerClient>> clients;
+  for (const auto& [text, pooler] : view.poolers) {
+    absl::StatusOr<std::string> address = topology::AddressOf(pooler.record, "grpc");
+    if (address.ok()) {
+      clients[topology::IdString(pooler.id())] = std::make_shared<PoolerClient>(*address);
+    }
+  }
+  std::vector<std::thread> threads;
+  Pending pending;
+  auto end = [&](absl::Status status) {
+    if (status.ok()) {
+      pending.Wait(kStragglers, cancelled);
+    }
+    for (auto& [text, client] : clients) {
+      client->Cancel();
+    }
+    for (std::thread& thread : threads) {
+      thread.join();
+    }
+    return status;
+  };
+  std::vector<Recruited> recruited = RecruitAll(action, revocation, clients, &threads, &pending, cancelled);
+  absl::StatusOr<Proposal> proposal = ChooseLeader(action, revocation, recruited, absl::Now());
+  if (!proposal.ok()) {
+    return end(proposal.status());
+  }
+  const PoolerView* leader = Find(view, proposal->leader);
+  auto port = leader->record.port_map().find("postgres");
+  if (port == leader->record.port_map().end()) {
+    return end(absl::FailedPreconditionError("the chosen leader's record has no PostgreSQL port"));
+  }
+  consensusdata::PromoteRequest promote;
+  promote.set_reason(action.why);
+  consensusdata::CoordinatorProposal* proposed = promote.mutable_proposal();
+  *proposed->mutable_term_revocation() = revocation;
+  *proposed->mutable_proposed_transition() = proposal->transition;
+  clustermetadata::PoolerAddress* address = proposed->mutable_proposal_leader();
+  *address->mutable_id() = proposal->leader;
+  address->set_host(leader->record.hostname());
+  address->set_postgres_port(port->second);
+  for (const Recruited& recruit : recruited) {
+    *promote.add_accepted_node_ids() = recruit.id;
+  }
+  log::Info("promoting", {{"leader", topology::IdString(proposal->leader)},
+                          {"rule", consensus::ToString(proposal->transition.proposal().rule_number())},
+                          {"recruited", recruited.size()}});
+  // Its rule write waits for standbys that only SetPrimary points to it: so both go out at once.
+  consensusdata::SetPrimaryRequest follow;
+  *follow.mutable_replication_primary()->mutable_position() = proposal->transition;
+  *follow.mutable_replication_primary()->mutable_primary() = *address;
+  for (const auto& [text, client] : clients) {
+    if (text == topology::IdString(proposal->leader)) {
+      continue;
+    }
+    pending.Begin();
+    threads.emplace_back([client = client, follow, text = text, &pending] {
+      absl::Status status = client->SetPrimary(follow, kSetPrimaryLimit).status();
+      if (!status.ok()) {
+        log::Warn("set primary failed", {{"pooler", text}, {"error", status}});
+      }
+      pending.End();
+    });
+  }
+  absl::Status promoted = clients.at(topology::IdString(proposal->leader))->Promote(promote, kPromoteLimit).status();
+  if (promoted.ok()) {
+    log::Info("appointed", {{"leader", topology::IdString(proposal->leader)},
+                            {"rule", consensus::ToString(proposal->transition.proposal().rule_number())}});
+  }
+  return end(WithContext(promoted, "promote"));
+}
+
+}  // namespace mg::multiorch

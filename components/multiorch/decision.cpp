@@ -1,0 +1,319 @@
+#include "components/multiorch/decision.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/consensus/policy.h"
+#include "common/consensus/position.h"
+#include "common/topology/topology.h"
+
+namespace mg::multiorch {
+namespace {
+
+namespace data = multipoolermanagerdata;
+using clustermetadata::ID;
+using consensus::Compare;
+using consensus::SameNode;
+
+// An appointment waits this long for the last members.
+constexpr absl::Duration kMemberWait = absl::Milliseconds(300);
+constexpr absl::Duration kRankStep = absl::Milliseconds(200);
+// Another coordinator that has recruited is given this long to bring it to an end.
+constexpr absl::Duration kOthersTurn = absl::Seconds(2);
+// The first appointment waits this long for claimed poolers that are still copying.
+constexpr absl::Duration kFoundingWait = absl::Seconds(20);
+constexpr absl::Duration kPoolersWait = absl::Seconds(5);
+constexpr absl::Duration kClaimTakeover = absl::Seconds(10);
+constexpr absl::Duration kSetPrimaryPeriod = absl::Seconds(1);
+constexpr absl::Duration kStale = absl::Seconds(15);
+constexpr absl::Duration kFollowerStale = absl::Seconds(5);
+
+const PoolerView* Find(const ShardView& view, const ID& id) {
+  for (const auto& [text, pooler] : view.poolers) {
+    if (SameNode(pooler.id(), id)) {
+      return &pooler;
+    }
+  }
+  return nullptr;
+}
+
+bool Ready(const PoolerView& pooler) { return pooler.connected && pooler.status.status().postgres_ready(); }
+
+bool Eligible(const PoolerView& pooler) {
+  return pooler.status.availability_status().cohort_eligibility_status().signal() !=
+         clustermetadata::COHORT_ELIGIBILITY_SIGNAL_INELIGIBLE;
+}
+
+bool Recruitable(const PoolerView& pooler) {
+  return Ready(pooler) && Eligible(pooler) && pooler.status.status().is_initialized();
+}
+
+void Mark(absl::Time* since, bool holds, absl::Time now) {
+  *since = holds ? std::min(*since, now) : absl::InfiniteFuture();
+}
+
+Action Wait(std::string why, absl::Time until = absl::InfiniteFuture()) {
+  Action action;
+  action.why = std::move(why);
+  action.wake_at = until;
+  return action;
+}
+
+clustermetadata::ShardInitClaim MakeClaim(const std::vector<const PoolerView*>& members) {
+  clustermetadata::ShardInitClaim claim;
+  *claim.mutable_claimer_id() = members.front()->id();
+  for (const PoolerView* member : members) {
+    *claim.add_cohort_members() = member->id();
+  }
+  return claim;
+}
+
+// Nobody has data: choose a seed, or see to it that the chosen one goes on.
+Action DecideFounding(ShardView* view, absl::Time now) {
+  const clustermetadata::DurabilityPolicy& policy = view->database->bootstrap_durability_policy();
+  if (!consensus::ValidatePolicy(policy).ok()) {
+    return Wait("the database has no bootstrap durability policy");
+  }
+  std::vector<const PoolerView*> empty;  // connected, in order of their ids
+  std::size_t cells_missing = 0;
+  for (const auto& [text, pooler] : view->poolers) {
+    bool has_promised = pooler.status.consensus_status().term_revocation().revoked_below_term() > 0;
+    if (pooler.connected && !has_promised) {
+      empty.push_back(&pooler);
+    }
+  }
+  for (const std::string& cell : view->database->cells()) {
+    cells_missing +=
+        std::none_of(empty.begin(), empty.end(), [&](const PoolerView* p) { return p->id().cell() == cell; });
+  }
+  Mark(&view->since_poolers, !empty.empty(), now);
+  bool enough = static_cast<int>(empty.size()) >= policy.required_count() && !empty.empty();
+  if (!view->claim.has_claimer_id()) {
+    if (std::any_of(empty.begin(), empty.end(),
+                    [](const PoolerView* p) { return p->status.status().has_data_directory(); })) {
+      return Wait("a pooler has a data directory that is not this shard's");
+    }
+    if (enough && (cells_missing == 0 || now >= view->since_poolers + kPoolersWait)) {
+      Action action;
+      action.kind = ActionKind::kClaim;
+      action.why = "nobody has data";
+      action.claim = MakeClaim(empty);
+      return action;
+    }
+    return Wait(absl::StrCat("waiting for the poolers of ", cells_missing, " cells"),
+                enough ? view->since_poolers + kPoolersWait : absl::InfiniteFuture());
+  }
+  // The seed asks every claimed member before it begins; so each of them counts.
+  bool stuck = false;
+  for (const ID& member : view->claim.cohort_members()) {
+    const PoolerView* pooler = Find(*view, member);
+    stuck |= pooler == nullptr || !pooler->connected;
+  }
+  Mark(&view->since_claim_stuck, stuck, now);
+  if (stuck && enough && now >= view->since_claim_stuck + kClaimTakeover) {
+    Action action;
+    action.kind = ActionKind::kReplaceClaim;
+    action.why = "a claimed pooler has been away, and nobody has data";
+    const PoolerView* seed = Find(*view, view->claim.claimer_id());
+    auto present = std::find(empty.begin(), empty.end(), seed);
+    if (present != empty.end()) {
+      std::rotate(empty.begin(), present, present + 1);
+    }
+    action.claim = MakeClaim(empty);
+    return action;
+  }
+  return Wait("the seed founds the shard", stuck ? view->since_claim_stuck + kClaimTakeover : absl::InfiniteFuture());
+}
+
+// Somebody else may be at it: a promise to another coordinator that no rule has fulfilled yet.
+absl::Time OthersTurnUntil(const ShardView& view, std::int64_t highest_term) {
+  absl::Time until = absl::InfinitePast();
+  for (const auto& [text, pooler] : view.poolers) {
+    const auto& promise = pooler.status.consensus_status().term_revocation();
+    if (promise.revoked_below_term() > highest_term && !SameNode(promise.accepted_coordinator_id(), view.self)) {
+      absl::Time begun = absl::FromUnixSeconds(promise.coordinator_initiated_at().seconds()) +
+                         absl::Nanoseconds(promise.coordinator_initiated_at().nanos());
+      until = std::max(until, begun + kOthersTurn);
+    }
+  }
+  return until;
+}
+
+Action Appoint(const ShardView& view, const clustermetadata::ShardRule& outgoing, absl::Time not_before, absl::Time now,
+               const std::string& why) {
+  std::int64_t term = outgoing.rule_number().coordinator_term();
+  absl::Time at = std::max(not_before + view.rank * kRankStep, OthersTurnUntil(view, term));
+  if (now < at) {
+    return Wait(absl::StrCat(why, ": it is not this orch's turn yet"), at);
+  }
+  Action action;
+  action.kind = ActionKind::kAppoint;
+  action.why = why;
+  action.outgoing = outgoing;
+  for (const ID& member : outgoing.cohort_members()) {
+    const PoolerView* pooler = Find(view, member);
+    if (pooler != nullptr && pooler->connected) {
+      action.recruits.push_back(member);
+    }
+  }
+  return action;
+}
+
+// {0,1} is written and copied; nobody leads yet.
+Action DecideFirstAppointment(ShardView* view, const clustermetadata::ShardRule& founding, absl::Time now) {
+  Mark(&view->since_founded, true, now);
+  clustermetadata::ShardRule outgoing = founding;
+  *outgoing.mutable_durability_policy() = view->database->bootstrap_durability_policy();
+  *outgoing.mutable_cohort_members() = view->claim.cohort_members();
+  consensus::Cohort there;
+  for (const ID& member : outgoing.cohort_members()) {
+    const PoolerView* pooler = Find(*view, member);
+    if (pooler != nullptr && Recruitable(*pooler)) {
+      there.push_back(member);
+    }
+  }
+  bool all = static_cast<int>(there.size()) == outgoing.cohort_members_size();
+  bool late = now >= view->since_founded + kFoundingWait;
+  absl::Status quorum = consensus::CheckRecruitmentQuorum(outgoing, there);
+  if (there.empty() || !quorum.ok() || (!all && !late)) {
+    return Wait(absl::StrCat(there.size(), " of ", outgoing.cohort_members_size(), " claimed poolers are initialised"),
+                quorum.ok() ? view->since_founded + kFoundingWait : absl::InfiniteFuture());
+  }
+  Mark(&view->since_leaderless, true, now);
+  Action action = Appoint(*view, outgoing, view->since_leaderless, now, "first appointment");
+  action.first_appointment = true;
+  return action;
+}
+
+Action DecideAppointment(ShardView* view, const clustermetadata::ShardRule& rule, absl::Time now) {
+  Mark(&view->since_leaderless, true, now);
+  consensus::Cohort there;
+  for (const ID& member : rule.cohort_members()) {
+    const PoolerView* pooler = Find(*view, member);
+    if (pooler != nullptr && Recruitable(*pooler)) {
+      there.push_back(member);
+    }
+  }
+  if (absl::Status quorum = consensus::CheckRecruitmentQuorum(rule, there); !quorum.ok()) {
+    return Wait(absl::StrCat("no leader is alive, and none can be appointed: ", std::string(quorum.message())));
+  }
+  bool all = static_cast<int>(there.size()) == rule.cohort_members_size();
+  return Appoint(*view, rule, all ? view->since_leaderless : view->since_leaderless + kMemberWait, now,
+                 absl::StrCat("no leader is alive under rule ", consensus::ToString(rule.rule_number())));
+}
+
+bool FollowsRightly(const PoolerView& pooler, const clustermetadata::ReplicationPrimary& leader) {
+  const auto& following = pooler.status.consensus_status().replication_primary();
+  const auto& conninfo = pooler.status.status().replication_status().primary_conn_info();
+  return pooler.status.status().postgres_status() == data::POSTGRES_STATUS_STANDBY &&
+         Compare(consensus::HighestNumber(following.position()), consensus::HighestNumber(leader.position())) >= 0 &&
+         conninfo.host() == leader.primary().host() && conninfo.port() == leader.primary().postgres_port();
+}
+
+Action DecideMaintenance(ShardView* view, const clustermetadata::ShardRule& rule, absl::Time now) {
+  view->since_leaderless = absl::InfiniteFuture();
+  view->since_founded = absl::InfiniteFuture();
+  Action action;
+  const PoolerView* leader = Find(*view, rule.leader_id());
+  // Told to others only when it is decided: during a promotion its coordinator tells them.
+  if (leader == nullptr || !leader->status.status().primary_status().ready() ||
+      leader->position().position().has_proposal()) {
+    return Wait("the leader is becoming one");
+  }
+  *action.leader.mutable_position()->mutable_decision() = leader->position().position().decision();
+  *action.leader.mutable_primary()->mutable_id() = leader->id();
+  action.leader.mutable_primary()->set_host(leader->record.hostname());
+  auto port = leader->record.port_map().find("postgres");
+  if (port == leader->record.port_map().end()) {
+    return Wait("the leader's record has no PostgreSQL port");
+  }
+  action.leader.mutable_primary()->set_postgres_port(port->second);
+  action.leader.set_rewind_ready(leader->status.consensus_status().replication_primary().rewind_ready());
+  consensus::Cohort cohort = consensus::CohortOf(rule);
+  for (const auto& [text, pooler] : view->poolers) {
+    if (SameNode(pooler.id(), leader->id()) || !Ready(pooler)) {
+      continue;
+    }
+    if (!FollowsRightly(pooler, action.leader)) {
+      absl::Time at = pooler.last_set_primary + kSetPrimaryPeriod;
+      if (pooler.set_primary_running) {
+        continue;  // its end is an event
+      }
+      if (now >= at) {
+        action.set_primary.push_back(text);
+      } else {
+        action.wake_at = std::min(action.wake_at, at);
+      }
+    } else if (Eligible(pooler) && !consensus::Contains(cohort, pooler.id()) &&
+               pooler.status.status().replication_status().wal_receiver_status() == "streaming") {
+      action.add_members.push_back(pooler.id());
+    }
+  }
+  if (!action.set_primary.empty() || !action.add_members.empty()) {
+    action.kind = ActionKind::kMaintain;
+    action.why = "followers are out of date";
+  }
+  return action;
+}
+
+}  // namespace
+
+const clustermetadata::ShardRule* HighestRule(const ShardView& view) {
+  const clustermetadata::ShardRule* highest = nullptr;
+  for (const auto& [text, pooler] : view.poolers) {
+    const clustermetadata::RulePosition& position = pooler.position().position();
+    for (const clustermetadata::ShardRule* rule : {&position.decision(), &position.proposal()}) {
+      if (!consensus::IsNone(rule->rule_number()) &&
+          (highest == nullptr || Compare(rule->rule_number(), highest->rule_number()) > 0)) {
+        highest = rule;
+      }
+    }
+  }
+  return highest;
+}
+
+bool LeaderIsAlive(const ShardView& view, const clustermetadata::ShardRule& rule, absl::Time now) {
+  const PoolerView* leader = Find(view, rule.leader_id());
+  if (leader != nullptr && leader->connected) {
+    if (now - leader->last_seen > kStale || !leader->status.status().postgres_ready()) {
+      return false;
+    }
+    const auto& promise = leader->status.consensus_status().term_revocation();
+    auto state = leader->status.status().postgres_status();
+    bool writable = state == data::POSTGRES_STATUS_PRIMARY || state == data::POSTGRES_STATUS_PROMOTING;
+    bool revoked = rule.rule_number().coordinator_term() < promise.revoked_below_term();
+    return writable && !revoked;
+  }
+  // Its pooler is out of reach. Whoever still streams from its PostgreSQL proves that it lives.
+  for (const auto& [text, pooler] : view.poolers) {
+    const auto& replication = pooler.status.status().replication_status();
+    const auto& following = pooler.status.consensus_status().replication_primary().primary().id();
+    absl::Time heard = absl::FromUnixSeconds(replication.last_msg_receive_time().seconds());
+    if (Ready(pooler) && replication.wal_receiver_status() == "streaming" && SameNode(following, rule.leader_id()) &&
+        now - heard < kFollowerStale) {
+      return true;
+    }
+  }
+  return false;
+}
+
+Action Decide(ShardView* view, absl::Time now) {
+  if (!view->database.has_value()) {
+    return Wait("the database's record is not known yet");
+  }
+  const clustermetadata::ShardRule* highest = HighestRule(*view);
+  if (highest == nullptr) {
+    return DecideFounding(view, now);
+  }
+  clustermetadata::ShardRule rule = *highest;
+  if (rule.rule_number().coordinator_term() == 0) {
+    if (!view->claim.has_claimer_id()) {
+      return Wait("a pooler is initialised, and there is no claim that says with whom");
+    }
+    // A promotion under way shows itself by a promise only.
+    return DecideFirstAppointment(view, rule, now);
+  }
+  return LeaderIsAlive(*view, rule, now) ? DecideMaintenance(view, rule, now) : DecideAppointment(view, rule, now);
+}
+
+}  // namespace mg::multiorch

@@ -1,0 +1,44 @@
+/// State of a shard to the next action: a pure function. Facts: manager-rpcs sections 10 and 11; what is ours and not
+/// upstream's (shorter graces, the seed's claim) is in docs/decisions and the product's design.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "components/multiorch/shard_view.h"
+
+namespace mg::multiorch {
+
+enum class ActionKind {
+  kNothing,
+  kClaim,         ///< write the shard's claim (create)
+  kReplaceClaim,  ///< write another one over it (compare and swap)
+  kAppoint,       ///< recruit, promote, set primary
+  kMaintain,      ///< the leader is alive: point others to it, take new ones into the cohort
+};
+
+struct Action {
+  ActionKind kind = ActionKind::kNothing;
+  std::string why;                               ///< for the log
+  absl::Time wake_at = absl::InfiniteFuture();   ///< when to decide again though nothing has happened
+  clustermetadata::ShardInitClaim claim;         ///< kClaim, kReplaceClaim
+  clustermetadata::ShardRule outgoing;           ///< kAppoint: the highest rule known; for the first one {0,1} with the
+                                                 ///< claim's members and the bootstrap policy filled in
+  bool first_appointment = false;                ///< kAppoint
+  std::vector<clustermetadata::ID> recruits;     ///< kAppoint: whom to ask
+  clustermetadata::ReplicationPrimary leader;    ///< kMaintain: what to tell with SetPrimary
+  std::vector<std::string> set_primary;          ///< kMaintain: to whom (ids as text)
+  std::vector<clustermetadata::ID> add_members;  ///< kMaintain
+};
+
+/// Keeps the `since_` members of `view` up to date, and decides.
+Action Decide(ShardView* view, absl::Time now);
+
+/// The highest rule that any pooler knows, decided or proposed; nullptr when none does.
+const clustermetadata::ShardRule* HighestRule(const ShardView& view);
+
+/// Whether the leader of `rule` serves, or is about to. Later kinds of failure (see problems.h) end here.
+bool LeaderIsAlive(const ShardView& view, const clustermetadata::ShardRule& rule, absl::Time now);
+
+}  // namespace mg::multiorch

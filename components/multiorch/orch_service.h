@@ -1,0 +1,18 @@
+/// gRPC's side of an orch: MultiorchService. Facts: manager-rpcs section 8.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+namespace grpc {
+class Service;
+}
+
+namespace mg::multiorch {
+
+class ShardEngine;
+
+/// The engines must outlive it.
+std::unique_ptr<grpc::Service> MakeOrchService(std::vector<ShardEngine*> engines);
+
+}  // namespace mg::multiorch

@@ -1,0 +1,80 @@
+#include "components/multiorch/pooler_client.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <mutex>
+#include <set>
+
+#include "absl/time/clock.h"
+#include "common/rpc/rpc.h"
+#include "common/status/status.h"
+#include "consensusservice.grpc.pb.h"
+
+namespace mg::multiorch {
+
+struct PoolerClient::Impl {
+  std::unique_ptr<consensus::MultipoolerConsensus::Stub> stub;
+  std::mutex mutex;
+  bool cancelled = false;
+  std::set<grpc::ClientContext*> calls;
+
+  template <typename Method, typename Request, typename Response>
+  absl::Status Call(Method method, const Request& request, Response* response, absl::Duration limit) {
+    grpc::ClientContext context;
+    rpc::SetDeadline(&context, absl::Now() + limit);
+    {
+      std::lock_guard lock(mutex);
+      if (cancelled) {
+        return absl::CancelledError("this orch is stopping");
+      }
+      calls.insert(&context);
+    }
+    grpc::Status status = (stub.get()->*method)(&context, request, response);
+    std::lock_guard lock(mutex);
+    calls.erase(&context);
+    return rpc::FromGrpc(status);
+  }
+};
+
+PoolerClient::PoolerClient(const std::string& address) : impl_(std::make_unique<Impl>()) {
+  impl_->stub = consensus::MultipoolerConsensus::NewStub(rpc::DialPlain(address));
+}
+
+PoolerClient::~PoolerClient() = default;
+
+absl::StatusOr<clustermetadata::ConsensusStatus> PoolerClient::Recruit(const consensusdata::RecruitRequest& request,
+                                                                       absl::Duration limit) {
+  consensusdata::RecruitResponse response;
+  MG_RETURN_IF_ERROR(impl_->Call(&consensus::MultipoolerConsensus::Stub::Recruit, request, &response, limit));
+  return response.consensus_status();
+}
+
+absl::StatusOr<clustermetadata::ConsensusStatus> PoolerClient::Promote(const consensusdata::PromoteRequest& request,
+                                                                       absl::Duration limit) {
+  consensusdata::PromoteResponse response;
+  MG_RETURN_IF_ERROR(impl_->Call(&consensus::MultipoolerConsensus::Stub::Promote, request, &response, limit));
+  return response.consensus_status();
+}
+
+absl::StatusOr<clustermetadata::ConsensusStatus> PoolerClient::SetPrimary(
+    const consensusdata::SetPrimaryRequest& request, absl::Duration limit) {
+  consensusdata::SetPrimaryResponse response;
+  MG_RETURN_IF_ERROR(impl_->Call(&consensus::MultipoolerConsensus::Stub::SetPrimary, request, &response, limit));
+  return response.consensus_status();
+}
+
+absl::Status PoolerClient::UpdateConsensusRule(const multipoolermanagerdata::UpdateConsensusRuleRequest& request,
+                                               absl::Duration limit) {
+  multipoolermanagerdata::UpdateConsensusRuleResponse response;
+  return impl_->Call(&consensus::MultipoolerConsensus::Stub::UpdateConsensusRule, request, &response, limit);
+}
+
+void PoolerClient::Cancel() {
+  std::lock_guard lock(impl_->mutex);
+  impl_->cancelled = true;
+  for (grpc::ClientContext* context : impl_->calls) {
+    context->TryCancel();
+  }
+}
+
+}  // namespace mg::multiorch

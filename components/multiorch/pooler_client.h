@@ -1,0 +1,35 @@
+/// Calls to one pooler. Any thread; blocking with a limit; Cancel ends all calls under way.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "consensusdata.pb.h"
+#include "multipoolermanagerdata.pb.h"
+
+namespace mg::multiorch {
+
+class PoolerClient {
+ public:
+  explicit PoolerClient(const std::string& address);
+  ~PoolerClient();
+
+  absl::StatusOr<clustermetadata::ConsensusStatus> Recruit(const consensusdata::RecruitRequest& request,
+                                                           absl::Duration limit);
+  absl::StatusOr<clustermetadata::ConsensusStatus> Promote(const consensusdata::PromoteRequest& request,
+                                                           absl::Duration limit);
+  absl::StatusOr<clustermetadata::ConsensusStatus> SetPrimary(const consensusdata::SetPrimaryRequest& request,
+                                                              absl::Duration limit);
+  absl::Status UpdateConsensusRule(const multipoolermanagerdata::UpdateConsensusRuleRequest& request,
+                                   absl::Duration limit);
+  void Cancel();
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace mg::multiorch

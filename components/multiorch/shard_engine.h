@@ -1,0 +1,93 @@
+/// Watches one shard and acts on it: an owned thread that decides again at each event. Any thread may call its methods.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <functional>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "common/topology/topology.h"
+#include "components/multiorch/decision.h"
+#include "components/multiorch/health_stream.h"
+#include "components/multiorch/pooler_client.h"
+#include "components/multiorch/shard_view.h"
+
+namespace mg::multiorch {
+
+struct EngineOptions {
+  clustermetadata::ShardKey shard;
+  clustermetadata::ID self;
+  absl::Duration health_interval = absl::Seconds(5);
+  absl::Duration cycle = absl::Seconds(1);  ///< longest time between two decisions
+};
+
+class ShardEngine {
+ public:
+  /// `topology` must outlive it.
+  ShardEngine(EngineOptions options, topology::Topology* topology);
+  ~ShardEngine();
+
+  void Start();
+  void Stop();  ///< ends an action under way
+
+  /// What it knows now.
+  ShardView View() const;
+  /// Acts no more from the return on; watching goes on.
+  void Disable();
+  void Enable();
+  bool enabled() const { return enabled_; }
+  /// Decides now; returns when one decision has been made and carried out, or at the deadline (false).
+  bool RunOnce(absl::Time deadline);
+  /// Waits for the next event, whatever it is.
+  void WaitForEvent(absl::Time deadline);
+
+  const clustermetadata::ShardKey& shard() const { return options_.shard; }
+
+ private:
+  struct Link;
+  struct Task {
+    std::thread thread;
+    std::shared_ptr<PoolerClient> client;
+    std::shared_ptr<std::atomic<bool>> done;
+  };
+
+  void Loop();
+  void PoolersChanged(const std::vector<clustermetadata::Multipooler>& poolers);
+  void UpdateLinks();
+  void ReadTopology();
+  absl::Status Run(const Action& action, ShardView view);
+  void Maintain(const Action& action, const ShardView& view);
+  void StartTask(const PoolerView& pooler, std::function<void(PoolerClient*)> work);
+  void ReapTasks(bool all);
+  void Wake();
+
+  const EngineOptions options_;
+  topology::Topology* const topology_;
+
+  mutable std::mutex mutex_;  ///< guards the rest up to thread_
+  std::condition_variable changed_;
+  ShardView view_;
+  std::vector<clustermetadata::Multipooler> records_;
+  bool records_changed_ = false;
+  std::uint64_t events_ = 0;
+  std::uint64_t decided_ = 0;  ///< events_ as of the last finished decision
+  bool rule_change_running_ = false;
+
+  std::atomic<bool> enabled_{true};
+  std::mutex acting_;  ///< held while an action runs
+  std::atomic<bool> stop_{false};
+  std::map<std::string, std::unique_ptr<Link>> links_;  ///< the loop's thread only
+  std::list<Task> tasks_;                               ///< the loop's thread only
+  std::thread thread_;
+  std::unique_ptr<topology::Topology::Watch> pooler_watch_;
+  std::unique_ptr<topology::Topology::Watch> claim_watch_;
+};
+
+}  // namespace mg::multiorch

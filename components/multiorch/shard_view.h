@@ -1,0 +1,44 @@
+/// What an orch knows of one shard at one moment: the topology's records and each pooler's last health snapshot.
+/// Values; decisions are made on them alone.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "clustermetadata.pb.h"
+#include "multipoolermanagerdata.pb.h"
+
+namespace mg::multiorch {
+
+struct PoolerView {
+  clustermetadata::Multipooler record;
+  bool connected = false;                               ///< its health stream is up and has told something
+  absl::Time last_seen = absl::InfinitePast();          ///< of the last snapshot
+  absl::Time unreachable_since = absl::InfinitePast();  ///< when not connected: since when
+  multipoolermanagerdata::StatusResponse status;        ///< the last snapshot; empty before the first
+  absl::Time last_set_primary = absl::InfinitePast();
+  bool set_primary_running = false;
+
+  const clustermetadata::ID& id() const { return record.id(); }
+  const clustermetadata::PoolerPosition& position() const { return status.consensus_status().current_position(); }
+};
+
+struct ShardView {
+  clustermetadata::ShardKey shard;
+  clustermetadata::ID self;  ///< this orch
+  int rank = 0;              ///< among the orchs: the lower acts first
+  std::optional<clustermetadata::Database> database;
+  clustermetadata::ShardInitClaim claim;      ///< without claimer_id when there is none
+  std::map<std::string, PoolerView> poolers;  ///< by id text; those that have shut down are left out
+
+  // How long a condition has lasted; kept by the engine from one decision to the next.
+  absl::Time since_poolers = absl::InfiniteFuture();      ///< first pooler connected
+  absl::Time since_leaderless = absl::InfiniteFuture();   ///< no leader is alive
+  absl::Time since_founded = absl::InfiniteFuture();      ///< the seed was first seen initialised, nobody appointed yet
+  absl::Time since_claim_stuck = absl::InfiniteFuture();  ///< a claimed member has been away, nobody initialised
+};
+
+}  // namespace mg::multiorch
