@@ -6,11 +6,14 @@
 #include <grpcpp/impl/service_type.h>
 
 #include "common/log/log.h"
+#include "common/pgwire/handoff.h"
 #include "common/servenv/servenv.h"
 #include "common/topology/topology.h"
 #include "components/multipooler/manager/manager.h"
 #include "components/multipooler/manager/manager_service.h"
 #include "components/multipooler/options.h"
+#include "components/multipooler/pool/pool_server.h"
+#include "components/multipooler/pool/query_service.h"
 
 int main(int argc, char** argv) {
   namespace mp = mg::multipooler;
@@ -44,6 +47,14 @@ int main(int argc, char** argv) {
   std::unique_ptr<grpc::Service> consensus_service = mp::MakeConsensusService(manager->get());
   server.AddService(manager_service.get(), "grpc-poolermanager", true);
   server.AddService(consensus_service.get(), "grpc-consensus", true);
+  std::unique_ptr<mp::PoolServer> pool = mp::PoolServer::Create(
+      {.socket_path = mg::pgwire::PoolerSocketPath(config->pooler_dir), .capacity = options.global_capacity},
+      config->postgres, &serving);
+  if (absl::Status status = pool->Start(); !status.ok()) {
+    return fail(status);
+  }
+  mp::QueryService query_service(pool.get(), &serving, config->id);
+  server.AddService(&query_service, "grpc-pooler", true);
   // PostgreSQL need not wait for gRPC.
   (*manager)->Start();
   server.OnRun([&] { (*manager)->Publish(); });

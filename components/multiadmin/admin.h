@@ -1,0 +1,58 @@
+/// What the Admin API's reads do, without a transport: gRPC and HTTP both call this. Any thread; blocking, within the
+/// deadline.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/topology/topology.h"
+#include "multiadminservice.pb.h"
+#include "multipoolermanagerservice.grpc.pb.h"
+
+namespace mg::multiadmin {
+
+namespace pb = ::multiadmin;
+
+/// Cells that a list call could not read, with the reason; the answer has what the others gave.
+using CellErrors = std::vector<std::pair<std::string, std::string>>;
+
+class Admin {
+ public:
+  explicit Admin(topology::Topology* topology) : topology_(topology) {}
+
+  absl::StatusOr<pb::GetCellResponse> GetCell(const pb::GetCellRequest& request, absl::Time deadline);
+  absl::StatusOr<pb::GetCellNamesResponse> GetCellNames(absl::Time deadline);
+  absl::StatusOr<pb::GetDatabaseResponse> GetDatabase(const pb::GetDatabaseRequest& request, absl::Time deadline);
+  absl::StatusOr<pb::GetDatabaseNamesResponse> GetDatabaseNames(absl::Time deadline);
+  absl::StatusOr<pb::GetGatewaysResponse> GetGateways(const pb::GetGatewaysRequest& request, absl::Time deadline,
+                                                      CellErrors* errors);
+  absl::StatusOr<pb::GetPoolersResponse> GetPoolers(const pb::GetPoolersRequest& request, absl::Time deadline,
+                                                    CellErrors* errors);
+  absl::StatusOr<pb::GetOrchsResponse> GetOrchs(const pb::GetOrchsRequest& request, absl::Time deadline,
+                                                CellErrors* errors);
+  absl::StatusOr<pb::GetPoolerStatusResponse> GetPoolerStatus(const pb::GetPoolerStatusRequest& request,
+                                                              absl::Time deadline);
+  absl::StatusOr<pb::SetPostgresRestartsEnabledResponse> SetRestarts(
+      const pb::SetPostgresRestartsEnabledRequest& request, absl::Time deadline);
+
+ private:
+  absl::StatusOr<std::vector<std::string>> Cells(const google::protobuf::RepeatedPtrField<std::string>& wanted,
+                                                 absl::Time deadline);
+  /// The pooler's manager. INVALID_ARGUMENT, NOT_FOUND, INTERNAL as the contract has them.
+  absl::StatusOr<std::shared_ptr<multipoolermanager::MultipoolerManager::Stub>> Manager(const clustermetadata::ID& id,
+                                                                                        absl::Time deadline);
+
+  topology::Topology* topology_;
+  std::mutex mutex_;
+  std::map<std::string, std::shared_ptr<multipoolermanager::MultipoolerManager::Stub>> managers_;
+};
+
+/// `zone2: reason; zone3: reason`; empty: none.
+std::string ErrorsText(const CellErrors& errors);
+
+}  // namespace mg::multiadmin

@@ -1,0 +1,31 @@
+/// multiadmin.MultiadminService over gRPC. A list call that could not read every cell says so in the trailing metadata
+/// `multigres-partial-errors`. Calls that are not there yet answer UNIMPLEMENTED.
+#pragma once
+
+#include "components/multiadmin/admin.h"
+#include "multiadminservice.grpc.pb.h"
+
+namespace mg::multiadmin {
+
+class GrpcService final : public pb::MultiadminService::Service {
+ public:
+  explicit GrpcService(Admin* admin) : admin_(admin) {}
+
+  grpc::Status GetCell(grpc::ServerContext*, const pb::GetCellRequest*, pb::GetCellResponse*) override;
+  grpc::Status GetCellNames(grpc::ServerContext*, const pb::GetCellNamesRequest*, pb::GetCellNamesResponse*) override;
+  grpc::Status GetDatabase(grpc::ServerContext*, const pb::GetDatabaseRequest*, pb::GetDatabaseResponse*) override;
+  grpc::Status GetDatabaseNames(grpc::ServerContext*, const pb::GetDatabaseNamesRequest*,
+                                pb::GetDatabaseNamesResponse*) override;
+  grpc::Status GetGateways(grpc::ServerContext*, const pb::GetGatewaysRequest*, pb::GetGatewaysResponse*) override;
+  grpc::Status GetPoolers(grpc::ServerContext*, const pb::GetPoolersRequest*, pb::GetPoolersResponse*) override;
+  grpc::Status GetOrchs(grpc::ServerContext*, const pb::GetOrchsRequest*, pb::GetOrchsResponse*) override;
+  grpc::Status GetPoolerStatus(grpc::ServerContext*, const pb::GetPoolerStatusRequest*,
+                               pb::GetPoolerStatusResponse*) override;
+  grpc::Status SetPostgresRestartsEnabled(grpc::ServerContext*, const pb::SetPostgresRestartsEnabledRequest*,
+                                          pb::SetPostgresRestartsEnabledResponse*) override;
+
+ private:
+  Admin* admin_;
+};
+
+}  // namespace mg::multiadmin
