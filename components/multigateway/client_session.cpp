@@ -59,7 +59,9 @@ asio::awaitable<bool> ClientSession::Send(std::string data) {
 }
 
 asio::awaitable<void> ClientSession::Refuse(std::string code, std::string message, std::string hint) {
-  co_await Send(pgwire::ErrorMessage({.severity = "FATAL", .code = code, .message = message, .hint = hint}));
+  // Named first: g++ 12 destroys an aggregate within a co_await expression twice.
+  std::string answer = pgwire::ErrorMessage({.severity = "FATAL", .code = code, .message = message, .hint = hint});
+  co_await Send(std::move(answer));
   host_->CountLogin(false);
 }
 
