@@ -124,6 +124,12 @@ bool Supervisor::IsStopping(const std::string& run_dir) const {
   return found != entries_.end() && found->second.stopping;
 }
 
+bool Supervisor::HasEnded(const std::string& run_dir) const {
+  std::lock_guard lock(mutex_);
+  auto found = entries_.find(run_dir);
+  return found != entries_.end() && found->second.client == nullptr;
+}
+
 bool Supervisor::WaitForEnd(const std::string& run_dir, absl::Time until) {
   std::unique_lock lock(mutex_);
   std::uint64_t wakes = wakes_;

@@ -62,6 +62,8 @@ class Supervisor {
 
   /// Waits until the component's end is seen, at most until `until`; true when it has ended.
   bool WaitForEnd(const std::string& run_dir, absl::Time until);
+  /// It was watched, and its end was seen.
+  bool HasEnded(const std::string& run_dir) const;
   /// Wakes every WaitForEnd (when an operation is cancelled).
   void Wake();
 

@@ -105,6 +105,7 @@ class BringUpRun {
       if (now >= deadline_) {
         return components_.Blame(state.component, absl::StatusCode::kDeadlineExceeded, state.problem);
       }
+      MG_RETURN_IF_ERROR(components_.CheckAlive());
       if (halt.WaitUntil(std::min(deadline_, now + kPause))) {
         return absl::CancelledError("called off");
       }
@@ -128,6 +129,7 @@ class BringUpRun {
         return components_.Blame(gateway.name(), status.code(),
                                  absl::StrCat("does not answer SELECT 1: ", std::string(status.message())));
       }
+      MG_RETURN_IF_ERROR(components_.CheckAlive());
       if (halt.WaitUntil(std::min(deadline_, now + kPause))) {
         return absl::CancelledError("called off");
       }

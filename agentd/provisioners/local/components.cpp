@@ -116,7 +116,32 @@ absl::Status Components::WaitReady(const v1::ComponentSpec& spec, absl::Time lim
   }
 }
 
+absl::Status Components::CheckAlive() const {
+  std::lock_guard lock(mutex_);
+  for (const std::string& name : ready_) {
+    std::string run_dir = WhoIs(name).run_dir;
+    if (!supervisor_->HasEnded(run_dir)) {
+      continue;
+    }
+    shim::ShimState state = shim::ReadShimState(run_dir);
+    if (!state.child_alive) {
+      return Blame(name, absl::StatusCode::kInternal,
+                   state.exit ? supervisor::DescribeExit(*state.exit) : "ended together with its shim");
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<StepOutcome> Components::Ensure(const v1::ComponentSpec& spec, absl::Time limit, const Halt& halt) {
+  absl::StatusOr<StepOutcome> outcome = MakeReady(spec, limit, halt);
+  if (outcome.ok()) {
+    std::lock_guard lock(mutex_);
+    ready_.insert(spec.name());
+  }
+  return outcome;
+}
+
+absl::StatusOr<StepOutcome> Components::MakeReady(const v1::ComponentSpec& spec, absl::Time limit, const Halt& halt) {
   supervisor::Watched who = WhoIs(spec.name());
   shim::ShimState state = supervisor_->Adopt(who, /*announce=*/false);
   if (state.child_alive) {
@@ -162,6 +187,7 @@ absl::StatusOr<StepOutcome> Components::EnsurePostgres(const v1::ComponentSpec& 
                      absl::StrCat(supervisor::DescribeExit(*last), ", ", ends, " times"));
       }
     }
+    MG_RETURN_IF_ERROR(CheckAlive());
     if (halt.WaitUntil(std::min(limit, now + pause))) {
       return absl::CancelledError("called off");
     }

@@ -2,6 +2,8 @@
 /// Blocking; one object per operation, used by its step threads at once.
 #pragma once
 
+#include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -24,11 +26,16 @@ class Components {
   /// Waits for a PostgreSQL that its pooler starts; starts it itself when there is data that only has to be served.
   absl::StatusOr<StepOutcome> EnsurePostgres(const v1::ComponentSpec& spec, absl::Time limit, const Halt& halt);
 
+  /// The error for a component that Ensure made ready and that has ended since; OK when there is none. What is waited
+  /// for will not come without it.
+  absl::Status CheckAlive() const;
+
   supervisor::Watched WhoIs(const std::string& component) const;
   /// The error with the component, its last lines and what to do next.
   absl::Status Blame(const std::string& component, absl::StatusCode code, const std::string& message) const;
 
  private:
+  absl::StatusOr<StepOutcome> MakeReady(const v1::ComponentSpec& spec, absl::Time limit, const Halt& halt);
   absl::Status Launch(const v1::ComponentSpec& spec);
   absl::Status WaitReady(const v1::ComponentSpec& spec, absl::Time limit, const Halt& halt);
   std::vector<std::string> LastLinesOf(const std::string& component) const;
@@ -36,6 +43,8 @@ class Components {
   const Model& model_;
   supervisor::Supervisor* const supervisor_;
   ComponentRpc* const rpc_;
+  mutable std::mutex mutex_;
+  std::set<std::string> ready_;  ///< that Ensure made ready
 };
 
 /// The ladder of a spec as the shim takes it.
