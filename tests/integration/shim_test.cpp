@@ -1,3 +1,4 @@
+#include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -25,7 +26,7 @@ bool Eventually(const std::function<bool()>& predicate, absl::Duration bound = a
     if (absl::Now() > deadline) {
       return false;
     }
-    ::usleep(5000);  // NOLINT: the poll's own step
+    ::poll(nullptr, 0, 5);
   }
   return true;
 }
