@@ -257,7 +257,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Connect(const ConnectOpt
       {"application_name", options.application_name.c_str()},
       {"client_encoding", "UTF8"},
       {"gssencmode", "disable"},
-      {"passfile", "/nonexistent"},  // never the user's own,
+      {"passfile", "/dev/null/none"},  // never the user's own,
       {"options", "-c synchronous_commit=on"},
   };
   if (!options.password.empty()) {

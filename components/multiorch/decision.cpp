@@ -48,6 +48,12 @@ bool Recruitable(const PoolerView& pooler) {
   return Ready(pooler) && Eligible(pooler) && pooler.status.status().is_initialized();
 }
 
+// Its Recruit waits for the start; meanwhile the seed can restart.
+bool StartsItsCopy(const PoolerView& pooler) {
+  return pooler.connected && Eligible(pooler) && pooler.status.status().has_data_directory() &&
+         pooler.status.status().postgres_action() == data::POSTGRES_ACTION_STARTING;
+}
+
 void Mark(absl::Time* since, bool holds, absl::Time now) {
   *since = holds ? std::min(*since, now) : absl::InfiniteFuture();
 }
@@ -88,11 +94,17 @@ Action DecideFounding(ShardView* view, absl::Time now) {
   }
   Mark(&view->since_poolers, !empty.empty(), now);
   bool enough = static_cast<int>(empty.size()) >= policy.required_count() && !empty.empty();
+  // Data without a rule: its PostgreSQL has not been up yet, or it is being made.
+  bool data_somewhere = std::any_of(view->poolers.begin(), view->poolers.end(), [](const auto& entry) {
+    return entry.second.connected &&
+           (entry.second.status.status().has_data_directory() ||
+            entry.second.status.consensus_status().term_revocation().revoked_below_term() > 0);
+  });
+  if (data_somewhere) {
+    view->since_claim_stuck = absl::InfiniteFuture();
+    return Wait("a pooler has data, and its PostgreSQL is not up yet");
+  }
   if (!view->claim.has_claimer_id()) {
-    if (std::any_of(empty.begin(), empty.end(),
-                    [](const PoolerView* p) { return p->status.status().has_data_directory(); })) {
-      return Wait("a pooler has a data directory that is not this shard's");
-    }
     if (enough && (cells_missing == 0 || now >= view->since_poolers + kPoolersWait)) {
       Action action;
       action.kind = ActionKind::kClaim;
@@ -139,6 +151,14 @@ absl::Time OthersTurnUntil(const ShardView& view, std::int64_t highest_term) {
   return until;
 }
 
+// When the orch of rank 0 may begin: at once when all members are there, else after a last wait for them. The others
+// count from the same moment, so that normally one acts.
+absl::Time AppointmentTime(ShardView* view, bool quorum, bool all, absl::Time now) {
+  Mark(&view->since_quorum, quorum, now);
+  Mark(&view->since_all, all, now);
+  return all ? view->since_all : view->since_quorum + kMemberWait;
+}
+
 Action Appoint(const ShardView& view, const clustermetadata::ShardRule& outgoing, absl::Time not_before, absl::Time now,
                const std::string& why) {
   std::int64_t term = outgoing.rule_number().coordinator_term();
@@ -168,7 +188,7 @@ Action DecideFirstAppointment(ShardView* view, const clustermetadata::ShardRule&
   consensus::Cohort there;
   for (const ID& member : outgoing.cohort_members()) {
     const PoolerView* pooler = Find(*view, member);
-    if (pooler != nullptr && Recruitable(*pooler)) {
+    if (pooler != nullptr && (Recruitable(*pooler) || StartsItsCopy(*pooler))) {
       there.push_back(member);
     }
   }
@@ -176,17 +196,16 @@ Action DecideFirstAppointment(ShardView* view, const clustermetadata::ShardRule&
   bool late = now >= view->since_founded + kFoundingWait;
   absl::Status quorum = consensus::CheckRecruitmentQuorum(outgoing, there);
   if (there.empty() || !quorum.ok() || (!all && !late)) {
+    AppointmentTime(view, false, false, now);
     return Wait(absl::StrCat(there.size(), " of ", outgoing.cohort_members_size(), " claimed poolers are initialised"),
                 quorum.ok() ? view->since_founded + kFoundingWait : absl::InfiniteFuture());
   }
-  Mark(&view->since_leaderless, true, now);
-  Action action = Appoint(*view, outgoing, view->since_leaderless, now, "first appointment");
+  Action action = Appoint(*view, outgoing, AppointmentTime(view, true, all || late, now), now, "first appointment");
   action.first_appointment = true;
   return action;
 }
 
 Action DecideAppointment(ShardView* view, const clustermetadata::ShardRule& rule, absl::Time now) {
-  Mark(&view->since_leaderless, true, now);
   consensus::Cohort there;
   for (const ID& member : rule.cohort_members()) {
     const PoolerView* pooler = Find(*view, member);
@@ -195,10 +214,11 @@ Action DecideAppointment(ShardView* view, const clustermetadata::ShardRule& rule
     }
   }
   if (absl::Status quorum = consensus::CheckRecruitmentQuorum(rule, there); !quorum.ok()) {
+    AppointmentTime(view, false, false, now);
     return Wait(absl::StrCat("no leader is alive, and none can be appointed: ", std::string(quorum.message())));
   }
   bool all = static_cast<int>(there.size()) == rule.cohort_members_size();
-  return Appoint(*view, rule, all ? view->since_leaderless : view->since_leaderless + kMemberWait, now,
+  return Appoint(*view, rule, AppointmentTime(view, true, all, now), now,
                  absl::StrCat("no leader is alive under rule ", consensus::ToString(rule.rule_number())));
 }
 
@@ -211,7 +231,7 @@ bool FollowsRightly(const PoolerView& pooler, const clustermetadata::Replication
 }
 
 Action DecideMaintenance(ShardView* view, const clustermetadata::ShardRule& rule, absl::Time now) {
-  view->since_leaderless = absl::InfiniteFuture();
+  AppointmentTime(view, false, false, now);
   view->since_founded = absl::InfiniteFuture();
   Action action;
   const PoolerView* leader = Find(*view, rule.leader_id());

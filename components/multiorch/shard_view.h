@@ -36,7 +36,8 @@ struct ShardView {
 
   // How long a condition has lasted; kept by the engine from one decision to the next.
   absl::Time since_poolers = absl::InfiniteFuture();      ///< first pooler connected
-  absl::Time since_leaderless = absl::InfiniteFuture();   ///< no leader is alive
+  absl::Time since_quorum = absl::InfiniteFuture();       ///< a leader is wanting, and enough members are there
+  absl::Time since_all = absl::InfiniteFuture();          ///< the same, and all members are there
   absl::Time since_founded = absl::InfiniteFuture();      ///< the seed was first seen initialised, nobody appointed yet
   absl::Time since_claim_stuck = absl::InfiniteFuture();  ///< a claimed member has been away, nobody initialised
 };

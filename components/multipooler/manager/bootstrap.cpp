@@ -30,8 +30,9 @@ absl::Status AskPeer(const clustermetadata::Multipooler& peer) {
   rpc::SetDeadline(&context, absl::Now() + kPeerLimit);
   multipoolermanagerdata::StatusResponse response;
   MG_RETURN_IF_ERROR(rpc::FromGrpc(stub->Status(&context, multipoolermanagerdata::StatusRequest(), &response)));
-  if (response.status().is_initialized() || response.consensus_status().term_revocation().revoked_below_term() > 0) {
-    return absl::FailedPreconditionError("it has this shard's data");
+  if (response.status().is_initialized() || response.status().has_data_directory() ||
+      response.consensus_status().term_revocation().revoked_below_term() > 0) {
+    return absl::FailedPreconditionError("it has data");
   }
   return absl::OkStatus();
 }
@@ -109,7 +110,7 @@ absl::Status Manager::Clone() {
   SetAction(multipoolermanagerdata::POSTGRES_ACTION_RESTORING_FROM_BACKUP);
   log::Info("base backup begins", {{"source", topology::IdString(source->id())}});
   absl::Status status = [&]() -> absl::Status {
-    if (pgctld_.Status(absl::Seconds(1), true).state == PgState::kRunning) {
+    if (pgctld_.Status(absl::Seconds(1)).state == PgState::kRunning) {
       watched_ = nullptr;
       MG_RETURN_IF_ERROR(pgctld_.Stop("immediate", kStartLimit));
     }
@@ -133,6 +134,8 @@ absl::Status Manager::StartStandby() {
   if (status.ok()) {
     log::Info("PostgreSQL started as a standby");
     Look();
+    // The next to come is an order of an orch: its connection is made beforehand.
+    (void)Control(absl::Now() + kSchemaLimit);
   }
   SetAction(multipoolermanagerdata::POSTGRES_ACTION_UNSPECIFIED);
   return status;

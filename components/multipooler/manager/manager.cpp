@@ -105,7 +105,7 @@ void Manager::Stop() {
   if (checkpoint_.joinable()) {
     checkpoint_.join();
   }
-  PgctldStatus postgres = pgctld_.Status(kLastStatusLimit, false);
+  PgctldStatus postgres = pgctld_.Status(kLastStatusLimit);
   bool down = postgres.state == PgState::kStopped || postgres.state == PgState::kNotInitialized;
   if (postgres.state == PgState::kRunning) {
     absl::Status stopped = pgctld_.Stop("fast", kLastStopLimit);

@@ -16,10 +16,10 @@
 namespace mg::multipooler {
 namespace {
 
-constexpr absl::Duration kPgctldLimit = absl::Milliseconds(300);
+constexpr absl::Duration kPgctldLimit = absl::Seconds(1);
 constexpr absl::Duration kLookLimit = absl::Seconds(5);
-// How soon to look again at a PostgreSQL that runs and does not answer yet.
-constexpr absl::Duration kFirstLook = absl::Milliseconds(10);
+// How soon to look again at a PostgreSQL that runs and does not answer yet, or for a pgctld that does not.
+constexpr absl::Duration kFirstLook = absl::Milliseconds(5);
 constexpr absl::Duration kLongestLook = absl::Milliseconds(200);
 // After an action failed.
 constexpr absl::Duration kFirstRetry = absl::Milliseconds(100);
@@ -40,7 +40,8 @@ void Manager::MonitorLoop() {
     absl::Duration limit = config_.tick;
     if (!seen.connected) {
       limit = std::min(limit, look_again);
-      look_again = seen.postgres == PgState::kRunning ? std::min(look_again * 2, kLongestLook) : config_.tick;
+      bool settled = seen.postgres == PgState::kStopped || seen.postgres == PgState::kNotInitialized;
+      look_again = settled ? config_.tick : std::min(look_again * 2, kLongestLook);
     } else {
       look_again = kFirstLook;
     }
@@ -119,7 +120,7 @@ void Manager::Look() {
     }
     log::Warn("PostgreSQL does not answer", {{"error", view.status()}});
   }
-  PgctldStatus status = pgctld_.Status(kPgctldLimit, true);
+  PgctldStatus status = pgctld_.Status(kPgctldLimit);
   Connected(false, status.state);
 }
 

@@ -13,10 +13,19 @@
 namespace mg::multipooler {
 
 struct PgctldClient::Impl {
-  std::unique_ptr<pgctldservice::PgCtld::Stub> stub;
+  std::string address;
   std::mutex mutex;
+  std::shared_ptr<pgctldservice::PgCtld::Stub> stub;
   bool aborted = false;
   std::set<grpc::ClientContext*> calls;
+
+  std::shared_ptr<pgctldservice::PgCtld::Stub> Stub() {
+    std::lock_guard lock(mutex);
+    if (stub == nullptr) {
+      stub = pgctldservice::PgCtld::NewStub(rpc::DialPlain(address));
+    }
+    return stub;
+  }
 
   // One call: `method` is a stub's member; abortable unless `always`.
   template <typename Method, typename Request, typename Response>
@@ -32,25 +41,25 @@ struct PgctldClient::Impl {
       }
       calls.insert(&context);
     }
-    grpc::Status status = (stub.get()->*method)(&context, request, response);
-    if (!always) {
-      std::lock_guard lock(mutex);
-      calls.erase(&context);
+    std::shared_ptr<pgctldservice::PgCtld::Stub> now = Stub();
+    grpc::Status status = (now.get()->*method)(&context, request, response);
+    std::lock_guard lock(mutex);
+    calls.erase(&context);
+    if (status.error_code() == grpc::StatusCode::UNAVAILABLE && stub == now) {
+      stub = nullptr;  // a new channel tries at once; the old one would wait out its back-off
     }
     return WithContext(rpc::FromGrpc(status), what);
   }
 };
 
-PgctldClient::PgctldClient(const std::string& address) : impl_(std::make_unique<Impl>()) {
-  impl_->stub = pgctldservice::PgCtld::NewStub(rpc::DialPlain(address));
-}
+PgctldClient::PgctldClient(const std::string& address) : impl_(std::make_unique<Impl>()) { impl_->address = address; }
 
 PgctldClient::~PgctldClient() = default;
 
-PgctldStatus PgctldClient::Status(absl::Duration limit, bool wait) {
+PgctldStatus PgctldClient::Status(absl::Duration limit) {
   pgctldservice::StatusResponse response;
   absl::Status status = impl_->Call("pgctld status", &pgctldservice::PgCtld::Stub::Status,
-                                    pgctldservice::StatusRequest(), &response, limit, wait, true);
+                                    pgctldservice::StatusRequest(), &response, limit, false, true);
   PgctldStatus result;
   if (!status.ok()) {
     result.message = std::string(status.message());

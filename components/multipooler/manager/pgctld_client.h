@@ -24,8 +24,8 @@ class PgctldClient {
   explicit PgctldClient(const std::string& address);
   ~PgctldClient();
 
-  /// `wait` lets the call wait for pgctld to listen. kUnreachable when it does not answer in time.
-  PgctldStatus Status(absl::Duration limit, bool wait);
+  /// kUnreachable at once when nobody listens, or when it does not answer in time.
+  PgctldStatus Status(absl::Duration limit);
   absl::Status InitDataDir(absl::Duration limit);
   /// Returns when PostgreSQL accepts connections.
   absl::Status Start(bool as_primary, bool suspected_divergence, absl::Duration limit);

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "absl/strings/numbers.h"
 #include "common/status/status.h"
 #include "components/multipooler/manager/rule_store.h"
 
@@ -28,12 +29,24 @@ SELECT r.recovering,
        current_setting('primary_conninfo'),
        coalesce(w.status, ''),
        coalesce(extract(epoch FROM w.last_msg_receipt_time)::float8, 0),
-       (SELECT setting FROM pg_settings WHERE name = 'wal_receiver_status_interval'),
-       (SELECT setting FROM pg_settings WHERE name = 'wal_receiver_timeout')
+       current_setting('wal_receiver_status_interval'),
+       current_setting('wal_receiver_timeout')
   FROM (SELECT pg_is_in_recovery() AS recovering,
                CASE WHEN pg_is_in_recovery() THEN 0
                     ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline) r
   LEFT JOIN pg_stat_wal_receiver w ON true)sql";
+
+// 500ms, 10s, 1min: as current_setting gives durations. (pg_settings has plain numbers, and costs milliseconds to
+// read.)
+int Milliseconds(const std::string& text) {
+  std::size_t unit = text.find_first_not_of("0123456789");
+  int number = 0;
+  if (!absl::SimpleAtoi(text.substr(0, unit), &number)) {
+    return 0;
+  }
+  std::string name = unit == std::string::npos ? "" : text.substr(unit);
+  return name == "s" ? number * 1000 : name == "min" ? number * 60000 : name == "h" ? number * 3600000 : number;
+}
 
 }  // namespace
 
@@ -59,8 +72,8 @@ absl::StatusOr<PostgresView> ReadView(pgsql::Connection& connection, absl::Time 
   view.primary_conninfo = row.Text(0, 13);
   view.receiver_status = row.Text(0, 14);
   view.last_message = row.Double(0, 15);
-  view.receiver_status_interval_s = static_cast<int>(row.Int(0, 16));
-  view.receiver_timeout_ms = static_cast<int>(row.Int(0, 17));
+  view.receiver_status_interval_s = Milliseconds(row.Text(0, 16)) / 1000;
+  view.receiver_timeout_ms = Milliseconds(row.Text(0, 17));
   if (view.has_rule) {
     absl::StatusOr<clustermetadata::RulePosition> rule = ReadRule(connection, deadline);
     if (rule.ok()) {

@@ -1,0 +1,377 @@
+#include "components/multiorch/decision.h"
+
+#include <gtest/gtest.h>
+
+#include "common/consensus/position.h"
+#include "common/topology/topology.h"
+#include "components/multiorch/coordinator.h"
+#include "components/multiorch/problems.h"
+
+namespace mg::multiorch {
+namespace {
+
+namespace data = multipoolermanagerdata;
+
+const absl::Time kNow = absl::FromUnixSeconds(1700000000);
+
+clustermetadata::ID Node(int number) {
+  clustermetadata::ID id;
+  id.set_component(clustermetadata::ID::MULTIPOOLER);
+  id.set_cell("zone" + std::to_string(number));
+  id.set_name("p" + std::to_string(number));
+  return id;
+}
+
+clustermetadata::ID Orch(const std::string& name) {
+  clustermetadata::ID id;
+  id.set_component(clustermetadata::ID::MULTIORCH);
+  id.set_cell("zone1");
+  id.set_name(name);
+  return id;
+}
+
+clustermetadata::DurabilityPolicy AtLeast(int count) {
+  clustermetadata::DurabilityPolicy policy;
+  policy.set_policy_name("AT_LEAST_" + std::to_string(count));
+  policy.set_quorum_type(clustermetadata::QUORUM_TYPE_AT_LEAST_N);
+  policy.set_required_count(count);
+  return policy;
+}
+
+/// Three cells, one pooler in each; every pooler is connected and has nothing.
+class DecisionTest : public testing::Test {
+ protected:
+  DecisionTest() {
+    view_.self = Orch("self");
+    view_.database.emplace();
+    *view_.database->mutable_bootstrap_durability_policy() = AtLeast(2);
+    for (int i = 1; i <= 3; ++i) {
+      view_.database->add_cells("zone" + std::to_string(i));
+      PoolerView& pooler = Pooler(i);
+      *pooler.record.mutable_id() = Node(i);
+      pooler.record.set_hostname("localhost");
+      (*pooler.record.mutable_port_map())["postgres"] = 5000 + i;
+      (*pooler.record.mutable_port_map())["grpc"] = 6000 + i;
+      pooler.connected = true;
+      pooler.last_seen = kNow;
+    }
+  }
+
+  PoolerView& Pooler(int number) { return view_.poolers[topology::IdString(Node(number))]; }
+
+  void Claim(int seed) {
+    *view_.claim.mutable_claimer_id() = Node(seed);
+    for (int i = 1; i <= 3; ++i) {
+      *view_.claim.add_cohort_members() = Node(i);
+    }
+  }
+
+  void Initialised(int number, std::int64_t term, std::int64_t subterm, int leader, const std::string& lsn = "0/1000") {
+    data::StatusResponse& status = Pooler(number).status;
+    status.mutable_status()->set_is_initialized(true);
+    status.mutable_status()->set_has_data_directory(true);
+    status.mutable_status()->set_postgres_ready(true);
+    status.mutable_status()->set_postgres_status(data::POSTGRES_STATUS_STANDBY);
+    auto* position = status.mutable_consensus_status()->mutable_current_position();
+    position->set_lsn(lsn);
+    auto* rule = position->mutable_position()->mutable_decision();
+    rule->Clear();
+    *rule->mutable_rule_number() = consensus::MakeRuleNumber(term, subterm);
+    *rule->mutable_durability_policy() = AtLeast(2);
+    if (leader != 0) {
+      *rule->mutable_leader_id() = Node(leader);
+      for (int i = 1; i <= 3; ++i) {
+        *rule->add_cohort_members() = Node(i);
+      }
+    }
+  }
+
+  void Leads(int number) {
+    auto* status = Pooler(number).status.mutable_status();
+    status->set_postgres_status(data::POSTGRES_STATUS_PRIMARY);
+    status->mutable_primary_status()->set_ready(true);
+  }
+
+  void Follows(int number, int leader) {
+    data::StatusResponse& status = Pooler(number).status;
+    auto* replication = status.mutable_status()->mutable_replication_status();
+    replication->set_wal_receiver_status("streaming");
+    replication->mutable_primary_conn_info()->set_host("localhost");
+    replication->mutable_primary_conn_info()->set_port(5000 + leader);
+    replication->mutable_last_msg_receive_time()->set_seconds(absl::ToUnixSeconds(kNow));
+    auto* primary = status.mutable_consensus_status()->mutable_replication_primary();
+    *primary->mutable_position()->mutable_decision() =
+        status.consensus_status().current_position().position().decision();
+    *primary->mutable_primary()->mutable_id() = Node(leader);
+  }
+
+  void Promised(int number, std::int64_t term, const std::string& orch, absl::Time at) {
+    auto* promise = Pooler(number).status.mutable_consensus_status()->mutable_term_revocation();
+    promise->set_revoked_below_term(term);
+    *promise->mutable_accepted_coordinator_id() = Orch(orch);
+    promise->mutable_coordinator_initiated_at()->set_seconds(absl::ToUnixSeconds(at));
+  }
+
+  ShardView view_;
+};
+
+TEST_F(DecisionTest, WhenNobodyHasDataAndAllCellsAreThere_ClaimsTheFirstAsSeed) {
+  Action action = Decide(&view_, kNow);
+  ASSERT_EQ(action.kind, ActionKind::kClaim) << action.why;
+  EXPECT_EQ(action.claim.claimer_id().name(), "p1");
+  EXPECT_EQ(action.claim.cohort_members_size(), 3);
+}
+
+TEST_F(DecisionTest, WhenACellIsMissing_WaitsForItWithABound) {
+  Pooler(3).connected = false;
+  Action action = Decide(&view_, kNow);
+  EXPECT_EQ(action.kind, ActionKind::kNothing);
+  EXPECT_EQ(action.wake_at, kNow + absl::Seconds(5));
+  action = Decide(&view_, kNow + absl::Seconds(5));
+  ASSERT_EQ(action.kind, ActionKind::kClaim);
+  EXPECT_EQ(action.claim.cohort_members_size(), 2);
+}
+
+TEST_F(DecisionTest, WhenThereAreTooFewPoolers_NeverClaims) {
+  Pooler(2).connected = false;
+  Pooler(3).connected = false;
+  Decide(&view_, kNow);
+  EXPECT_EQ(Decide(&view_, kNow + absl::Hours(1)).kind, ActionKind::kNothing);
+}
+
+TEST_F(DecisionTest, WhenSomebodyHasData_DoesNotClaim) {
+  Pooler(2).status.mutable_status()->set_has_data_directory(true);
+  EXPECT_EQ(Decide(&view_, kNow).kind, ActionKind::kNothing);
+}
+
+TEST_F(DecisionTest, WhenTheSeedStaysAway_TheClaimIsTakenOver) {
+  Claim(1);
+  Pooler(1).connected = false;
+  Decide(&view_, kNow);
+  EXPECT_EQ(Decide(&view_, kNow + absl::Seconds(9)).kind, ActionKind::kNothing);
+  Action action = Decide(&view_, kNow + absl::Seconds(10));
+  ASSERT_EQ(action.kind, ActionKind::kReplaceClaim);
+  EXPECT_EQ(action.claim.claimer_id().name(), "p2");
+  EXPECT_EQ(action.claim.cohort_members_size(), 2);
+}
+
+TEST_F(DecisionTest, WhenTheSeedStaysAwayButSomebodyHasData_TheClaimStands) {
+  Claim(1);
+  Pooler(1).connected = false;
+  Pooler(3).status.mutable_status()->set_has_data_directory(true);
+  Decide(&view_, kNow);
+  EXPECT_EQ(Decide(&view_, kNow + absl::Hours(1)).kind, ActionKind::kNothing);
+}
+
+TEST_F(DecisionTest, WhenAMemberStaysAway_TheSeedIsKept) {
+  Claim(2);
+  Pooler(1).connected = false;
+  Decide(&view_, kNow);
+  Action action = Decide(&view_, kNow + absl::Seconds(10));
+  ASSERT_EQ(action.kind, ActionKind::kReplaceClaim);
+  EXPECT_EQ(action.claim.claimer_id().name(), "p2");
+}
+
+TEST_F(DecisionTest, WhenFoundedAndAllAreInitialised_AppointsForTheFirstTime) {
+  Claim(1);
+  Initialised(1, 0, 1, 0);
+  Initialised(2, 0, 1, 0);
+  EXPECT_EQ(Decide(&view_, kNow).kind, ActionKind::kNothing);
+  Initialised(3, 0, 1, 0);
+  Action action = Decide(&view_, kNow);
+  ASSERT_EQ(action.kind, ActionKind::kAppoint) << action.why;
+  EXPECT_TRUE(action.first_appointment);
+  EXPECT_EQ(action.recruits.size(), 3u);
+  EXPECT_EQ(action.outgoing.cohort_members_size(), 3);
+}
+
+TEST_F(DecisionTest, WhenTheLastCopyIsStarting_AppointsAlready) {
+  Claim(1);
+  Initialised(1, 0, 1, 0);
+  Initialised(2, 0, 1, 0);
+  Pooler(3).status.mutable_status()->set_has_data_directory(true);
+  Pooler(3).status.mutable_status()->set_postgres_action(data::POSTGRES_ACTION_STARTING);
+  EXPECT_EQ(Decide(&view_, kNow).kind, ActionKind::kAppoint);
+}
+
+TEST_F(DecisionTest, WhenAClaimedPoolerNeverInitialises_AppointsWithTheQuorumAfterABound) {
+  Claim(1);
+  Initialised(1, 0, 1, 0);
+  Initialised(2, 0, 1, 0);
+  Decide(&view_, kNow);
+  EXPECT_EQ(Decide(&view_, kNow + absl::Seconds(19)).kind, ActionKind::kNothing);
+  EXPECT_EQ(Decide(&view_, kNow + absl::Seconds(20)).kind, ActionKind::kAppoint);
+}
+
+TEST_F(DecisionTest, WhenWarmAndAllAreThere_AppointsAtOnce) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+  }
+  Action action = Decide(&view_, kNow);
+  ASSERT_EQ(action.kind, ActionKind::kAppoint);
+  EXPECT_FALSE(action.first_appointment);
+}
+
+TEST_F(DecisionTest, WhenOneMemberIsMissing_WaitsForItAMoment) {
+  Initialised(1, 4, 0, 2);
+  Initialised(3, 4, 0, 2);
+  Pooler(2).connected = false;
+  Action action = Decide(&view_, kNow);
+  EXPECT_EQ(action.kind, ActionKind::kNothing);
+  EXPECT_EQ(action.wake_at, kNow + absl::Milliseconds(300));
+  EXPECT_EQ(Decide(&view_, kNow + absl::Milliseconds(300)).kind, ActionKind::kAppoint);
+}
+
+TEST_F(DecisionTest, WhenThereIsNoQuorum_NeverAppoints) {
+  Initialised(1, 4, 0, 2);
+  Pooler(2).connected = false;
+  Pooler(3).connected = false;
+  Decide(&view_, kNow);
+  EXPECT_EQ(Decide(&view_, kNow + absl::Hours(1)).kind, ActionKind::kNothing);
+}
+
+TEST_F(DecisionTest, WhenThisOrchHasARank_LeavesTheFirstTurnToTheOthers) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+  }
+  view_.rank = 2;
+  EXPECT_EQ(Decide(&view_, kNow).wake_at, kNow + absl::Milliseconds(400));
+  EXPECT_EQ(Decide(&view_, kNow + absl::Milliseconds(400)).kind, ActionKind::kAppoint);
+}
+
+TEST_F(DecisionTest, WhenAnotherOrchHasRecruited_BacksOffAndComesBack) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+  }
+  Promised(3, 5, "other", kNow);
+  EXPECT_EQ(Decide(&view_, kNow).kind, ActionKind::kNothing);
+  EXPECT_EQ(Decide(&view_, kNow + absl::Seconds(2)).kind, ActionKind::kAppoint);
+  Promised(3, 5, "self", kNow);
+  EXPECT_EQ(Decide(&view_, kNow).kind, ActionKind::kAppoint);
+}
+
+TEST_F(DecisionTest, WhenTheLeaderServes_PointsTheOthersToIt) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+  }
+  Leads(2);
+  Follows(1, 2);
+  Action action = Decide(&view_, kNow);
+  ASSERT_EQ(action.kind, ActionKind::kMaintain);
+  ASSERT_EQ(action.set_primary.size(), 1u);
+  EXPECT_EQ(action.set_primary[0], "multipooler-zone3-p3");
+  EXPECT_EQ(action.leader.primary().postgres_port(), 5002);
+  Pooler(3).last_set_primary = kNow;
+  action = Decide(&view_, kNow + absl::Milliseconds(500));
+  EXPECT_EQ(action.kind, ActionKind::kNothing);
+  EXPECT_EQ(action.wake_at, kNow + absl::Seconds(1));
+  Follows(3, 2);
+  EXPECT_EQ(Decide(&view_, kNow + absl::Seconds(2)).kind, ActionKind::kNothing);
+}
+
+TEST_F(DecisionTest, WhenAStreamingPoolerIsNotInTheCohort_TakesItIn) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+    Pooler(i)
+        .status.mutable_consensus_status()
+        ->mutable_current_position()
+        ->mutable_position()
+        ->mutable_decision()
+        ->mutable_cohort_members()
+        ->RemoveLast();
+  }
+  Leads(2);
+  Follows(1, 2);
+  Follows(3, 2);
+  Action action = Decide(&view_, kNow);
+  ASSERT_EQ(action.kind, ActionKind::kMaintain);
+  ASSERT_EQ(action.add_members.size(), 1u);
+  EXPECT_EQ(action.add_members[0].name(), "p3");
+}
+
+TEST_F(DecisionTest, WhenOnlyTheLeadersPoolerIsAway_StreamingFollowersKeepIt) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+  }
+  Pooler(2).connected = false;
+  Follows(1, 2);
+  Decide(&view_, kNow);
+  EXPECT_EQ(Decide(&view_, kNow + absl::Seconds(1)).kind, ActionKind::kNothing);
+  Pooler(1).status.mutable_status()->mutable_replication_status()->clear_wal_receiver_status();
+  Decide(&view_, kNow + absl::Seconds(1));
+  EXPECT_EQ(Decide(&view_, kNow + absl::Seconds(2)).kind, ActionKind::kAppoint);
+}
+
+TEST_F(DecisionTest, WhenTheLeadersPostgresHasGone_AppointsAnother) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+  }
+  Leads(2);
+  Pooler(2).status.mutable_status()->set_postgres_ready(false);
+  Decide(&view_, kNow);
+  EXPECT_EQ(Decide(&view_, kNow + absl::Milliseconds(300)).kind, ActionKind::kAppoint);
+  std::vector<::multiorch::DetectedProblem> problems = Analyse(view_, kNow);
+  ASSERT_FALSE(problems.empty());
+  EXPECT_EQ(problems[0].code(), "LeaderUnhealthy");
+}
+
+TEST_F(DecisionTest, WhenTheLeaderIsRevoked_ItIsNotAlive) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+  }
+  Leads(2);
+  Promised(2, 5, "self", kNow);
+  EXPECT_EQ(Decide(&view_, kNow).kind, ActionKind::kAppoint);
+}
+
+class ChooseTest : public DecisionTest {
+ protected:
+  ChooseTest() {
+    for (int i = 1; i <= 3; ++i) {
+      Initialised(i, 4, 0, 2);
+    }
+    action_ = Decide(&view_, kNow);
+    revocation_ = NewRevocation(view_, action_, kNow);
+  }
+  Recruited Answer(int number) { return {Node(number), Pooler(number).status.consensus_status()}; }
+  Action action_;
+  clustermetadata::TermRevocation revocation_;
+};
+
+TEST_F(ChooseTest, WhenARevocationIsMade_ItsTermIsAboveEverythingKnown) {
+  EXPECT_EQ(revocation_.revoked_below_term(), 5);
+  Promised(1, 9, "other", kNow);
+  EXPECT_EQ(NewRevocation(view_, action_, kNow).revoked_below_term(), 10);
+  EXPECT_EQ(consensus::ToString(revocation_.outgoing_rule()), "{4,0}");
+}
+
+TEST_F(ChooseTest, WhenOneIsMoreAdvanced_ItLeads) {
+  Initialised(3, 4, 0, 2, "0/2000");
+  auto proposal = ChooseLeader(action_, revocation_, {Answer(1), Answer(3), Answer(2)}, kNow);
+  ASSERT_TRUE(proposal.ok()) << proposal.status();
+  EXPECT_EQ(proposal->leader.name(), "p3");
+  EXPECT_EQ(consensus::ToString(proposal->transition.proposal().rule_number()), "{5,0}");
+  EXPECT_EQ(proposal->transition.proposal().cohort_members_size(), 3);
+}
+
+TEST_F(ChooseTest, WhenPositionsAreEqual_TheFormerLeaderLeads) {
+  EXPECT_EQ(ChooseLeader(action_, revocation_, {Answer(1), Answer(2), Answer(3)}, kNow)->leader.name(), "p2");
+  EXPECT_EQ(ChooseLeader(action_, revocation_, {Answer(3), Answer(1)}, kNow)->leader.name(), "p1");
+}
+
+TEST_F(ChooseTest, WhenTooFewAreRecruited_NothingIsProposed) {
+  EXPECT_FALSE(ChooseLeader(action_, revocation_, {Answer(2)}, kNow).ok());
+  EXPECT_FALSE(ChooseLeader(action_, revocation_, {}, kNow).ok());
+}
+
+TEST_F(ChooseTest, WhenARecruitShowsALargerUndecidedCohort_ItsQuorumCountsToo) {
+  auto* position = Pooler(1).status.mutable_consensus_status()->mutable_current_position()->mutable_position();
+  *position->mutable_proposal() = position->decision();
+  *position->mutable_proposal()->mutable_rule_number() = consensus::MakeRuleNumber(4, 1);
+  *position->mutable_proposal()->add_cohort_members() = Node(4);
+  *position->mutable_proposal()->add_cohort_members() = Node(5);
+  EXPECT_FALSE(ChooseLeader(action_, revocation_, {Answer(1), Answer(2), Answer(3)}, kNow).ok());
+}
+
+}  // namespace
+}  // namespace mg::multiorch
