@@ -138,6 +138,14 @@ class LocalProvisionerTest : public ::testing::Test {
     return {};
   }
 
+  static std::map<std::string, pid_t> PidsOf(const v1::ClusterStatus& status) {
+    std::map<std::string, pid_t> pids;
+    for (const v1::ComponentStatus& component : status.components()) {
+      pids[component.name()] = component.pid();
+    }
+    return pids;
+  }
+
   std::string home_;
   provisioners::CancelToken cancel_;
   provisioners::OperationContext context_;
@@ -179,6 +187,51 @@ TEST_F(LocalProvisionerTest, AComponent_IsStartedOnceSurvivesItsAgentAndIsStoppe
   ASSERT_TRUE(down.ok()) << down.status();
   EXPECT_EQ(StatusOf("etcd").state(), "stopped");
   EXPECT_EQ(StatusOf("etcd").pid(), 0);
+}
+
+TEST_F(LocalProvisionerTest, ACluster_ComesUpIsRepairedSurvivesItsAgentAndGoesDown) {
+  absl::StatusOr<bool> up = Up(2);
+  ASSERT_TRUE(up.ok()) << up.status();
+  EXPECT_FALSE(*up);
+  v1::ClusterStatus status = Status();
+  EXPECT_EQ(status.state(), "running") << status.reason();
+  ASSERT_EQ(status.components_size(), 12);
+  int leaders = 0;
+  for (const v1::ComponentStatus& component : status.components()) {
+    EXPECT_TRUE(component.ready()) << component.name() << ": " << component.reason();
+    leaders += component.kind() == "postgres" && component.role() == "primary" ? 1 : 0;
+  }
+  EXPECT_EQ(leaders, 1);
+
+  up = Up(0);
+  ASSERT_TRUE(up.ok()) << up.status();
+  EXPECT_TRUE(*up) << "a running cluster has nothing to be done";
+  EXPECT_EQ(PidsOf(Status()), PidsOf(status));
+  up = Up(3);
+  EXPECT_TRUE(absl::IsFailedPrecondition(up.status())) << up.status();
+
+  Make();
+  EXPECT_EQ(PidsOf(Status()), PidsOf(status));
+
+  kill(StatusOf("multigateway/zone2").pid(), SIGKILL);
+  up = Up(0);
+  ASSERT_TRUE(up.ok()) << up.status();
+  EXPECT_FALSE(*up);
+  status = Status();
+  EXPECT_EQ(status.state(), "running") << status.reason();
+
+  std::map<std::string, pid_t> pids = PidsOf(status);
+  absl::StatusOr<bool> down = Down(false);
+  ASSERT_TRUE(down.ok()) << down.status();
+  EXPECT_FALSE(*down);
+  EXPECT_EQ(Status().state(), "stopped");
+  for (const auto& [name, pid] : pids) {
+    EXPECT_FALSE(IdentifyProcess(pid).ok()) << name << " still runs";
+  }
+
+  up = Up(0);
+  ASSERT_TRUE(up.ok()) << up.status();
+  EXPECT_EQ(Status().state(), "running") << Status().reason();
 }
 
 }  // namespace

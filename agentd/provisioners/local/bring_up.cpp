@@ -54,8 +54,7 @@ class BringUpRun {
       case PlannedStep::Kind::kComponent:
         return Component(*step.spec, halt);
       case PlannedStep::Kind::kPostgres:
-        StartExistingData(step.spec->cell());
-        return components_.EnsurePostgres(*step.spec, deadline_, halt);
+        return Postgres(*step.spec, halt);
       case PlannedStep::Kind::kReplication:
         return Replication(halt);
       case PlannedStep::Kind::kServe:
@@ -70,6 +69,15 @@ class BringUpRun {
   absl::StatusOr<StepOutcome> Component(const v1::ComponentSpec& spec, const Halt& halt) {
     absl::Time limit = std::min(deadline_, absl::Now() + kComponentLimit);
     return components_.Ensure(spec, limit, halt);
+  }
+
+  absl::StatusOr<StepOutcome> Postgres(const v1::ComponentSpec& spec, const Halt& halt) {
+    StartExistingData(spec.cell());
+    absl::StatusOr<StepOutcome> outcome = components_.EnsurePostgres(spec, deadline_, halt);
+    if (outcome.ok()) {
+      outcome->skipped &= running_.count(spec.name()) != 0;
+    }
+    return outcome;
   }
 
   /// Data that only has to be served again needs no pooler to say so: PostgreSQL starts (as a standby, always) while
@@ -100,7 +108,8 @@ class BringUpRun {
       absl::Time now = absl::Now();
       ReplicationState state = AskReplication(model_, rpc_, std::min(deadline_, now + kOneTry));
       if (state.problem.empty()) {
-        return StepOutcome{.skipped = first, .detail = state.summary};
+        bool ran = running_.count(absl::StrCat(store::kPostgres, "/", state.leader_cell)) != 0;
+        return StepOutcome{.skipped = first && ran, .detail = state.summary};
       }
       if (now >= deadline_) {
         return components_.Blame(state.component, absl::StatusCode::kDeadlineExceeded, state.problem);

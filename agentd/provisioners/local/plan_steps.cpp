@@ -109,17 +109,6 @@ std::vector<PlannedStep> PlanSteps(const Model& model, Part part, const std::set
     return steps;
   }
   std::vector<std::string> last;
-  if (cells.size() > 1) {
-    std::vector<std::string> after = servers;
-    after.insert(after.end(), poolers.begin(), poolers.end());
-    steps.push_back({.kind = Kind::kReplication,
-                     .id = kReplication,
-                     .group = kReplication,
-                     .action = "wait",
-                     .summary = "wait until one PostgreSQL leads and every other one streams from it",
-                     .after = std::move(after)});
-    last.push_back(kReplication);
-  }
   for (const v1::ComponentSpec& spec : model.specs) {
     if (spec.kind() == v1::COMPONENT_KIND_MULTIGATEWAY) {
       steps.push_back({.kind = Kind::kServe,
@@ -131,6 +120,19 @@ std::vector<PlannedStep> PlanSteps(const Model& model, Part part, const std::set
                        .spec = &spec});
       last.push_back(steps.back().id);
     }
+  }
+  if (cells.size() > 1) {
+    // After the gateways have found the leader: an appointment may be repeated until it is settled.
+    std::vector<std::string> after = servers;
+    after.insert(after.end(), poolers.begin(), poolers.end());
+    after.insert(after.end(), last.begin(), last.end());
+    steps.push_back({.kind = Kind::kReplication,
+                     .id = kReplication,
+                     .group = kReplication,
+                     .action = "wait",
+                     .summary = "wait until one PostgreSQL leads and every other one streams from it",
+                     .after = std::move(after)});
+    last = {kReplication};
   }
   if (!model.record.initialised()) {
     steps.push_back({.kind = Kind::kSync,

@@ -76,11 +76,23 @@ class Teardown {
       return true;
     }
     std::string leader = FindLeader();
-    // What would start PostgreSQL again, appoint another leader, or send it new work. Nobody waits for gateways' and
-    // orchs' own farewells before PostgreSQL is told.
+    // First who would appoint another leader or send new work, and the leader with its pooler: poolers stop their
+    // PostgreSQL, and would start it again. Then the standbys, who have everything by now.
     std::vector<const v1::ComponentSpec*> front =
-        Running({v1::COMPONENT_KIND_MULTIPOOLER, v1::COMPONENT_KIND_MULTIORCH, v1::COMPONENT_KIND_MULTIGATEWAY});
+        Running({v1::COMPONENT_KIND_MULTIORCH, v1::COMPONENT_KIND_MULTIGATEWAY});
+    std::vector<const v1::ComponentSpec*> poolers = Running({v1::COMPONENT_KIND_MULTIPOOLER});
+    std::vector<const v1::ComponentSpec*> servers = Running({v1::COMPONENT_KIND_POSTGRES});
+    if (!leader.empty()) {
+      std::copy_if(poolers.begin(), poolers.end(), std::back_inserter(front),
+                   [&](const v1::ComponentSpec* spec) { return spec->cell() == leader; });
+      std::erase_if(poolers, [&](const v1::ComponentSpec* spec) { return spec->cell() == leader; });
+      std::erase_if(servers, [&](const v1::ComponentSpec* spec) { return spec->cell() == leader; });
+    }
     absl::Status status = Stop(front);
+    if (!leader.empty()) {
+      status.Update(StopPostgres(*model_.Find(absl::StrCat(store::kPostgres, "/", leader))));
+    }
+    status.Update(Stop(poolers));
     // Nobody writes to the topology any more, so it may end beside PostgreSQL.
     absl::Status base_status;
     std::thread base([&] {
@@ -88,11 +100,6 @@ class Teardown {
         base_status = Stop(Running({v1::COMPONENT_KIND_MULTIADMIN, v1::COMPONENT_KIND_ETCD}));
       }
     });
-    if (!leader.empty()) {
-      status.Update(StopPostgres(*model_.Find(absl::StrCat(store::kPostgres, "/", leader))));
-    }
-    std::vector<const v1::ComponentSpec*> servers = Running({v1::COMPONENT_KIND_POSTGRES});
-    std::erase_if(servers, [&](const v1::ComponentSpec* spec) { return spec->cell() == leader; });
     status.Update(InParallel(servers, [this](const v1::ComponentSpec* spec) { return StopPostgres(*spec); }));
     status.Update(InParallel(FindLeftovers(model_), [this](const Leftover& leftover) { return End(leftover); }));
     status.Update(Stop(Running({v1::COMPONENT_KIND_PGCTLD})));
