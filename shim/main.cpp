@@ -45,7 +45,8 @@ void Report(const std::string& line) {
   ::close(kReadyFd);
 }
 
-/// Parent of a process, from /proc; 0: gone.
+/// Parent of a process, from /proc; 0: gone, or a shim itself. What another shim holds (PostgreSQL, which pgctld
+/// launches) is no part of this component's tree: it must outlive it.
 pid_t ParentOf(pid_t pid) {
   char path[64], text[512];
   std::snprintf(path, sizeof path, "/proc/%d/stat", pid);
@@ -56,6 +57,10 @@ pid_t ParentOf(pid_t pid) {
   }
   text[n] = '\0';
   const char* end = std::strrchr(text, ')');
+  const char* name = std::strchr(text, '(');
+  if (name != nullptr && (std::strncmp(name, "(shim ", 6) == 0 || std::strncmp(name, "(multigres-shim)", 16) == 0)) {
+    return 0;
+  }
   int parent = 0;
   char state = 0;
   return end != nullptr && std::sscanf(end + 1, " %c %d", &state, &parent) == 2 && state != 'Z' ? parent : 0;

@@ -7,7 +7,11 @@
 
 namespace mg::pgctld {
 
-/// True: it was there already. A failure leaves no data directory behind and has initdb's last lines.
+/// True: it was there already. A failure leaves nothing behind and has initdb's last lines. A pgctld that is killed on
+/// the way leaves a directory that does not count as initialised; the next call, or RemoveUnfinished, removes it.
 absl::StatusOr<bool> InitDataDir(const Options& options, PostgresServer* server);
+
+/// Removes what an earlier pgctld, killed during initdb, left beside the data directory.
+void RemoveUnfinished(const Options& options);
 
 }  // namespace mg::pgctld

@@ -1,16 +1,19 @@
 /// pgctld: runs and controls one PostgreSQL server. `pgctld server` serves gRPC; the other commands act once and end.
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
 #include "common/pginstall/pginstall.h"
 #include "common/servenv/servenv.h"
 #include "common/status/status.h"
 #include "components/pgctld/data_dir.h"
 #include "components/pgctld/options.h"
 #include "components/pgctld/postgres_server.h"
+#include "components/pgctld/restore_command.h"
 #include "components/pgctld/service.h"
 
 namespace mg::pgctld {
@@ -21,6 +24,9 @@ int Fail(const absl::Status& status) {
   if (std::optional<ErrorDetail> detail = DetailOf(status); detail.has_value()) {
     for (const std::string& line : detail->log_tail) {
       std::fprintf(stderr, "  %s\n", line.c_str());
+    }
+    if (!detail->hint.empty()) {
+      std::fprintf(stderr, "%s\n", detail->hint.c_str());
     }
   }
   return 1;
@@ -49,7 +55,7 @@ int RunOnce(const std::string& command, const Options& options, const std::strin
                         : Fail(already.status());
   }
   if (command == "start") {
-    absl::StatusOr<bool> already = server.Start({});
+    absl::StatusOr<bool> already = server.Start({.role = StartRole::kUnchanged});
     return already.ok() ? Say(*already ? "PostgreSQL is already running" : "PostgreSQL started")
                         : Fail(already.status());
   }
@@ -59,7 +65,8 @@ int RunOnce(const std::string& command, const Options& options, const std::strin
   }
   if (command == "restart") {
     absl::Status status = server.Stop(mode).status();
-    status = status.ok() ? server.Start({.as_primary = !as_standby}).status() : status;
+    StartRole role = as_standby ? StartRole::kStandby : StartRole::kUnchanged;
+    status = status.ok() ? server.Start({.role = role}).status() : status;
     return status.ok() ? Say("PostgreSQL restarted") : Fail(status);
   }
   if (command == "reload-config") {
@@ -71,6 +78,17 @@ int RunOnce(const std::string& command, const Options& options, const std::strin
     return found.ok() ? Say(absl::StrCat("PostgreSQL ", found->version)) : Fail(found.status());
   }
   return PrintStatus(options, server);
+}
+
+/// A one-shot command says one line on stdout: its log goes to stderr, and only warnings, unless flags say otherwise.
+std::vector<char*> Quieted(int argc, char** argv) {
+  static char kOutput[] = "--log-output=stderr", kLevel[] = "--log-level=warn", kFormat[] = "--log-format=text";
+  std::vector<char*> arguments(argv, argv + argc);
+  bool serves = std::find(arguments.begin(), arguments.end(), absl::string_view("server")) != arguments.end();
+  if (!serves && argc > 0) {
+    arguments.insert(arguments.begin() + 1, {kOutput, kLevel, kFormat});
+  }
+  return arguments;
 }
 
 bool Known(const std::string& command) {
@@ -87,6 +105,9 @@ bool Known(const std::string& command) {
 
 int main(int argc, char** argv) {
   using namespace mg::pgctld;  // NOLINT: the program's own
+  if (argc > 1 && std::string(argv[1]) == "restore-wrapper") {
+    return Fail(RunRestoreCommand(std::vector<std::string>(argv + 2, argv + argc)));
+  }
   mg::servenv::Server server("pgctld", "Runs and controls one PostgreSQL server.");
   Options options;
   options.AddTo(&server.flags());
@@ -97,7 +118,8 @@ int main(int argc, char** argv) {
   server.flags().Add("as-standby", &as_standby, "of restart: come back as a standby");
   server.flags().AllowPositional(&words,
                                  "Commands: server, init, start, stop, restart, status, version, reload-config");
-  if (std::optional<int> done = server.Init(argc, argv); done.has_value()) {
+  std::vector<char*> arguments = Quieted(argc, argv);
+  if (std::optional<int> done = server.Init(static_cast<int>(arguments.size()), arguments.data()); done.has_value()) {
     return *done;
   }
   if (words.size() != 1 || !Known(words[0])) {
@@ -112,6 +134,7 @@ int main(int argc, char** argv) {
   if (words[0] != "server") {
     return RunOnce(words[0], options, mode, as_standby);
   }
+  RemoveUnfinished(options);
   PgCtldService service(options);
   server.AddService(&service, "grpc-pgctld", true);
   return server.Run();

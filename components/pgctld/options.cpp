@@ -47,7 +47,7 @@ void Options::AddTo(flags::FlagSet* flags) {
   flags->Add("pg-password-file", &password_file, "file with the superuser's password", {"POSTGRES_PASSWORD_FILE"});
   flags->Add("timeout", &timeout_seconds, "seconds for start and stop");
   flags->Add("pg-port", &port, "PostgreSQL's port");
-  flags->Add("pg-listen-addresses", &listen_addresses, "PostgreSQL's listen_addresses");
+  flags->Add("pg-listen-addresses", &listen_addresses, "PostgreSQL's listen_addresses; loopback unless given");
   flags->Add("pg-hba-template", &hba_template, "file that replaces the built-in pg_hba.conf");
   flags->Add("postgres-config-template", &config_template, "file that replaces the built-in postgresql.conf",
              {"POSTGRES_CONFIG_TEMPLATE_PATH"});
@@ -58,7 +58,12 @@ void Options::AddTo(flags::FlagSet* flags) {
              {"POSTGRES_INITDB_SQL_DIRS"});
   flags->Add("pg-initdb-extra-conf", &extra_conf, "files that are included at the end of postgresql.conf",
              {"POSTGRES_INITDB_EXTRA_CONF"});
-  flags->Add("pg-init-secrets-file", &secrets_file, "not implemented", {"POSTGRES_INIT_SECRETS_FILE"});
+  flags->Add("init-db-sql-file", &init_sql_files, "the older name of --pg-initdb-sql-files");
+  flags->Hide("init-db-sql-file");
+  flags->Add(
+      "pg-init-secrets-file", &secrets_file,
+      "JSON with roles (name to password) and database_settings (database to setting to value), set after initdb",
+      {"POSTGRES_INIT_SECRETS_FILE"});
   flags->Add("pgbackrest-port", &pgbackrest_port, "port of the pgBackRest server; 0: none");
   flags->Add("pgbackrest-cert-dir", &pgbackrest_cert_dir, "certificates of the pgBackRest server");
   flags->Short('D', "pg-database");
@@ -78,8 +83,11 @@ absl::Status Options::Complete(bool need_password) {
     return absl::InvalidArgumentError("PGDATA must be set to the data directory");
   }
   data_dir = std::filesystem::absolute(data_dir, error).lexically_normal().string();
-  if (!secrets_file.empty()) {
-    return absl::InvalidArgumentError("--pg-init-secrets-file is not implemented");
+  if (port < 1 || port > 65535) {
+    return absl::InvalidArgumentError(absl::StrCat("--pg-port: ", port, " is not from 1 to 65535"));
+  }
+  if (timeout_seconds < 1) {
+    return absl::InvalidArgumentError(absl::StrCat("--timeout: ", timeout_seconds, " is not a positive number"));
   }
   MG_ASSIGN_OR_RETURN(std::string own_dir, ExecutableDirectory());
   shim = Environment("MULTIGRES_SHIM", JoinPath(own_dir, "multigres-shim"));

@@ -10,6 +10,9 @@
 
 namespace mg::pgctld {
 
+/// In a data directory whose first SQL has not all been run: it counts as not initialised.
+inline constexpr char kUnfinishedMark[] = ".pgctld-unfinished";
+
 struct Options {
   std::string pooler_dir;
   std::string database = "postgres", user = "postgres", password_file;

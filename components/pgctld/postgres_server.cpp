@@ -1,208 +1,200 @@
 #include "components/pgctld/postgres_server.h"
 
-#include <dirent.h>
-#include <fcntl.h>
 #include <poll.h>
-#include <pwd.h>
 #include <sys/inotify.h>
-#include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
-#include <filesystem>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/fs/fs.h"
 #include "common/log/log.h"
 #include "common/logs/last_lines.h"
-#include "common/pginstall/pginstall.h"
 #include "common/process/helper.h"
 #include "common/process/process_id.h"
 #include "common/shim_protocol/shim.h"
 #include "common/status/status.h"
+#include "components/pgctld/data_files.h"
+#include "components/pgctld/probe.h"
 
 namespace mg::pgctld {
 namespace {
 
-/// The lines of postmaster.pid: pid, data directory, start time, port, socket directory, address, shared memory key,
-/// status.
-std::vector<std::string> PidFileLines(const std::string& data_dir) {
-  absl::StatusOr<std::string> text = ReadFile(JoinPath(data_dir, "postmaster.pid"));
-  return text.ok() ? static_cast<std::vector<std::string>>(absl::StrSplit(*text, '\n')) : std::vector<std::string>();
-}
-
-/// `ready` once connections are accepted; written by the postmaster, padded with blanks.
-std::string PidFileStatus(const std::string& data_dir) {
-  std::vector<std::string> lines = PidFileLines(data_dir);
-  return lines.size() < 8 ? "" : std::string(absl::StripAsciiWhitespace(lines[7]));
-}
-
-/// A live process that works in this data directory: PostgreSQL's processes all have it as their working directory.
-std::optional<pid_t> ProcessInDirectory(const std::string& data_dir) {
-  std::error_code error;
-  std::filesystem::path wanted = std::filesystem::canonical(data_dir, error);
-  DIR* proc = ::opendir("/proc");
-  std::optional<pid_t> found;
-  while (dirent* entry = proc != nullptr && !found.has_value() ? ::readdir(proc) : nullptr) {
-    int pid = 0;
-    if (absl::SimpleAtoi(entry->d_name, &pid) && absl::StartsWith(ProcessName(pid), "postgres")) {
-      std::filesystem::path cwd = std::filesystem::read_symlink(absl::StrCat("/proc/", pid, "/cwd"), error);
-      if (!error && cwd == wanted) {
-        found = pid;
-      }
-    }
-  }
-  if (proc != nullptr) {
-    ::closedir(proc);
-  }
-  return found;
-}
+constexpr absl::Duration kProbeBound = absl::Milliseconds(200);
+constexpr absl::Duration kImmediateBound = absl::Seconds(5);
+constexpr absl::Duration kCancelStep = absl::Milliseconds(50);
+constexpr std::int64_t kLookMs = 20;
+constexpr int kTailLines = 10;
 
 std::vector<std::string> ServerEnvironment() {
   return {"PATH=/usr/local/bin:/usr/bin:/bin", "LANG=C.UTF-8", "LC_ALL=C.UTF-8",
           "PG_OOM_ADJUST_FILE=/proc/self/oom_score_adj"};
 }
 
-}  // namespace
+bool IsCancelled(const Patience& patience) { return patience.cancelled && patience.cancelled(); }
 
-absl::Status GiveToUser(const std::string& path, const std::string& user) {
-  if (user.empty()) {
-    return absl::OkStatus();
+std::string HowItEnded(const shim::ShimState& state) {
+  if (!state.exit.has_value()) {
+    return "no exit record";
   }
-  const passwd* entry = ::getpwnam(user.c_str());
-  if (entry == nullptr) {
-    return absl::NotFoundError(absl::StrCat("there is no user named ", user));
-  }
-  if (::lchown(path.c_str(), entry->pw_uid, entry->pw_gid) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("give ", path, " to ", user));
-  }
-  return absl::OkStatus();
+  return state.exit->signal != 0 ? absl::StrCat("signal ", state.exit->signal)
+                                 : absl::StrCat("exit status ", state.exit->exit_code);
 }
 
-bool PostgresServer::Initialized() const { return Exists(JoinPath(options_.data_dir, "PG_VERSION")); }
+/// A shim that this process launched is its child; one that has ended must not stay as a zombie.
+void ReapShim(const shim::ShimState& state) {
+  if (state.shim.has_value() && !state.shim_alive) {
+    ::waitpid(state.shim->pid, nullptr, WNOHANG);
+  }
+}
+
+/// Ends the walsenders. A fast shutdown waits for each until its standby has everything, and a standby that hangs
+/// would hold it up until wal_sender_timeout or for ever.
+void EndWalSenders(const std::string& data_dir) {
+  for (pid_t pid : ProcessesInDirectory(data_dir)) {
+    absl::StatusOr<ProcessId> process = IdentifyProcess(pid);
+    absl::StatusOr<std::string> title = ReadFile(absl::StrCat("/proc/", pid, "/cmdline"));
+    if (process.ok() && title.ok() && absl::StrContains(*title, "walsender")) {
+      log::Warn("ending a walsender that holds up the shutdown", {{"pid", pid}});
+      (void)SignalProcess(*process, SIGTERM);  // it may just have ended
+    }
+  }
+}
+
+}  // namespace
+
+bool PostgresServer::Initialized() const {
+  return Exists(JoinPath(options_.data_dir, "PG_VERSION")) && !Exists(JoinPath(options_.data_dir, kUnfinishedMark));
+}
+
+bool PostgresServer::Running() const { return shim::ReadShimState(options_.run_dir).child_alive; }
+
+int PostgresServer::Pid() const {
+  shim::ShimState state = shim::ReadShimState(options_.run_dir);
+  return state.child_alive ? state.child->pid : 0;
+}
+
+bool PostgresServer::IsStandby() const { return Exists(JoinPath(options_.data_dir, "standby.signal")); }
+
+std::string PostgresServer::socket_path() const {
+  return JoinPath(options_.socket_dir(), absl::StrCat(".s.PGSQL.", options_.port));
+}
+
+absl::StatusOr<pginstall::Installation> PostgresServer::Installation() const {
+  MG_ASSIGN_OR_RETURN(std::string major, ReadFile(JoinPath(options_.data_dir, "PG_VERSION")));
+  std::lock_guard lock(mutex_);
+  if (major != known_major_ || !Exists(known_.Program("postgres"))) {
+    MG_ASSIGN_OR_RETURN(known_, pginstall::ForDataDirectory(options_.data_dir));
+    known_major_ = major;
+  }
+  return known_;
+}
 
 ServerInfo PostgresServer::State() const {
   ServerInfo info;
   if (!Initialized()) {
     info.state = ServerState::kNotInitialized;
+    info.message = absl::StrCat("no data in ", options_.data_dir);
     return info;
   }
-  if (absl::StatusOr<pginstall::Installation> found = pginstall::ForDataDirectory(options_.data_dir); found.ok()) {
-    info.version = found->version;
-  }
+  absl::StatusOr<pginstall::Installation> installation = Installation();
+  info.version = installation.ok() ? installation->version : "";
+  info.message = installation.ok() ? "" : std::string(installation.status().message());
   shim::ShimState state = shim::ReadShimState(options_.run_dir);
   if (!state.child_alive) {
+    ReapShim(state);
+    if (info.message.empty() && state.exit.has_value() && (state.exit->signal != 0 || state.exit->exit_code != 0)) {
+      info.message = absl::StrCat("PostgreSQL ended with ", HowItEnded(state));
+    }
     return info;
   }
   info.pid = state.child->pid;
   info.uptime = absl::Seconds(UptimeSeconds(*state.child));
-  std::string word = PidFileStatus(options_.data_dir);
-  info.ready = word == "ready";
-  info.state = word == "ready"      ? ServerState::kRunning
-               : word == "stopping" ? ServerState::kStopping
-                                    : ServerState::kStarting;
+  PidFile file = ReadPidFile(options_.data_dir);
+  bool own = file.pid == info.pid;
+  info.ready = own && file.status == "ready" && AcceptsConnections(socket_path(), options_.user, kProbeBound);
+  info.state = info.ready                         ? ServerState::kRunning
+               : own && file.status == "stopping" ? ServerState::kStopping
+                                                  : ServerState::kStarting;
+  info.message = info.ready ? "" : absl::StrCat("PostgreSQL is ", own ? file.status : "starting");
+  if (own && file.status == "ready" && !info.ready) {
+    info.message = "PostgreSQL does not answer";
+  }
   return info;
 }
 
-absl::Status PostgresServer::RemoveStalePidFile() const {
-  std::string path = JoinPath(options_.data_dir, "postmaster.pid");
-  if (!Exists(path)) {
-    return absl::OkStatus();
-  }
-  if (std::optional<pid_t> other = ProcessInDirectory(options_.data_dir); other.has_value()) {
-    return MakeError(absl::StatusCode::kFailedPrecondition,
-                     absl::StrCat("another PostgreSQL (pid ", *other, ") works in ", options_.data_dir),
-                     {.reason = "DATA_DIRECTORY_IN_USE", .hint = absl::StrCat("stop process ", *other, " first")});
-  }
-  // The number in it may be anybody's by now, even a thread's; no PostgreSQL has this directory, and that is what
-  // counts.
-  log::Warn("removing a stale postmaster.pid", {{"data_dir", options_.data_dir}});
-  if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
-    return ErrnoStatus(errno, absl::StrCat("remove ", path));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status PostgresServer::WriteStandbySignal(bool as_primary) const {
+absl::Status PostgresServer::WriteStandbySignal(StartRole role) const {
   std::string path = JoinPath(options_.data_dir, "standby.signal");
-  if (as_primary) {
+  if (role == StartRole::kPrimary) {
     return ::unlink(path.c_str()) == 0 || errno == ENOENT ? absl::OkStatus()
                                                           : ErrnoStatus(errno, absl::StrCat("remove ", path));
   }
-  if (!Exists(path)) {
+  if (role == StartRole::kStandby && !Exists(path)) {
     MG_RETURN_IF_ERROR(WriteFileAtomically(path, "", 0600));
     return GiveToUser(path, options_.run_as);
   }
   return absl::OkStatus();
 }
 
-absl::Status PostgresServer::WaitReady(absl::Time deadline) const {
+absl::Status PostgresServer::WaitReady(const Patience& patience) const {
   // The postmaster rewrites a line of its pid file at each change: that is the event.
   UniqueFd watch(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
   if (!watch.valid() ||
       ::inotify_add_watch(watch.get(), options_.data_dir.c_str(), IN_MODIFY | IN_CLOSE_WRITE | IN_CREATE) < 0) {
     return ErrnoStatus(errno, absl::StrCat("watch ", options_.data_dir));
   }
-  absl::StatusOr<std::unique_ptr<shim::ShimClient>> client = shim::ShimClient::Connect(options_.run_dir);
   for (;;) {
-    if (PidFileStatus(options_.data_dir) == "ready") {
+    shim::ShimState state = shim::ReadShimState(options_.run_dir);
+    PidFile file = ReadPidFile(options_.data_dir);
+    if (state.child_alive && file.pid == state.child->pid && file.status == "ready") {
       return absl::OkStatus();
     }
-    shim::ShimState state = shim::ReadShimState(options_.run_dir);
     if (!state.child_alive) {
-      std::string how = state.exit.has_value()
-                            ? absl::StrCat("exit status ", state.exit->exit_code, ", signal ", state.exit->signal)
-                            : "no exit record";
-      return MakeError(absl::StatusCode::kInternal, absl::StrCat("PostgreSQL ended while it started (", how, ")"),
+      ReapShim(state);
+      return MakeError(absl::StatusCode::kInternal,
+                       absl::StrCat("PostgreSQL ended while it started (", HowItEnded(state), ")"),
                        {.reason = "POSTGRES_START_FAILED",
                         .subject = options_.name,
-                        .log_tail = logs::LastLinesOfDirectory(options_.log_dir, 10)});
+                        .log_tail = logs::LastLinesOfDirectory(options_.log_dir, kTailLines)});
     }
-    absl::Duration left = deadline - absl::Now();
+    if (IsCancelled(patience)) {
+      return absl::CancelledError("the caller left while PostgreSQL started; it goes on starting");
+    }
+    absl::Duration left = patience.deadline - absl::Now();
     if (left <= absl::ZeroDuration()) {
-      return MakeError(
-          absl::StatusCode::kDeadlineExceeded,
-          absl::StrCat("PostgreSQL does not accept connections after ", absl::FormatDuration(options_.timeout())),
-          {.subject = options_.name, .log_tail = logs::LastLinesOfDirectory(options_.log_dir, 10)});
+      return MakeError(absl::StatusCode::kDeadlineExceeded,
+                       absl::StrCat("PostgreSQL does not accept connections within ",
+                                    absl::FormatDuration(options_.timeout()), "; it is ", file.status),
+                       {.reason = "POSTGRES_NOT_READY",
+                        .subject = options_.name,
+                        .log_tail = logs::LastLinesOfDirectory(options_.log_dir, kTailLines)});
     }
-    pollfd fds[] = {{watch.get(), POLLIN, 0}, {client.ok() ? (*client)->fd() : -1, POLLIN, 0}};
-    // The bound is for a change between the look and the watch, and for the shim's greeting that stays unread.
-    ::poll(fds, client.ok() ? 2 : 1, static_cast<int>(std::min<std::int64_t>(20, absl::ToInt64Milliseconds(left) + 1)));
+    // The bound is for what makes no event here: the end of the process, and the caller's going away.
+    pollfd wait = {watch.get(), POLLIN, 0};
+    ::poll(&wait, 1, static_cast<int>(std::min(kLookMs, absl::ToInt64Milliseconds(left) + 1)));
     char events[4096];
     while (::read(watch.get(), events, sizeof events) > 0) {
-    }
-    if (client.ok() && fds[1].revents != 0) {
-      client = absl::UnavailableError("read once");  // the next look at the files decides
     }
   }
 }
 
-absl::StatusOr<bool> PostgresServer::Start(const StartOptions& start) {
-  if (!Initialized()) {
-    return absl::FailedPreconditionError(absl::StrCat("data directory ", options_.data_dir, " is not initialised"));
-  }
-  shim::ShimState state = shim::ReadShimState(options_.run_dir);
-  if (state.child_alive) {
-    MG_RETURN_IF_ERROR(WaitReady(absl::Now() + options_.timeout()));
-    return true;
-  }
-  MG_RETURN_IF_ERROR(RemoveStalePidFile());
-  MG_ASSIGN_OR_RETURN(pginstall::Installation installation, pginstall::ForDataDirectory(options_.data_dir));
-  if (::chmod(options_.data_dir.c_str(), 0700) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("chmod ", options_.data_dir));
-  }
+absl::Status PostgresServer::Launch(const StartOptions& start) {
+  MG_ASSIGN_OR_RETURN(pginstall::Installation installation, Installation());
   std::string sockets = options_.socket_dir();
   MG_RETURN_IF_ERROR(MakeDirectories(sockets, 0755));
   MG_RETURN_IF_ERROR(GiveToUser(sockets, options_.run_as));
-  MG_RETURN_IF_ERROR(WriteStandbySignal(start.as_primary));
+  MG_RETURN_IF_ERROR(CheckOwner(options_));
+  MG_RETURN_IF_ERROR(ClearLeftovers(options_, absl::Now() + options_.timeout()));
+  MG_RETURN_IF_ERROR(WriteStandbySignal(start.role));
   MG_RETURN_IF_ERROR(MakeDirectories(options_.run_dir, 0700));
   MG_RETURN_IF_ERROR(MakeDirectories(options_.log_dir, 0700));
+  shim::ShimState state = shim::ReadShimState(options_.run_dir);
   shim::LaunchSpec spec;
   spec.name = options_.name;
   spec.run_dir = options_.run_dir;
@@ -220,37 +212,91 @@ absl::StatusOr<bool> PostgresServer::Start(const StartOptions& start) {
   spec.working_directory = options_.data_dir;
   spec.run_as = options_.run_as;
   spec.generation = state.launch.has_value() ? state.launch->generation + 1 : 1;
-  MG_RETURN_IF_ERROR(shim::Launch(options_.shim, spec).status());
-  MG_RETURN_IF_ERROR(WaitReady(absl::Now() + options_.timeout()));
-  log::Info("postgres started", {{"as_primary", start.as_primary}, {"port", options_.port}});
+  return shim::Launch(options_.shim, spec).status();
+}
+
+absl::StatusOr<bool> PostgresServer::Start(const StartOptions& start, const Patience& patience) {
+  if (!Exists(JoinPath(options_.data_dir, "PG_VERSION"))) {
+    return MakeError(absl::StatusCode::kFailedPrecondition,
+                     absl::StrCat("data directory ", options_.data_dir, " is not initialised"),
+                     {.reason = "NOT_INITIALIZED", .subject = options_.name});
+  }
+  Patience bound = {.deadline = std::min(patience.deadline, absl::Now() + options_.timeout()),
+                    .cancelled = patience.cancelled};
+  shim::ShimState state = shim::ReadShimState(options_.run_dir);
+  if (state.child_alive && ReadPidFile(options_.data_dir).status != "stopping") {
+    MG_RETURN_IF_ERROR(WaitReady(bound));
+    return true;
+  }
+  if (state.shim_alive) {
+    // It is on its way down, by somebody's earlier word; the start comes after it.
+    MG_RETURN_IF_ERROR(Stop("fast", bound).status());
+  }
+  ReapShim(state);
+  MG_RETURN_IF_ERROR(Launch(start));
+  MG_RETURN_IF_ERROR(WaitReady(bound));
+  log::Info("postgres started", {{"standby", IsStandby()}, {"port", options_.port}});
   return false;
 }
 
-absl::StatusOr<bool> PostgresServer::Stop(const std::string& mode) {
-  if (!Initialized()) {
-    return absl::FailedPreconditionError(absl::StrCat("data directory ", options_.data_dir, " is not initialised"));
-  }
-  if (!shim::ReadShimState(options_.run_dir).child_alive) {
-    return true;
-  }
-  std::vector<shim::StopStep> ladder;
-  absl::Duration bound = options_.timeout();
-  if (mode == "smart") {
-    ladder.push_back({.signal = SIGTERM, .wait = bound});
-  }
-  if (mode == "smart" || mode == "fast" || mode.empty()) {
-    ladder.push_back({.signal = SIGINT, .wait = bound});
-  } else if (mode != "immediate") {
+absl::StatusOr<bool> PostgresServer::Stop(const std::string& mode, const Patience& patience) {
+  bool smart = mode == "smart", fast = mode == "fast" || mode.empty();
+  if (!smart && !fast && mode != "immediate") {
     return absl::InvalidArgumentError(absl::StrCat("'", mode, "' is not a stop mode: smart, fast or immediate"));
   }
-  ladder.push_back({.signal = SIGQUIT, .wait = absl::Seconds(5)});
-  MG_RETURN_IF_ERROR(shim::StopAndWait(options_.run_dir, ladder));
-  log::Info("postgres stopped", {{"mode", mode}});
+  shim::ShimState state = shim::ReadShimState(options_.run_dir);
+  if (!state.child_alive && !state.shim_alive) {
+    ReapShim(state);
+    return true;
+  }
+  absl::Time begun = absl::Now();
+  absl::Duration total = std::min(options_.timeout(), patience.deadline - begun);
+  // Smart, fast and the time after the walsenders' end share what there is; a fifth is left for the immediate stop.
+  absl::Duration share = total * 0.4;
+  std::vector<shim::StopStep> ladder;
+  if (smart) {
+    ladder.push_back({.signal = SIGTERM, .wait = share});
+    share = share / 2;
+  }
+  if (smart || fast) {
+    ladder.push_back({.signal = SIGINT, .wait = share * 2});
+  }
+  ladder.push_back({.signal = SIGQUIT, .wait = kImmediateBound});
+  absl::Time walsenders = begun + (smart ? total * 0.6 : total * 0.4);
+  absl::StatusOr<std::unique_ptr<shim::ShimClient>> client = shim::ShimClient::Connect(options_.run_dir);
+  bool ordered = client.ok() && (*client)->Stop(ladder).ok();
+  bool ended_walsenders = mode == "immediate";
+  absl::Time last = begun + total + kImmediateBound * 2;
+  while (ordered && absl::Now() < last) {
+    absl::Status waited = (*client)->WaitExit(std::min(last, absl::Now() + kCancelStep)).status();
+    if (!absl::IsDeadlineExceeded(waited)) {
+      break;
+    }
+    if (IsCancelled(patience)) {
+      return absl::CancelledError("the caller left while PostgreSQL stopped; it goes on stopping");
+    }
+    if (!ended_walsenders && absl::Now() >= walsenders) {
+      EndWalSenders(options_.data_dir);
+      ended_walsenders = true;
+    }
+  }
+  // Waits for the shim's own end; and does all of it by hand when the shim was killed.
+  MG_RETURN_IF_ERROR(shim::StopAndWait(options_.run_dir, {{.signal = SIGQUIT, .wait = kImmediateBound}}));
+  ReapShim(shim::ReadShimState(options_.run_dir));
+  log::Info("postgres stopped",
+            {{"mode", mode.empty() ? "fast" : mode}, {"took", absl::FormatDuration(absl::Now() - begun)}});
   return false;
+}
+
+void PostgresServer::StopAtOnce() {
+  if (absl::StatusOr<std::unique_ptr<shim::ShimClient>> client = shim::ShimClient::Connect(options_.run_dir);
+      client.ok()) {
+    (void)(*client)->Stop({{.signal = SIGQUIT, .wait = kImmediateBound}});  // the Stop that follows tells what failed
+  }
 }
 
 absl::Status PostgresServer::Reload() {
-  if (!shim::ReadShimState(options_.run_dir).child_alive) {
+  if (!Running()) {
     return absl::FailedPreconditionError("PostgreSQL does not run");
   }
   MG_ASSIGN_OR_RETURN(std::unique_ptr<shim::ShimClient> client, shim::ShimClient::Connect(options_.run_dir));
@@ -258,10 +304,11 @@ absl::Status PostgresServer::Reload() {
 }
 
 absl::StatusOr<bool> PostgresServer::NeedsCrashRecovery() const {
-  MG_ASSIGN_OR_RETURN(pginstall::Installation installation, pginstall::ForDataDirectory(options_.data_dir));
+  MG_ASSIGN_OR_RETURN(pginstall::Installation installation, Installation());
   MG_ASSIGN_OR_RETURN(HelperResult result,
                       RunHelperOk({.argv = {installation.Program("pg_controldata"), "-D", options_.data_dir},
                                    .environment = {"LC_ALL=C"},
+                                   .working_directory = "/",
                                    .run_as = options_.run_as}));
   for (absl::string_view line : absl::StrSplit(result.standard_output, '\n')) {
     if (absl::StartsWith(line, "Database cluster state:")) {
@@ -272,12 +319,16 @@ absl::StatusOr<bool> PostgresServer::NeedsCrashRecovery() const {
 }
 
 absl::Status PostgresServer::CrashRecovery() const {
-  MG_ASSIGN_OR_RETURN(pginstall::Installation installation, pginstall::ForDataDirectory(options_.data_dir));
-  std::string signal = JoinPath(options_.data_dir, "standby.signal");
-  ::unlink(signal.c_str());
+  MG_ASSIGN_OR_RETURN(pginstall::Installation installation, Installation());
+  MG_RETURN_IF_ERROR(CheckOwner(options_));
+  MG_RETURN_IF_ERROR(ClearLeftovers(options_, absl::Now() + options_.timeout()));
+  MG_RETURN_IF_ERROR(WriteStandbySignal(StartRole::kPrimary));
+  // As long as it takes: a recovery that is cut off helps nobody.
   return RunHelperOk({.argv = {installation.Program("postgres"), "--single", "-D", options_.data_dir, "template1"},
+                      .environment = {"LC_ALL=C.UTF-8"},
+                      .working_directory = "/",
                       .run_as = options_.run_as,
-                      .timeout = options_.timeout()})
+                      .timeout = absl::Minutes(30)})
       .status();
 }
 

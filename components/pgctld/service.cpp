@@ -1,43 +1,68 @@
 #include "components/pgctld/service.h"
 
-#include <signal.h>
-#include <unistd.h>
+#include <chrono>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "common/fs/fs.h"
 #include "common/log/log.h"
 #include "common/pginstall/pginstall.h"
+#include "common/pgsql/connection.h"
 #include "common/process/helper.h"
-#include "common/process/process_id.h"
+#include "common/rpc/rpc.h"
 #include "common/status/status.h"
 #include "components/pgctld/data_dir.h"
+#include "components/pgctld/restore_command.h"
 
 namespace mg::pgctld {
 namespace {
 
+constexpr absl::Duration kVersionBound = absl::Seconds(5);
+
+/// As upstream, every failure is UNKNOWN; the reason, the hint and the last log lines are in the details, and the lines
+/// in the text too, for callers that read only that.
 grpc::Status ToWire(const absl::Status& status) {
   if (status.ok()) {
     return grpc::Status::OK;
   }
   std::string text(status.message());
-  if (std::optional<ErrorDetail> detail = DetailOf(status); detail.has_value() && !detail->log_tail.empty()) {
-    absl::StrAppend(&text, "\n", absl::StrJoin(detail->log_tail, "\n"));
+  ErrorDetail detail = DetailOf(status).value_or(ErrorDetail());
+  if (!detail.log_tail.empty()) {
+    absl::StrAppend(&text, "\n", absl::StrJoin(detail.log_tail, "\n"));
   }
-  log::Error("request failed", {{"error", text}});
-  return {grpc::StatusCode::UNKNOWN, text};
+  log::Error("request failed", {{"error", text}, {"reason", detail.reason}});
+  return rpc::ToGrpc(MakeError(absl::StatusCode::kUnknown, text, detail));
 }
 
 }  // namespace
 
-grpc::Status PgCtldService::Start(grpc::ServerContext*, const pgctldservice::StartRequest* request,
+Patience PgCtldService::Of(grpc::ServerContext* context, bool yields_to_stop) {
+  Patience patience;
+  if (context->deadline() != std::chrono::system_clock::time_point::max()) {
+    patience.deadline = absl::FromChrono(context->deadline());
+  }
+  patience.cancelled = [this, context, yields_to_stop] {
+    return context->IsCancelled() || (yields_to_stop && stops_waiting_ > 0);
+  };
+  return patience;
+}
+
+std::unique_lock<std::mutex> PgCtldService::LockForStop(const std::string& mode) {
+  if (mode == "immediate") {
+    server_.StopAtOnce();
+  }
+  ++stops_waiting_;
+  std::unique_lock lock(mutex_);
+  --stops_waiting_;
+  return lock;
+}
+
+grpc::Status PgCtldService::Start(grpc::ServerContext* context, const pgctldservice::StartRequest* request,
                                   pgctldservice::StartResponse* response) {
   std::lock_guard lock(mutex_);
-  bool running = server_.State().pid != 0;
-  if (!running && request->allow_crash_recovery() && request->suspected_divergence() &&
-      Exists(JoinPath(options_.data_dir, "standby.signal"))) {
+  if (!server_.Running() && server_.Initialized() && server_.IsStandby() && request->allow_crash_recovery() &&
+      request->suspected_divergence()) {
     absl::StatusOr<bool> unclean = server_.NeedsCrashRecovery();
     if (unclean.ok() && *unclean) {
       absl::Status recovered = server_.CrashRecovery();
@@ -47,19 +72,28 @@ grpc::Status PgCtldService::Start(grpc::ServerContext*, const pgctldservice::Sta
       response->set_crash_recovery_ran(recovered.ok());
     }
   }
-  absl::StatusOr<bool> already = server_.Start({.as_primary = request->as_primary()});
+  StartRole role = request->as_primary() ? StartRole::kPrimary : StartRole::kStandby;
+  if (!server_.Initialized()) {
+    return ToWire(
+        absl::FailedPreconditionError(absl::StrCat("data directory ", options_.data_dir, " is not initialised")));
+  }
+  absl::StatusOr<bool> already = server_.Start({.role = role}, Of(context, /*yields_to_stop=*/true));
   if (!already.ok()) {
     return ToWire(already.status());
   }
-  response->set_pid(server_.State().pid);
+  response->set_pid(server_.Pid());
   response->set_message(*already ? "PostgreSQL is already running" : "PostgreSQL server started successfully");
   return grpc::Status::OK;
 }
 
-grpc::Status PgCtldService::Stop(grpc::ServerContext*, const pgctldservice::StopRequest* request,
+grpc::Status PgCtldService::Stop(grpc::ServerContext* context, const pgctldservice::StopRequest* request,
                                  pgctldservice::StopResponse* response) {
-  std::lock_guard lock(mutex_);
-  absl::StatusOr<bool> already = server_.Stop(request->mode());
+  if (!server_.Initialized()) {
+    return ToWire(
+        absl::FailedPreconditionError(absl::StrCat("data directory ", options_.data_dir, " is not initialised")));
+  }
+  std::unique_lock lock = LockForStop(request->mode());
+  absl::StatusOr<bool> already = server_.Stop(request->mode(), Of(context));
   if (!already.ok()) {
     return ToWire(already.status());
   }
@@ -67,18 +101,25 @@ grpc::Status PgCtldService::Stop(grpc::ServerContext*, const pgctldservice::Stop
   return grpc::Status::OK;
 }
 
-grpc::Status PgCtldService::Restart(grpc::ServerContext*, const pgctldservice::RestartRequest* request,
+grpc::Status PgCtldService::Restart(grpc::ServerContext* context, const pgctldservice::RestartRequest* request,
                                     pgctldservice::RestartResponse* response) {
-  std::lock_guard lock(mutex_);
-  bool as_primary = !request->as_standby() && !Exists(JoinPath(options_.data_dir, "standby.signal"));
-  absl::Status status = server_.Stop(request->mode()).status();
+  if (!server_.Initialized()) {
+    return ToWire(
+        absl::FailedPreconditionError(absl::StrCat("data directory ", options_.data_dir, " is not initialised")));
+  }
+  std::unique_lock lock = LockForStop(request->mode());
+  absl::Status status = server_.Stop(request->mode(), Of(context)).status();
+  if (status.ok() && context->IsCancelled()) {
+    status = absl::CancelledError("the caller left while PostgreSQL stopped");
+  }
   if (status.ok()) {
-    status = server_.Start({.as_primary = as_primary}).status();
+    StartRole role = request->as_standby() ? StartRole::kStandby : StartRole::kUnchanged;
+    status = server_.Start({.role = role}, Of(context, /*yields_to_stop=*/true)).status();
   }
   if (!status.ok()) {
     return ToWire(status);
   }
-  response->set_pid(server_.State().pid);
+  response->set_pid(server_.Pid());
   response->set_message("PostgreSQL server restarted successfully");
   return grpc::Status::OK;
 }
@@ -103,6 +144,7 @@ grpc::Status PgCtldService::Status(grpc::ServerContext*, const pgctldservice::St
   response->set_data_dir(options_.data_dir);
   response->set_port(options_.port);
   response->set_ready(info.ready);
+  response->set_message(info.message);
   if (info.pid != 0) {
     response->mutable_uptime()->set_seconds(absl::ToInt64Seconds(info.uptime));
   }
@@ -114,11 +156,22 @@ grpc::Status PgCtldService::Status(grpc::ServerContext*, const pgctldservice::St
 
 grpc::Status PgCtldService::Version(grpc::ServerContext*, const pgctldservice::VersionRequest*,
                                     pgctldservice::VersionResponse* response) {
-  ServerInfo info = server_.State();
-  if (!info.ready) {
-    return {grpc::StatusCode::UNKNOWN, "PostgreSQL does not run"};
+  absl::Time deadline = absl::Now() + kVersionBound;
+  auto connection = pgsql::Connection::Connect({.host = options_.socket_dir(),
+                                                .port = options_.port,
+                                                .user = options_.user,
+                                                .password = options_.password,
+                                                .database = "postgres",
+                                                .application_name = "pgctld"},
+                                               deadline);
+  if (!connection.ok()) {
+    return ToWire(WithContext(connection.status(), "PostgreSQL's version cannot be asked"));
   }
-  response->set_version(absl::StrCat("PostgreSQL ", info.version));
+  absl::StatusOr<pgsql::Result> result = (*connection)->Execute("SELECT version()", deadline);
+  if (!result.ok()) {
+    return ToWire(result.status());
+  }
+  response->set_version(result->Text(0, 0));
   response->set_message("version of the running server");
   return grpc::Status::OK;
 }
@@ -137,10 +190,10 @@ grpc::Status PgCtldService::InitDataDir(grpc::ServerContext*, const pgctldservic
 grpc::Status PgCtldService::PgRewind(grpc::ServerContext*, const pgctldservice::PgRewindRequest* request,
                                      pgctldservice::PgRewindResponse* response) {
   std::lock_guard lock(mutex_);
-  if (server_.State().pid != 0) {
-    return {grpc::StatusCode::UNKNOWN, "PostgreSQL must be stopped for pg_rewind"};
+  if (server_.Running()) {
+    return ToWire(absl::FailedPreconditionError("PostgreSQL must be stopped for pg_rewind"));
   }
-  absl::StatusOr<pginstall::Installation> installation = pginstall::ForDataDirectory(options_.data_dir);
+  absl::StatusOr<pginstall::Installation> installation = server_.Installation();
   if (!installation.ok()) {
     return ToWire(installation.status());
   }
@@ -177,20 +230,13 @@ grpc::Status PgCtldService::PgRewind(grpc::ServerContext*, const pgctldservice::
 
 grpc::Status PgCtldService::StopRestoreCommand(grpc::ServerContext*, const pgctldservice::StopRestoreCommandRequest*,
                                                pgctldservice::StopRestoreCommandResponse* response) {
-  absl::StatusOr<std::string> text = ReadFile(JoinPath(options_.pooler_dir, "restore_command.pid"));
-  int pid = 0;
-  absl::StatusOr<ProcessId> process = absl::NotFoundError("");
-  if (text.ok() && absl::SimpleAtoi(absl::StripAsciiWhitespace(*text), &pid)) {
-    process = IdentifyProcess(pid);
+  absl::StatusOr<bool> ended = EndRestoreCommand(JoinPath(options_.pooler_dir, "restore_command.pid"));
+  if (!ended.ok()) {
+    return ToWire(ended.status());
   }
-  if (!process.ok()) {
-    response->set_message("no restore_command runs");
-    return grpc::Status::OK;
-  }
-  response->set_found(true);
-  absl::Status status = SignalProcess(*process, SIGTERM);
-  response->set_killed(status.ok());
-  response->set_message(status.ok() ? "restore_command was told to end" : std::string(status.message()));
+  response->set_found(*ended);
+  response->set_killed(*ended);
+  response->set_message(*ended ? "restore_command was ended" : "no restore_command runs");
   return grpc::Status::OK;
 }
 

@@ -2,6 +2,7 @@
 /// UNKNOWN with a text.
 #pragma once
 
+#include <atomic>
 #include <mutex>
 
 #include "components/pgctld/options.h"
@@ -32,9 +33,15 @@ class PgCtldService final : public pgctldservice::PgCtld::Service {
                                   pgctldservice::StopRestoreCommandResponse*) override;
 
  private:
+  /// The caller's patience: its deadline, its going away, and for a start also a stop that waits for its turn.
+  Patience Of(grpc::ServerContext* context, bool yields_to_stop = false);
+  /// Before a stop takes its turn: what is under way makes way for it.
+  std::unique_lock<std::mutex> LockForStop(const std::string& mode);
+
   const Options& options_;
   PostgresServer server_;
-  std::mutex mutex_;  ///< one change at a time; Status takes no part
+  std::mutex mutex_;                   ///< one change at a time; Status takes no part
+  std::atomic<int> stops_waiting_{0};  ///< a start that only waits for readiness lets them through
 };
 
 }  // namespace mg::pgctld
