@@ -37,7 +37,8 @@ absl::Status InitdbError(const Options& options, const HelperResult& result) {
   ErrorDetail detail{.reason = "INITDB_FAILED", .subject = options.name, .log_tail = lines};
   absl::StatusCode code = absl::StatusCode::kInternal;
   std::string why = absl::StrCat("exit status ", result.exit_code);
-  if (constexpr char kFull[] = "No space left on device"; absl::StrContains(output, kFull)) {
+  if (constexpr char kFull[] = "No space left on device";
+      absl::StrContains(output, kFull) || absl::StrContains(output, "Check free disk space")) {
     code = absl::StatusCode::kResourceExhausted;
     why = kFull;
     detail.hint = absl::StrCat("free some space below ", options.pooler_dir, " and try again");

@@ -60,7 +60,7 @@ TEST_F(PgctldTest, Server_FromNothing_GoesThroughItsWholeLife) {
                                                                 {"listen_addresses", "127.0.0.1"},
                                                                 {"max_connections", "110"},
                                                                 {"max_wal_senders", "25"},
-                                                                {"wal_retrieve_retry_interval", "100ms"},
+                                                                {"wal_retrieve_retry_interval", "20ms"},
                                                                 {"logging_collector", "off"}}) {
     EXPECT_EQ(sandbox.Ask("SHOW " + name), value) << name;
   }
@@ -243,6 +243,7 @@ TEST_F(PgctldTest, Rewind_WhenDiverged_MakesItFollowTheOther) {
   pgctldservice::PgRewindRequest request;
   request.set_source_host("127.0.0.1");
   request.set_source_port(new_leader.port());
+  request.add_extra_args("--no-sync");
   pgctldservice::PgRewindResponse response;
   grpc::ClientContext running;
   grpc::Status status = old_leader.stub().PgRewind(&running, request, &response);
