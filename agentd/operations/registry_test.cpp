@@ -12,14 +12,18 @@ namespace {
 
 /// The result, waited for by the feed as a reader does.
 v1::OperationResult ResultOf(const std::shared_ptr<Operation>& operation) {
-  std::mutex mutex;
-  std::condition_variable changed;
-  auto handle = operation->feed().Subscribe([&] {
-    std::lock_guard<std::mutex> lock(mutex);
-    changed.notify_all();
+  struct Signal {
+    std::mutex mutex;
+    std::condition_variable changed;
+  };
+  // Shared, for a wake may still be under way when the subscription has ended.
+  auto signal = std::make_shared<Signal>();
+  auto handle = operation->feed().Subscribe([signal] {
+    std::lock_guard<std::mutex> lock(signal->mutex);
+    signal->changed.notify_all();
   });
-  std::unique_lock<std::mutex> lock(mutex);
-  EXPECT_TRUE(changed.wait_for(lock, std::chrono::seconds(30), [&] { return operation->feed().closed(); }));
+  std::unique_lock<std::mutex> lock(signal->mutex);
+  EXPECT_TRUE(signal->changed.wait_for(lock, std::chrono::seconds(30), [&] { return operation->feed().closed(); }));
   return operation->result().value_or(v1::OperationResult());
 }
 

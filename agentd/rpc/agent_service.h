@@ -82,6 +82,7 @@ class AgentServiceImpl final : public agent::AgentService::CallbackService {
 
   Domain domain_;
   const agent::GetInfoResponse info_;
+  std::atomic<int> tails_ = 0;  ///< readers of logs
   std::mutex mutex_;
   std::map<std::string, std::weak_ptr<events::StateFeed>> state_feeds_;  ///< by the cluster's directory
 };

@@ -10,6 +10,8 @@ namespace {
 
 constexpr absl::Duration kProbeBound = absl::Seconds(5);
 constexpr size_t kEventsPerMessage = 64;
+/// Each reader of logs has a thread.
+constexpr int kMostTails = 256;
 
 absl::Time TimeOf(const google::protobuf::Timestamp& time) {
   return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
@@ -56,7 +58,16 @@ grpc::ServerWriteReactor<agent::TailLogsResponse>* AgentServiceImpl::TailLogs(gr
     if (!opened.ok()) {
       return stream->End(opened.status());
     }
-    std::shared_ptr<logs::LogTail> tail = *std::move(opened);
+    if (tails_.fetch_add(1) >= kMostTails) {
+      tails_.fetch_sub(1);
+      return stream->End(MakeError(absl::StatusCode::kResourceExhausted,
+                                   absl::StrCat(kMostTails, " readers follow logs already"),
+                                   {.reason = "TOO_MANY_READERS", .hint = "end some of them"}));
+    }
+    std::shared_ptr<logs::LogTail> tail(opened->release(), [this](logs::LogTail* ended) {
+      delete ended;
+      tails_.fetch_sub(1);
+    });
     stream->Attach(
         [raw = tail.get()](agent::TailLogsResponse* response, absl::Status* end) {
           switch (raw->Next(response, end)) {
