@@ -42,15 +42,17 @@ absl::Status CheckProtocol(const agent::GetInfoResponse& info) {
       absl::StatusCode::kFailedPrecondition,
       absl::StrCat("the agent (version ", info.version(), ") speaks protocols ", info.protocol_min(), " to ",
                    info.protocol_max(), ", this program ", kAgentProtocolMin, " to ", kAgentProtocol),
-      {.reason = "PROTOCOL_MISMATCH", .hint = "multigres agent restart; the components go on meanwhile"});
+      {.reason = "PROTOCOL_MISMATCH",
+       .hint = "multigres agent stop; the next command starts the right one, and the components go on meanwhile"});
 }
 
 std::string VersionWarning(const agent::GetInfoResponse& info, const std::string& own_version) {
   if (info.version() == own_version) {
     return "";
   }
-  return absl::StrCat("the agent is version ", info.version(), " and this program ", own_version,
-                      "; multigres agent restart brings them together, and the components go on meanwhile");
+  return absl::StrCat(
+      "the agent is version ", info.version(), " and this program ", own_version,
+      "; after multigres agent stop the next command starts the right one, and the components go on meanwhile");
 }
 
 }  // namespace mg::cli
