@@ -26,7 +26,7 @@ constexpr absl::Duration kPoolersWait = absl::Seconds(5);
 constexpr absl::Duration kClaimTakeover = absl::Seconds(10);
 constexpr absl::Duration kSetPrimaryPeriod = absl::Seconds(1);
 constexpr absl::Duration kStale = absl::Seconds(15);
-constexpr absl::Duration kFollowerStale = absl::Seconds(5);
+constexpr absl::Duration kFollowerMargin = absl::Seconds(2);
 
 const PoolerView* Find(const ShardView& view, const ID& id) {
   for (const auto& [text, pooler] : view.poolers) {
@@ -304,13 +304,14 @@ bool LeaderIsAlive(const ShardView& view, const clustermetadata::ShardRule& rule
     bool revoked = rule.rule_number().coordinator_term() < promise.revoked_below_term();
     return writable && !revoked;
   }
-  // Its pooler is out of reach. Whoever still streams from its PostgreSQL proves that it lives.
+  // Its pooler is out of reach. Whoever still streams from its PostgreSQL proves that it lives; an idle primary may be
+  // silent for half of that time-out.
   for (const auto& [text, pooler] : view.poolers) {
     const auto& replication = pooler.status.status().replication_status();
     const auto& following = pooler.status.consensus_status().replication_primary().primary().id();
     absl::Time heard = absl::FromUnixSeconds(replication.last_msg_receive_time().seconds());
     if (Ready(pooler) && replication.wal_receiver_status() == "streaming" && SameNode(following, rule.leader_id()) &&
-        now - heard < kFollowerStale) {
+        now - heard < absl::Seconds(replication.wal_receiver_timeout().seconds()) + kFollowerMargin) {
       return true;
     }
   }

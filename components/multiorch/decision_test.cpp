@@ -98,6 +98,7 @@ class DecisionTest : public testing::Test {
     replication->set_wal_receiver_status("streaming");
     replication->mutable_primary_conn_info()->set_host("localhost");
     replication->mutable_primary_conn_info()->set_port(5000 + leader);
+    replication->mutable_wal_receiver_timeout()->set_seconds(10);
     replication->mutable_last_msg_receive_time()->set_seconds(absl::ToUnixSeconds(kNow));
     auto* primary = status.mutable_consensus_status()->mutable_replication_primary();
     *primary->mutable_position()->mutable_decision() =

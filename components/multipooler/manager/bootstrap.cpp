@@ -118,6 +118,10 @@ absl::Status Manager::Clone() {
     MG_RETURN_IF_ERROR(RemoveTree(BootstrapSentinel(config_)));
     MG_RETURN_IF_ERROR(RemoveTree(RewindSentinel(config_)));
     log::Info("base backup taken", {{"source", topology::IdString(source->id())}});
+    {
+      std::lock_guard lock(mutex_);
+      state_.postgres = PgState::kStopped;
+    }
     return StartStandby();
   }();
   SetAction(multipoolermanagerdata::POSTGRES_ACTION_UNSPECIFIED);

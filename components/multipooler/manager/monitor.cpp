@@ -90,10 +90,10 @@ void Manager::Look() {
   }
   if (watched_ != nullptr && !watched_->CheckAlive()) {
     watched_ = nullptr;
+    Connected(false, PgState::kUnreachable);  // known to everybody at once
   }
   absl::Time deadline = absl::Now() + kLookLimit;
   if (watched_ == nullptr) {
-    Connected(false, PgState::kUnreachable);
     absl::StatusOr<ConnectionPtr> connection = Connect(deadline);
     if (connection.ok()) {
       watched_ = *connection;
