@@ -30,6 +30,17 @@ bool IsAbsent(const absl::Status& status) {
   return absl::IsNotFound(status) || DetailOf(status).value_or(ErrorDetail{}).reason == "STALE_SOCKET";
 }
 
+/// gRPC's own words for a broken connection ("Socket closed") help nobody.
+absl::Status FromAgent(const grpc::Status& status) {
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE && status.error_details().empty()) {
+    return MakeError(absl::StatusCode::kUnavailable,
+                     absl::StrCat("the connection to the agent broke: ", status.error_message()),
+                     {.reason = "AGENT_GONE",
+                      .hint = "try again: a new agent takes over what runs; multigres agent logs may say why"});
+  }
+  return rpc::FromGrpc(status);
+}
+
 }  // namespace
 
 struct AgentClient::Impl {
@@ -70,7 +81,7 @@ struct AgentClient::Impl {
     Call call(this);
     rpc::SetDeadline(&call.context, deadline);
     Response response;
-    MG_RETURN_IF_ERROR(rpc::FromGrpc((stub.get()->*method)(&call.context, request, &response)));
+    MG_RETURN_IF_ERROR(FromAgent((stub.get()->*method)(&call.context, request, &response)));
     return response;
   }
 
@@ -87,7 +98,7 @@ struct AgentClient::Impl {
         call.context.TryCancel();
       }
     }
-    absl::Status status = rpc::FromGrpc(stream->Finish());
+    absl::Status status = FromAgent(stream->Finish());
     return enough && absl::IsCancelled(status) ? absl::OkStatus() : status;
   }
 };

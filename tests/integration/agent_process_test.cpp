@@ -124,7 +124,7 @@ TEST(AgentProcess, WhenKilled_TheNextCommandStartsANewOneInItsPlace) {
   ASSERT_TRUE(WaitForEnd(first));
   EXPECT_TRUE(Exists(sandbox.socket())) << "stale";
   EXPECT_EQ(ReasonOf(sandbox.Connect(/*start=*/false).status()), "AGENT_NOT_RUNNING");
-  EXPECT_TRUE(absl::IsUnavailable((*client)->Call(GetInfoRequest(), Soon()).status()));
+  EXPECT_EQ(ReasonOf((*client)->Call(GetInfoRequest(), Soon()).status()), "AGENT_GONE");
   auto again = sandbox.Connect();
   ASSERT_TRUE(again.ok()) << again.status();
   EXPECT_NE(sandbox.AgentPid(), first);
