@@ -137,6 +137,9 @@ absl::StatusOr<Config> Options::ToConfig(const std::string& hostname, int grpc_p
   if (staleness_timeout > absl::ZeroDuration()) {
     config.staleness_timeout = staleness_timeout;
   }
+  if (heartbeat_ms > 0) {
+    config.heartbeat_interval = absl::Milliseconds(heartbeat_ms);
+  }
   config.remote_operation_limit = remote_operation_timeout;
   config.postgres.host = hostname;
   config.postgres.port = pg_port;

@@ -17,6 +17,7 @@ namespace {
 
 constexpr absl::Duration kConnectLimit = absl::Seconds(5);
 constexpr absl::Duration kLookLimit = absl::Seconds(5);
+constexpr absl::Duration kStatusLimit = absl::Seconds(1);
 // Of the end: pgctld's answer, an orderly stop, the last record.
 constexpr absl::Duration kLastStatusLimit = absl::Milliseconds(200);
 constexpr absl::Duration kLastStopLimit = absl::Seconds(10);
@@ -246,14 +247,19 @@ absl::StatusOr<clustermetadata::ConsensusStatus> Manager::ConsensusStatusNow(abs
 }
 
 multipoolermanagerdata::StatusResponse Manager::Status() {
-  // A fresh look on a connection of its own, so that neither an action nor the monitor is in the way; when PostgreSQL
-  // does not answer, what was known last is the answer.
+  // A fresh look on a kept connection of its own, so that neither an action nor the monitor is in the way; when
+  // PostgreSQL does not answer, what was known last is the answer.
   ManagerState state = Snapshot();
-  if (state.connected) {
-    absl::Time deadline = absl::Now() + absl::Seconds(1);
-    absl::StatusOr<ConnectionPtr> connection = Connect(deadline);
-    absl::StatusOr<PostgresView> view =
-        connection.ok() ? ReadView(**connection, deadline) : absl::StatusOr<PostgresView>(connection.status());
+  absl::Time deadline = absl::Now() + kStatusLimit;
+  std::unique_lock<std::timed_mutex> lock(status_mutex_, absl::ToChronoTime(deadline));
+  if (state.connected && lock.owns_lock()) {
+    if (status_connection_ == nullptr || !status_connection_->CheckAlive()) {
+      absl::StatusOr<ConnectionPtr> connection = Connect(deadline);
+      status_connection_ = connection.ok() ? *connection : nullptr;
+    }
+    absl::StatusOr<PostgresView> view = status_connection_ != nullptr
+                                            ? ReadView(*status_connection_, deadline)
+                                            : absl::StatusOr<PostgresView>(absl::UnavailableError("no connection"));
     if (view.ok()) {
       state = Snapshot();
       state.view = *std::move(view);

@@ -117,6 +117,7 @@ class Manager {
   // monitor.cpp
   void MonitorLoop();
   void Look();
+  void Beat();
   void Connected(bool connected, PgState state);
   Observation Observe() const;
   absl::Status Act(MonitorAction action);
@@ -166,7 +167,11 @@ class Manager {
   std::mutex control_mutex_;  ///< guards control_
   ConnectionPtr control_;
 
-  ConnectionPtr watched_;  ///< the monitor's own; its thread only
+  ConnectionPtr watched_;  ///< the monitor's own; its thread only, as the next
+  absl::Time next_beat_ = absl::InfinitePast();
+
+  std::timed_mutex status_mutex_;  ///< guards status_connection_
+  ConnectionPtr status_connection_;
   UniqueFd wake_;
   std::atomic<bool> stop_{false};
   std::thread monitor_;

@@ -1,5 +1,7 @@
 #include "components/multipooler/manager/manager_state.h"
 
+#include <algorithm>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "common/consensus/policy.h"
@@ -87,6 +89,9 @@ void FillStandby(const PostgresView& view, data::StandbyReplicationStatus* out) 
   out->set_is_wal_replay_paused(view.replay_paused);
   out->set_wal_replay_pause_state(view.pause_state);
   out->set_last_xact_replay_timestamp(view.last_xact_replay);
+  if (view.heartbeat > 0) {
+    SetDuration(absl::Seconds(std::max(view.read_at - view.heartbeat, 0.0)), out->mutable_lag());
+  }
   data::PrimaryConnInfo* info = out->mutable_primary_conn_info();
   info->set_raw(view.primary_conninfo);  // has a passfile, never a password
   info->set_host(ConninfoValue(view.primary_conninfo, "host"));

@@ -35,9 +35,10 @@ void Manager::MonitorLoop() {
   while (!stop_) {
     Look();
     PublishState();
+    Beat();
     Observation seen = Observe();
     MonitorAction action = DecideMonitorAction(seen);
-    absl::Duration limit = config_.tick;
+    absl::Duration limit = std::min(config_.tick, config_.heartbeat_interval);
     if (!seen.connected) {
       limit = std::min(limit, look_again);
       bool settled = seen.postgres == PgState::kStopped || seen.postgres == PgState::kNotInitialized;
@@ -96,7 +97,9 @@ void Manager::Look() {
   if (watched_ == nullptr) {
     absl::StatusOr<ConnectionPtr> connection = Connect(deadline);
     if (connection.ok()) {
-      watched_ = *connection;
+      // Nothing that the monitor writes is worth a wait for standbys.
+      absl::Status set = (*connection)->Execute("SET synchronous_commit = off", deadline).status();
+      watched_ = set.ok() ? *connection : nullptr;
     }
   }
   if (watched_ != nullptr) {
@@ -115,13 +118,33 @@ void Manager::Look() {
       }
       return;
     }
+    log::Warn("PostgreSQL does not answer", {{"error", view.status()}});
     if (!watched_->usable()) {
       watched_ = nullptr;
+      Connected(false, PgState::kUnreachable);
     }
-    log::Warn("PostgreSQL does not answer", {{"error", view.status()}});
   }
   PgctldStatus status = pgctld_.Status(kPgctldLimit);
   Connected(false, status.state);
+}
+
+// The leader's heartbeat row, from which standbys tell their lag. Of no use for anything else.
+void Manager::Beat() {
+  absl::Time now = absl::Now();
+  if (watched_ == nullptr || now < next_beat_ || !Snapshot().leading) {
+    return;
+  }
+  next_beat_ = now + config_.heartbeat_interval;
+  absl::Status status =
+      watched_
+          ->Query(
+              "INSERT INTO multigres.heartbeat (shard_id, leader_id, ts) VALUES ('0'::bytea, $1, $2::bigint) "
+              "ON CONFLICT (shard_id) DO UPDATE SET leader_id = excluded.leader_id, ts = excluded.ts",
+              {topology::ClusterIdString(config_.id), absl::StrCat(absl::ToUnixNanos(now))}, now + kLookLimit)
+          .status();
+  if (!status.ok()) {
+    log::Warn("could not write the heartbeat", {{"error", status}});
+  }
 }
 
 void Manager::Connected(bool connected, PgState state) {

@@ -35,6 +35,8 @@ struct PostgresView {
   double last_message = 0;      ///< Unix seconds of the last message from the primary; 0: none
   int receiver_status_interval_s = 0;
   int receiver_timeout_ms = 0;
+  double heartbeat = 0;  ///< Unix seconds of the leader's last heartbeat that has been replayed; 0: none
+  double read_at = 0;    ///< Unix seconds of this reading, by this machine's clock
 };
 
 absl::StatusOr<PostgresView> ReadView(pgsql::Connection& connection, absl::Time deadline);
