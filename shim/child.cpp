@@ -46,6 +46,19 @@ struct ExecError {
   ::_exit(127);
 }
 
+/// As the launcher gave it, with our marks instead of those that it may have itself: it may be a component, too.
+std::vector<std::string> Environment(const Record& launch, const std::string& run_dir) {
+  std::vector<std::string> result;
+  for (std::string& entry : launch.GetAll("env")) {
+    if (!entry.starts_with("MULTIGRES_COMPONENT=") && !entry.starts_with(kRunDirVariable)) {
+      result.push_back(std::move(entry));
+    }
+  }
+  result.push_back("MULTIGRES_COMPONENT=" + launch.Get("name"));
+  result.push_back(kRunDirVariable + run_dir);
+  return result;
+}
+
 void CloseAllFrom(unsigned first, unsigned keep) {
   if (first < keep) {
     ::syscall(SYS_close_range, first, keep - 1, 0);
@@ -61,31 +74,15 @@ std::int64_t NowNanoseconds() {
   return static_cast<std::int64_t>(now.tv_sec) * 1000000000 + now.tv_nsec;
 }
 
-std::uint64_t StartTicks(pid_t pid) {
-  std::string text = ReadSmall("/proc/" + std::to_string(pid) + "/stat");
-  size_t at = text.rfind(')');
-  if (at == std::string::npos) {
-    return 0;
-  }
-  // Field 3 follows the name; field 22 is 19 blanks further on.
-  at += 2;
-  for (int field = 3; field < 22 && at != std::string::npos; ++field) {
-    at = text.find(' ', at);
-    at = at == std::string::npos ? at : at + 1;
-  }
-  return at == std::string::npos ? 0 : std::strtoull(text.c_str() + at, nullptr, 10);
-}
-
 std::string BootIdOfThisBoot() {
   std::string text = ReadSmall("/proc/sys/kernel/random/boot_id");
   return text.substr(0, text.find('\n'));
 }
 
-std::string StartChild(const Record& launch, Child* child, int* error_number) {
+std::string StartChild(const Record& launch, const std::string& run_dir, Child* child, int* error_number) {
   *error_number = 0;
   std::vector<std::string> argv = launch.GetAll("argv");
-  std::vector<std::string> environment = launch.GetAll("env");
-  environment.push_back("MULTIGRES_COMPONENT=" + launch.Get("name"));
+  std::vector<std::string> environment = Environment(launch, run_dir);
   std::vector<char*> argv_pointers = Pointers(&argv);
   std::vector<char*> environment_pointers = Pointers(&environment);
   std::vector<gid_t> groups;
@@ -116,6 +113,9 @@ std::string StartChild(const Record& launch, Child* child, int* error_number) {
       Fail(report[1], "redirect");
     }
     if (uid >= 0) {
+      // Its own output may be opened again by name (/dev/stderr), which asks for the pipe's owner.
+      (void)!::fchown(1, static_cast<uid_t>(uid), gid);
+      (void)!::fchown(2, static_cast<uid_t>(uid), gid);
       if (::setgroups(groups.size(), groups.data()) != 0 || ::setgid(gid) != 0 ||
           ::setuid(static_cast<uid_t>(uid)) != 0) {
         Fail(report[1], "change the user");

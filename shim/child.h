@@ -18,10 +18,8 @@ struct Child {
 
 /// Spawns what the launch record says: own process group, stdin from /dev/null, user changed when `uid` is given.
 /// Empty: it has exec'd; else why not ("<what>: <strerror>"), and nothing runs; `error_number` is then the errno.
-std::string StartChild(const Record& launch, Child* child, int* error_number);
+std::string StartChild(const Record& launch, const std::string& run_dir, Child* child, int* error_number);
 
-/// Field 22 of /proc/<pid>/stat.
-std::uint64_t StartTicks(pid_t pid);
 std::string BootIdOfThisBoot();
 /// Wall clock in nanoseconds.
 std::int64_t NowNanoseconds();

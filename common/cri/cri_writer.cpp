@@ -5,31 +5,77 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
-#include <vector>
 
 namespace mg::logs {
 namespace {
 
 constexpr size_t kMaxLine = 16384;
 constexpr size_t kMaxWaiting = 65536;
+constexpr size_t kBatch = 65536;
+constexpr std::int64_t kRetryNanoseconds = 100'000'000;
+constexpr std::int64_t kSecondsPerDay = 86400;
 
-/// `2026-11-23T16:00:00.123456789Z`, or without separators for a file's name.
-size_t FormatNow(char* out, size_t room, bool compact) {
+std::int64_t Monotonic() {
   timespec now{};
-  clock_gettime(CLOCK_REALTIME, &now);
-  tm parts{};
-  gmtime_r(&now.tv_sec, &parts);
-  int n = std::snprintf(
-      out, room, compact ? "%04d%02d%02dT%02d%02d%02d.%09ldZ" : "%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ",
-      parts.tm_year + 1900, parts.tm_mon + 1, parts.tm_mday, parts.tm_hour, parts.tm_min, parts.tm_sec, now.tv_nsec);
-  return n < 0 ? 0 : static_cast<size_t>(n);
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<std::int64_t>(now.tv_sec) * 1'000'000'000 + now.tv_nsec;
+}
+
+void PutDigits(char* at, int count, std::int64_t value) {
+  for (int i = count - 1; i >= 0; --i) {
+    at[i] = static_cast<char>('0' + value % 10);
+    value /= 10;
+  }
+}
+
+struct Civil {
+  std::int64_t year, month, day;
+};
+
+/// The proleptic Gregorian date of a day after 1970-01-01. gmtime_r would do the same, and bring the time zone files
+/// with it.
+Civil CivilOf(std::int64_t days) {
+  // Years that begin in March have the leap day at their end; 400 of them are an era of 146097 days.
+  std::int64_t shifted = days + 719468;  // days after 0000-03-01
+  std::int64_t era = shifted / 146097, day_of_era = shifted % 146097;
+  std::int64_t year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146096) / 365;
+  std::int64_t day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+  std::int64_t march_month = (5 * day_of_year + 2) / 153;
+  std::int64_t month = march_month < 10 ? march_month + 3 : march_month - 9;
+  return {.year = era * 400 + year_of_era + (month <= 2 ? 1 : 0),
+          .month = month,
+          .day = day_of_year - (153 * march_month + 2) / 5 + 1};
+}
+
+bool IsRotated(const std::string& name) {
+  // Old ones may be compressed: `<time>.log.zst`.
+  return name.size() > 20 && name[8] == 'T' && (name.ends_with(".log") || name.find(".log.") != std::string::npos);
 }
 
 }  // namespace
+
+const char* Stamper::Now() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  if (now.tv_sec != second_) {
+    second_ = now.tv_sec;
+    Civil date = CivilOf(second_ / kSecondsPerDay);
+    std::int64_t rest = second_ % kSecondsPerDay;
+    std::memcpy(text_, "0000-00-00T00:00:00.000000000Z", kSize);
+    PutDigits(text_, 4, date.year);
+    PutDigits(text_ + 5, 2, date.month);
+    PutDigits(text_ + 8, 2, date.day);
+    PutDigits(text_ + 11, 2, rest / 3600);
+    PutDigits(text_ + 14, 2, rest / 60 % 60);
+    PutDigits(text_ + 17, 2, rest % 60);
+  }
+  PutDigits(text_ + 20, 9, now.tv_nsec);
+  return text_;
+}
 
 CriWriter::CriWriter(std::string directory, std::uint64_t max_bytes, int max_files)
     : directory_(std::move(directory)), max_bytes_(max_bytes), max_files_(max_files) {}
@@ -42,19 +88,22 @@ CriWriter::~CriWriter() {
 
 int CriWriter::Open() {
   std::string path = directory_ + "/current.log";
-  fd_ = ::open(path.c_str(), O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+  fd_ = ::open(path.c_str(), O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
   if (fd_ < 0) {
-    return errno;
+    error_ = errno;
+    return error_;
   }
   struct stat info {};
   size_ = ::fstat(fd_, &info) == 0 ? static_cast<std::uint64_t>(info.st_size) : 0;
+  char last = '\n';
+  if (size_ > 0 && ::pread(fd_, &last, 1, static_cast<off_t>(size_ - 1)) == 1 && last != '\n') {
+    (void)WriteLines("\n", 1);
+  }
   return 0;
 }
 
 void CriWriter::Record(std::string* out, Stream stream, bool complete, const char* text, size_t size) {
-  char time[48];
-  size_t n = FormatNow(time, sizeof time, false);
-  out->append(time, n);
+  out->append(stamper_.Now(), Stamper::kSize);
   out->append(stream == Stream::kStdout ? " stdout " : " stderr ");
   out->append(complete ? "F " : "P ");
   out->append(text, size);
@@ -84,6 +133,10 @@ void CriWriter::Append(Stream stream, const char* data, size_t size) {
     size_t used = take + (whole ? 1 : 0);
     data += used;
     size -= used;
+    if (lines.size() >= kBatch) {
+      Write(lines);
+      lines.clear();
+    }
   }
   if (pending.empty()) {
     std::string().swap(pending);  // an idle shim holds no buffer
@@ -103,30 +156,36 @@ void CriWriter::Flush(Stream stream) {
   }
 }
 
-bool CriWriter::WriteAll(const char* data, size_t size) {
-  off_t before = static_cast<off_t>(size_);
-  while (size > 0) {
-    ssize_t n = ::write(fd_, data, size);
+/// Bytes that were written: all, or as many whole lines as the disk took.
+size_t CriWriter::WriteLines(const char* data, size_t size) {
+  size_t done = 0;
+  while (done < size) {
+    ssize_t n = ::write(fd_, data + done, size - done);
     if (n < 0 && errno == EINTR) {
       continue;
     }
     if (n <= 0) {
-      // A half-written line would be read as a whole one.
-      if (::ftruncate(fd_, before) == 0) {
-        size_ = static_cast<std::uint64_t>(before);
+      error_ = n < 0 ? errno : ENOSPC;
+      // A half-written line would be read as a whole one. The file's own size counts: somebody may have emptied it.
+      const void* last = ::memrchr(data, '\n', done);
+      size_t whole = last == nullptr ? 0 : static_cast<size_t>(static_cast<const char*>(last) - data) + 1;
+      auto rest = static_cast<off_t>(done - whole);
+      struct stat info {};
+      if (rest > 0 && ::fstat(fd_, &info) == 0 && info.st_size >= rest && ::ftruncate(fd_, info.st_size - rest) == 0) {
+        size_ -= std::min<std::uint64_t>(size_, static_cast<std::uint64_t>(rest));
       }
-      return false;
+      return whole;
     }
-    data += n;
-    size -= static_cast<size_t>(n);
+    done += static_cast<size_t>(n);
     size_ += static_cast<std::uint64_t>(n);
   }
-  return true;
+  return size;
 }
 
 void CriWriter::Write(const std::string& lines) {
   size_t done = 0;
-  while (done < lines.size() && Retry()) {
+  bool refused = stalled() && Monotonic() < retry_at_;
+  while (!refused && done < lines.size() && Retry()) {
     // As many whole lines as the file has room for; a line that is larger than a file gets one of its own.
     std::uint64_t room = size_ < max_bytes_ ? max_bytes_ - size_ : 0;
     size_t end = lines.size();
@@ -141,87 +200,132 @@ void CriWriter::Write(const std::string& lines) {
       }
       end = fits + 1;
     }
-    if (fd_ < 0 || !WriteAll(lines.data() + done, end - done)) {
+    if (fd_ < 0) {
       break;
     }
-    done = end;
+    size_t written = WriteLines(lines.data() + done, end - done);
+    done += written;
+    if (done < end) {
+      break;
+    }
   }
-  if (done == lines.size()) {
+  if (done < lines.size()) {
+    KeepWaiting(lines, done);
+  }
+}
+
+void CriWriter::KeepWaiting(const std::string& lines, size_t from) {
+  if (!stalled()) {
+    retry_at_ = Monotonic() + kRetryNanoseconds;
+  }
+  waiting_.append(lines, from, std::string::npos);
+  if (waiting_.size() <= kMaxWaiting) {
     return;
   }
-  waiting_.append(lines, done, std::string::npos);
-  while (waiting_.size() > kMaxWaiting) {
-    size_t end = waiting_.find('\n');
-    waiting_.erase(0, end == std::string::npos ? waiting_.size() : end + 1);
-    ++lost_;
-  }
+  // Half of it at once, so that a fast writer does not have it moved for every line.
+  size_t cut = waiting_.find('\n', waiting_.size() - kMaxWaiting / 2) + 1;
+  lost_ += static_cast<std::uint64_t>(
+      std::count(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(cut), '\n'));
+  waiting_.erase(0, cut);
 }
 
 bool CriWriter::Retry() {
   if (!stalled()) {
     return fd_ >= 0 || Open() == 0;
   }
+  retry_at_ = Monotonic() + kRetryNanoseconds;
   if (fd_ < 0 && Open() != 0) {
     return false;
   }
-  std::string notice;
   if (lost_ > 0) {
-    std::string text = "multigres-shim: " + std::to_string(lost_) + " lines were lost: the disk was full";
+    std::string text = "multigres-shim: " + std::to_string(lost_) +
+                       " lines were lost while the log could not be written: " + std::strerror(error_);
+    std::string notice;
     Record(&notice, Stream::kStderr, true, text.data(), text.size());
+    if (waiting_.size() > Stamper::kSize) {
+      notice.replace(0, Stamper::kSize, waiting_, 0, Stamper::kSize);  // the files stay in the order of time
+    }
+    if (WriteLines(notice.data(), notice.size()) < notice.size()) {
+      return false;
+    }
+    lost_ = 0;
   }
-  std::string all = notice + waiting_;
-  if (!WriteAll(all.data(), all.size())) {
+  waiting_.erase(0, WriteLines(waiting_.data(), waiting_.size()));
+  if (!waiting_.empty()) {
     return false;
   }
   std::string().swap(waiting_);
-  lost_ = 0;
   return true;
 }
 
 void CriWriter::Rotate() {
-  char time[48];
-  FormatNow(time, sizeof time, true);
-  std::string current = directory_ + "/current.log";
-  std::string rotated = directory_ + "/" + time + ".log";
-  if (::rename(current.c_str(), rotated.c_str()) != 0) {
-    size_ = 0;  // goes on in the same file, and tries again after as much as a file may hold
+  if (fd_ >= 0 && size_ == 0) {
     return;
   }
+  std::vector<std::string> rotated = RotatedFiles();
+  rotated.push_back(NewName(rotated));
+  std::string current = directory_ + "/current.log";
+  if (::rename(current.c_str(), (directory_ + "/" + rotated.back()).c_str()) != 0) {
+    if (errno != ENOENT || (::mkdir(directory_.c_str(), 0700) != 0 && errno != EEXIST)) {
+      size_ = 0;  // goes on in the same file, and tries again after as much as a file may hold
+      return;
+    }
+    rotated.pop_back();  // somebody removed the file, or the directory: begin anew
+  }
   int old = fd_;
-  fd_ = -1;
   if (Open() != 0) {
     fd_ = old;  // the renamed file takes what comes; better than nothing
     size_ = 0;
     return;
   }
-  ::close(old);
-  RemoveOldFiles();
+  if (old >= 0) {
+    ::close(old);
+  }
+  // Names begin with the time, so that their order is that of time.
+  std::sort(rotated.begin(), rotated.end());
+  for (size_t i = 0; i + static_cast<size_t>(std::max(max_files_, 0)) < rotated.size(); ++i) {
+    ::unlink((directory_ + "/" + rotated[i]).c_str());
+  }
 }
 
-void CriWriter::RemoveOldFiles() {
-  DIR* directory = ::opendir(directory_.c_str());
-  if (directory == nullptr) {
-    return;
-  }
+std::vector<std::string> CriWriter::RotatedFiles() const {
   std::vector<std::string> rotated;
-  while (dirent* entry = ::readdir(directory)) {
-    std::string name = entry->d_name;
-    // Names begin with the time, so that their order is that of time; old ones may be compressed.
-    if (name.size() > 20 && name[8] == 'T' && (name.ends_with(".log") || name.find(".log.") != std::string::npos)) {
-      rotated.push_back(name);
+  DIR* directory = ::opendir(directory_.c_str());
+  while (dirent* entry = directory != nullptr ? ::readdir(directory) : nullptr) {
+    if (IsRotated(entry->d_name)) {
+      rotated.emplace_back(entry->d_name);
     }
   }
-  ::closedir(directory);
-  while (static_cast<int>(rotated.size()) > max_files_) {
-    size_t oldest = 0;
-    for (size_t i = 1; i < rotated.size(); ++i) {
-      if (rotated[i] < rotated[oldest]) {
-        oldest = i;
+  if (directory != nullptr) {
+    ::closedir(directory);
+  }
+  return rotated;
+}
+
+/// `20261123T160000.123456789Z.log`, and behind every other one even when the clock was put back: readers go by names.
+std::string CriWriter::NewName(const std::vector<std::string>& rotated) {
+  std::string name;
+  for (const char* at = stamper_.Now(); name.size() < 26; ++at) {
+    if (*at != '-' && *at != ':') {
+      name += *at;
+    }
+  }
+  for (const std::string& other : rotated) {
+    if (other.size() < 30 || other.compare(0, 26, name) < 0) {
+      continue;
+    }
+    // One behind it: counted up like a decimal number, dot and letters left alone.
+    name = other.substr(0, 26);
+    for (size_t i = 25; i-- > 0;) {
+      if (name[i] == '9') {
+        name[i] = '0';
+      } else if (name[i] >= '0' && name[i] < '9') {
+        ++name[i];
+        break;
       }
     }
-    ::unlink((directory_ + "/" + rotated[oldest]).c_str());
-    rotated.erase(rotated.begin() + static_cast<std::ptrdiff_t>(oldest));
   }
+  return name + ".log";
 }
 
 }  // namespace mg::logs

@@ -5,9 +5,23 @@
 #pragma once
 
 #include <cstdint>
+#include <ctime>
 #include <string>
+#include <vector>
 
 namespace mg::logs {
+
+/// Wall-clock times as text. The date is made once a second, since every line needs one.
+class Stamper {
+ public:
+  static constexpr size_t kSize = 30;
+  /// `2026-11-23T16:00:00.123456789Z`, not terminated; valid until the next call.
+  const char* Now();
+
+ private:
+  time_t second_ = -1;
+  char text_[kSize + 1] = {};
+};
 
 class CriWriter {
  public:
@@ -18,7 +32,8 @@ class CriWriter {
   CriWriter(const CriWriter&) = delete;
   CriWriter& operator=(const CriWriter&) = delete;
 
-  /// Opens current.log for appending. 0, or an errno.
+  /// Opens current.log for appending, and ends the line that a killed writer may have left half written. 0, or an
+  /// errno.
   int Open();
   /// Takes raw output as it was read; lines may be split anywhere. Lines over 16 KiB are written in partial records.
   void Append(Stream stream, const char* data, size_t size);
@@ -27,23 +42,28 @@ class CriWriter {
   /// Tries again to write what a full disk kept in memory; true when nothing is left there.
   bool Retry();
   bool stalled() const { return !waiting_.empty() || lost_ > 0; }
-  /// Starts a new file now.
+  /// Starts a new file now; an empty one goes on.
   void Rotate();
 
  private:
   void Record(std::string* out, Stream stream, bool complete, const char* text, size_t size);
   void Write(const std::string& lines);
-  bool WriteAll(const char* data, size_t size);
-  void RemoveOldFiles();
+  size_t WriteLines(const char* data, size_t size);
+  void KeepWaiting(const std::string& lines, size_t from);
+  std::vector<std::string> RotatedFiles() const;
+  std::string NewName(const std::vector<std::string>& rotated);
 
   const std::string directory_;
   const std::uint64_t max_bytes_;
   const int max_files_;
   int fd_ = -1;
+  int error_ = 0;  ///< why the last write failed
   std::uint64_t size_ = 0;
   std::string pending_[2];
-  std::string waiting_;     ///< formatted lines that a full disk refused
-  std::uint64_t lost_ = 0;  ///< lines that were dropped from waiting_
+  std::string waiting_;        ///< formatted lines that a full disk refused
+  std::uint64_t lost_ = 0;     ///< lines that were dropped from waiting_
+  std::int64_t retry_at_ = 0;  ///< monotonic ns; until then a full disk is not asked again
+  Stamper stamper_;
 };
 
 }  // namespace mg::logs

@@ -96,9 +96,73 @@ TEST_F(CriTest, DirectoryThatIsAway_KeepsTheNewestLinesAndCountsTheRest) {
   std::vector<std::string> lines = Lines("absent/current.log");
   ASSERT_GT(lines.size(), 2u);
   size_t kept = lines.size() - 1;
-  EXPECT_EQ(lines[0],
-            "stderr F multigres-shim: " + std::to_string(5000 - kept) + " lines were lost: the disk was full");
+  EXPECT_EQ(lines[0], "stderr F multigres-shim: " + std::to_string(5000 - kept) +
+                          " lines were lost while the log could not be written: No such file or directory");
   EXPECT_EQ(lines.back(), "stdout F line 4999");
+}
+
+TEST_F(CriTest, FullDisk_IsNotAskedForEveryLineAndHalfALineIsTakenBack) {
+  if (!std::filesystem::exists("/dev/full")) {
+    GTEST_SKIP() << "there is no /dev/full";
+  }
+  std::filesystem::create_symlink("/dev/full", root_ + "/current.log");
+  CriWriter writer(root_, 1 << 30, 3);
+  ASSERT_EQ(writer.Open(), 0);
+  for (int i = 0; i < 100000; ++i) {
+    Put(&writer, "line " + std::to_string(i) + "\n");
+  }
+  EXPECT_TRUE(writer.stalled());
+  EXPECT_FALSE(writer.Retry());
+}
+
+TEST_F(CriTest, LineThatAKilledWriterLeft_IsEndedByTheNext) {
+  std::ofstream(root_ + "/current.log") << "2026-11-23T16:00:00.000000000Z stdout F whole\n2026-11-23T16:0";
+  CriWriter writer(root_, 1 << 20, 3);
+  ASSERT_EQ(writer.Open(), 0);
+  Put(&writer, "next\n");
+  std::vector<std::string> lines = Lines();
+  ASSERT_EQ(lines.size(), 3u);
+  EXPECT_EQ(lines[2], "stdout F next");
+}
+
+TEST_F(CriTest, DirectoryThatWasRemoved_IsMadeAnewAtTheNextRotation) {
+  CriWriter writer(root_ + "/log", 1000, 3);
+  std::filesystem::create_directory(root_ + "/log");
+  ASSERT_EQ(writer.Open(), 0);
+  Put(&writer, "before\n");
+  std::filesystem::remove_all(root_ + "/log");
+  for (int i = 0; i < 50; ++i) {
+    Put(&writer, "line " + std::to_string(i) + "\n");
+  }
+  EXPECT_EQ(Lines("log/current.log").back(), "stdout F line 49");
+}
+
+TEST_F(CriTest, ClockThatWasPutBack_KeepsTheFilesInOrder) {
+  std::ofstream(root_ + "/29991231T235959.999999999Z.log") << "old\n";
+  CriWriter writer(root_, 100, 3);
+  ASSERT_EQ(writer.Open(), 0);
+  for (int i = 0; i < 4; ++i) {
+    Put(&writer, "line " + std::to_string(i) + std::string(60, '.') + "\n");
+  }
+  EXPECT_TRUE(std::filesystem::exists(root_ + "/29991231T235960.000000000Z.log"));
+  EXPECT_TRUE(std::filesystem::exists(root_ + "/29991231T235960.000000002Z.log"));
+}
+
+TEST(Stamper, AgreesWithTheCLibrary) {
+  Stamper stamper;
+  time_t before = ::time(nullptr);
+  std::string text(stamper.Now(), Stamper::kSize);
+  time_t after = ::time(nullptr);
+  bool found = false;
+  for (time_t at = before; at <= after; ++at) {
+    char expected[32];
+    tm parts{};
+    ::gmtime_r(&at, &parts);
+    ::strftime(expected, sizeof expected, "%Y-%m-%dT%H:%M:%S.", &parts);
+    found |= text.substr(0, 20) == expected;
+  }
+  EXPECT_TRUE(found) << text;
+  EXPECT_EQ(text.back(), 'Z');
 }
 
 }  // namespace

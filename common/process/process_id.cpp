@@ -1,6 +1,7 @@
 #include "common/process/process_id.h"
 
 #include <fcntl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 extern "C" {
@@ -24,6 +25,7 @@ namespace {
 
 struct Stat {
   char state = '?';
+  pid_t parent = 0;
   std::uint64_t start_ticks = 0;
 };
 
@@ -36,7 +38,8 @@ absl::StatusOr<Stat> ReadStat(pid_t pid) {
   }
   std::vector<std::string> fields = absl::StrSplit(absl::StripAsciiWhitespace(text.substr(end + 1)), ' ');
   Stat stat;
-  if (fields.size() < 20 || !absl::SimpleAtoi(fields[19], &stat.start_ticks)) {
+  if (fields.size() < 20 || !absl::SimpleAtoi(fields[1], &stat.parent) ||
+      !absl::SimpleAtoi(fields[19], &stat.start_ticks)) {
     return absl::InternalError(absl::StrCat("/proc/", pid, "/stat is malformed"));
   }
   stat.state = fields[0].empty() ? '?' : fields[0][0];
@@ -73,6 +76,17 @@ bool IsAlive(const ProcessId& id) {
   }
   absl::StatusOr<Stat> stat = ReadStat(id.pid);
   return stat.ok() && stat->start_ticks == id.start_ticks && stat->state != 'Z' && stat->state != 'X';
+}
+
+void ReapIfOurs(const ProcessId& id) {
+  if (!id.valid() || id.boot_id != BootId()) {
+    return;
+  }
+  absl::StatusOr<Stat> stat = ReadStat(id.pid);
+  // A zombie's number belongs to it until it is waited for, and only we can do that.
+  if (stat.ok() && stat->start_ticks == id.start_ticks && stat->state == 'Z' && stat->parent == ::getpid()) {
+    (void)::waitpid(id.pid, nullptr, WNOHANG);
+  }
 }
 
 absl::StatusOr<UniqueFd> OpenPidfd(const ProcessId& id) {

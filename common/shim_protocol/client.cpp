@@ -15,20 +15,12 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/fs/unique_fd.h"
+#include "common/shim_protocol/internal.h"
 #include "common/shim_protocol/shim.h"
 #include "common/status/status.h"
 
 namespace mg::shim {
 namespace {
-
-int MillisecondsUntil(absl::Time deadline) {
-  if (deadline == absl::InfiniteFuture()) {
-    return -1;
-  }
-  // Rounded up: a deadline is never missed by looking too early and too often.
-  std::int64_t left = absl::ToInt64Milliseconds(deadline - absl::Now() + absl::Microseconds(999));
-  return static_cast<int>(std::clamp<std::int64_t>(left, 0, 1 << 30));
-}
 
 class Client final : public ShimClient {
  public:
@@ -41,7 +33,7 @@ class Client final : public ShimClient {
   absl::Status Stop(const std::vector<StopStep>& ladder) override {
     std::string line = "stop";
     for (const StopStep& step : ladder) {
-      absl::StrAppend(&line, " ", step.signal, ":", absl::ToInt64Milliseconds(step.wait), ":", step.whole_tree ? 1 : 0);
+      absl::StrAppend(&line, " ", FormatStep(step));
     }
     return Send(line + "\n");
   }
@@ -103,16 +95,6 @@ class Client final : public ShimClient {
   std::string run_dir_;
   std::string input_;
 };
-
-/// Waits for the end of exactly this process; false: it still runs at the deadline.
-bool WaitGone(const ProcessId& id, absl::Time deadline) {
-  absl::StatusOr<UniqueFd> fd = OpenPidfd(id);
-  if (!fd.ok()) {
-    return true;
-  }
-  pollfd wait = {fd->get(), POLLIN, 0};
-  return ::poll(&wait, 1, MillisecondsUntil(deadline)) != 0;
-}
 
 /// Without a shim: the ladder by our own hand, only ever against the recorded identity.
 absl::Status StopDirectly(const ProcessId& child, const std::vector<StopStep>& ladder) {
@@ -176,7 +158,9 @@ absl::Status StopAndWait(const std::string& run_dir, const std::vector<StopStep>
     }
     state = ReadShimState(run_dir);
   }
-  return state.child_alive ? StopDirectly(*state.child, ladder) : absl::OkStatus();
+  absl::Status status = state.child_alive ? StopDirectly(*state.child, ladder) : absl::OkStatus();
+  EndLeftovers(run_dir, state);
+  return status;
 }
 
 }  // namespace mg::shim

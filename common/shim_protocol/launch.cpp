@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <pwd.h>
 #include <spawn.h>
+#include <sys/file.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/fs/fs.h"
+#include "common/shim_protocol/internal.h"
 #include "common/shim_protocol/shim.h"
 #include "common/shim_record/record.h"
 #include "common/status/status.h"
@@ -60,6 +62,11 @@ absl::Status WriteLaunch(const LaunchSpec& spec) {
   for (const std::string& entry : spec.environment) {
     record.Add("env", entry);
   }
+  std::string stop;
+  for (const StopStep& step : spec.stop) {
+    absl::StrAppend(&stop, stop.empty() ? "" : " ", FormatStep(step));
+  }
+  record.Add("stop", stop);
   if (!spec.run_as.empty()) {
     record.Add("run_as", spec.run_as);
     MG_RETURN_IF_ERROR(AddUser(spec.run_as, &record));
@@ -70,18 +77,22 @@ absl::Status WriteLaunch(const LaunchSpec& spec) {
   return absl::OkStatus();
 }
 
-/// Spawns the shim in a session of its own, with nothing but the ready pipe as descriptor 3.
-absl::StatusOr<pid_t> SpawnShim(const std::string& shim_path, const std::string& run_dir, int ready_fd) {
+/// The same open file under a number that no dup2 for the shim takes.
+int MovedUp(UniqueFd fd) { return ::fcntl(fd.get(), F_DUPFD_CLOEXEC, 10); }
+
+/// Spawns the shim in a session of its own, with nothing but the ready pipe as descriptor 3 and the lock as 4.
+absl::StatusOr<pid_t> SpawnShim(const std::string& shim_path, const std::string& run_dir, int ready_fd, int lock_fd) {
   posix_spawn_file_actions_t actions;
   posix_spawnattr_t attributes;
   posix_spawn_file_actions_init(&actions);
   posix_spawnattr_init(&attributes);
-  // dup2 onto itself would keep close-on-exec; 3 is never the pipe's own number here, since the caller moved it up.
+  // The caller moved both up: neither is overwritten by the other, nor kept close-on-exec by a dup2 onto itself.
   posix_spawn_file_actions_adddup2(&actions, ready_fd, 3);
+  posix_spawn_file_actions_adddup2(&actions, lock_fd, 4);
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_addopen(&actions, 1, "/dev/null", O_WRONLY, 0);
   posix_spawn_file_actions_addopen(&actions, 2, "/dev/null", O_WRONLY, 0);
-  posix_spawn_file_actions_addclosefrom_np(&actions, 4);
+  posix_spawn_file_actions_addclosefrom_np(&actions, 5);
   posix_spawn_file_actions_addchdir_np(&actions, "/");
   sigset_t none, all;
   sigemptyset(&none);
@@ -110,8 +121,7 @@ std::string ReadReady(int fd, absl::Time deadline, bool* timed_out) {
   *timed_out = false;
   for (;;) {
     pollfd wait = {fd, POLLIN, 0};
-    int left = static_cast<int>(std::max<std::int64_t>(0, absl::ToInt64Milliseconds(deadline - absl::Now())));
-    int ready = ::poll(&wait, 1, left);
+    int ready = ::poll(&wait, 1, MillisecondsUntil(deadline));
     if (ready == 0) {
       *timed_out = true;
       return text;
@@ -143,28 +153,55 @@ absl::Status StartFailure(const LaunchSpec& spec, const std::string& line) {
                    {.reason = number == EEXIST ? "ALREADY_RUNS" : "EXEC_FAILED", .subject = spec.name});
 }
 
+absl::Status AlreadyRuns(const LaunchSpec& spec) {
+  return MakeError(absl::StatusCode::kAlreadyExists, absl::StrCat(spec.name, " runs already"),
+                   {.reason = "ALREADY_RUNS", .subject = spec.name});
+}
+
+/// Held from before the launch file is written; the shim inherits it. So of two launchers one is refused, and the
+/// files are those of what runs.
+absl::StatusOr<UniqueFd> TakeLock(const LaunchSpec& spec) {
+  std::string path = JoinPath(spec.run_dir, "launch.lock");
+  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (fd.valid()) {
+    fd.Reset(MovedUp(std::move(fd)));
+  }
+  if (!fd.valid()) {
+    return ErrnoStatus(errno, absl::StrCat("open ", path));
+  }
+  while (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EINTR) {
+      return errno == EWOULDBLOCK ? AlreadyRuns(spec) : ErrnoStatus(errno, absl::StrCat("lock ", path));
+    }
+  }
+  return fd;
+}
+
 }  // namespace
 
 absl::StatusOr<ShimState> Launch(const std::string& shim_path, const LaunchSpec& spec, absl::Duration timeout) {
+  absl::Time deadline = absl::Now() + timeout;
   ShimState before = ReadShimState(spec.run_dir);
-  if (before.child_alive || before.shim_alive) {
-    return MakeError(absl::StatusCode::kAlreadyExists, absl::StrCat(spec.name, " runs already"),
-                     {.reason = "ALREADY_RUNS", .subject = spec.name});
+  if (before.child_alive) {
+    return AlreadyRuns(spec);
   }
+  if (before.shim_alive && !WaitGone(*before.shim, deadline)) {
+    // Its component has ended, and it sees to the rest of the tree.
+    return absl::DeadlineExceededError(absl::StrCat(spec.name, ": what ran before has not ended yet"));
+  }
+  MG_ASSIGN_OR_RETURN(UniqueFd lock, TakeLock(spec));
+  EndLeftovers(spec.run_dir, before);
   MG_RETURN_IF_ERROR(WriteLaunch(spec));
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) {
     return ErrnoStatus(errno, "pipe");
   }
-  UniqueFd read_end(ends[0]), write_end(ends[1]);
-  if (write_end.get() == 3) {
-    UniqueFd moved(::fcntl(write_end.get(), F_DUPFD_CLOEXEC, 10));
-    write_end = std::move(moved);
-  }
-  MG_ASSIGN_OR_RETURN(pid_t pid, SpawnShim(shim_path, spec.run_dir, write_end.get()));
+  UniqueFd read_end(ends[0]), write_end(MovedUp(UniqueFd(ends[1])));
+  MG_ASSIGN_OR_RETURN(pid_t pid, SpawnShim(shim_path, spec.run_dir, write_end.get(), lock.get()));
   write_end.Reset();
+  lock.Reset();
   bool timed_out = false;
-  std::string line = ReadReady(read_end.get(), absl::Now() + timeout, &timed_out);
+  std::string line = ReadReady(read_end.get(), deadline, &timed_out);
   if (timed_out) {
     ::kill(pid, SIGKILL);
     ::waitpid(pid, nullptr, 0);

@@ -1,14 +1,16 @@
 /// What the agent (and pgctld, for PostgreSQL) and a multigres-shim say to each other. Files are the truth, the socket
 /// is only speed. One run directory per component:
 ///
-///   <run_dir>/launch        written by the launcher before the spawn (fsynced): what to run, generation         =
-///   intent <run_dir>/identity      written by the shim once the child has exec'd: ProcessId of shim and child =
-///   outcome <run_dir>/exit          written by the shim when the child has ended (fsynced): status, times, rusage
-///   <run_dir>/control.sock  the shim's control socket (0600), or a symlink to it where the path would be too long
-///   <log_dir>/current.log   the child's output in CRI format; rotated to <log_dir>/<UTC time>.log
+/// - `<run_dir>/launch` (intent): what to run, generation. By the launcher, fsynced before the spawn.
+/// - `<run_dir>/identity`: ProcessId of shim and child. By the shim, once the child has exec'd.
+/// - `<run_dir>/exit` (outcome): how and when the child ended. By the shim, fsynced before the event is sent.
+/// - `<run_dir>/launch.lock`: flocked from before the intent until the shim's end.
+/// - `<run_dir>/control.sock`: the shim's control socket (0600).
+/// - `<log_dir>/current.log`: the child's output in CRI format; rotated to `<log_dir>/<UTC time>.log`.
 ///
 /// Every file starts with a version and ends with a checksum; readers skip unknown fields. A shim that is asked to run
-/// the same directory while its child lives refuses (flock on `launch.lock`), so there is never a second copy. Any
+/// the same directory while its child lives refuses, so there is never a second copy. A shim that is killed takes its
+/// child along (SIGKILL by the kernel; PostgreSQL's own processes see the postmaster's death by themselves). Any
 /// thread; calls block, each within the given bound.
 #pragma once
 
@@ -26,6 +28,13 @@
 
 namespace mg::shim {
 
+/// One step of a stop: send the signal to the child (or to all of its group), then wait.
+struct StopStep {
+  int signal = 15;
+  absl::Duration wait = absl::Seconds(5);
+  bool whole_tree = false;  ///< every descendant instead of the child alone
+};
+
 /// What to run and how to keep its output.
 struct LaunchSpec {
   std::string name;               ///< component's name, such as multipooler/zone1; also put into MULTIGRES_COMPONENT
@@ -38,6 +47,7 @@ struct LaunchSpec {
   std::uint64_t log_max_bytes = 16u << 20;  ///< size at which current.log is rotated
   int log_max_files = 8;                    ///< rotated files that are kept
   std::int64_t generation = 0;              ///< grows by one with each start of this component
+  std::vector<StopStep> stop;               ///< done when the shim gets SIGTERM itself; empty: SIGTERM, 5 s
 };
 
 /// How the child ended.
@@ -60,21 +70,17 @@ struct ShimState {
   std::string problem;  ///< what could not be read, for people; empty: nothing
 };
 
-/// Reads a run directory. Never fails for missing or broken files: they show as unset fields and in `problem`.
+/// Reads a run directory. Never fails for missing or broken files: they show as unset fields and in `problem`. When the
+/// identity cannot be read, a shim that answers on its socket writes it anew. A shim that this process launched and
+/// that has ended is waited for in passing, so that no zombie stays.
 ShimState ReadShimState(const std::string& run_dir);
 
 /// Writes the intent, spawns the shim (posix_spawn, own session, no descriptor inherited) and waits until the child has
-/// exec'd. `shim_path` is the multigres-shim program. Errors: ALREADY_EXISTS when the component runs; NOT_FOUND or
+/// exec'd. A shim whose component has ended just now is waited for; what a killed shim left of its component's tree is
+/// ended. `shim_path` is the multigres-shim program. Errors: ALREADY_EXISTS when the component runs; NOT_FOUND or
 /// PERMISSION_DENIED with the reason when the child's program could not be executed; DEADLINE_EXCEEDED.
 absl::StatusOr<ShimState> Launch(const std::string& shim_path, const LaunchSpec& spec,
                                  absl::Duration timeout = absl::Seconds(10));
-
-/// One step of a stop: send the signal to the child (or to all of its group), then wait.
-struct StopStep {
-  int signal = 15;
-  absl::Duration wait = absl::Seconds(5);
-  bool whole_tree = false;  ///< every descendant instead of the child alone
-};
 
 /// A connection to one running shim.
 class ShimClient {

@@ -1,3 +1,7 @@
+#include <poll.h>
+
+#include <tuple>
+
 #include "absl/strings/str_cat.h"
 #include "common/fs/fs.h"
 #include "common/shim_protocol/shim.h"
@@ -27,6 +31,16 @@ void Note(ShimState* state, const std::string& file, const std::string& problem)
   }
 }
 
+/// A shim that runs writes its identity anew for whoever connects; true when one did. Bounded.
+bool AskForIdentity(const std::string& run_dir) {
+  if (!Exists(JoinPath(run_dir, "control.sock"))) {
+    return false;
+  }
+  absl::StatusOr<std::unique_ptr<ShimClient>> client = ShimClient::Connect(run_dir, absl::Seconds(1));
+  pollfd greeting = {client.ok() ? (*client)->fd() : -1, POLLIN, 0};
+  return client.ok() && ::poll(&greeting, 1, 1000) > 0;
+}
+
 }  // namespace
 
 ShimState ReadShimState(const std::string& run_dir) {
@@ -37,6 +51,9 @@ ShimState ReadShimState(const std::string& run_dir) {
     state.launch = SpecFrom(launch, run_dir);
   }
   auto [identity, identity_problem] = ReadRecord(JoinPath(run_dir, "identity"));
+  if (!identity_problem.empty() && AskForIdentity(run_dir)) {
+    std::tie(identity, identity_problem) = ReadRecord(JoinPath(run_dir, "identity"));
+  }
   Note(&state, "identity", identity_problem);
   std::int64_t generation = launch.GetInt("generation", -1);
   if (identity_problem.empty()) {
@@ -46,6 +63,7 @@ ShimState ReadShimState(const std::string& run_dir) {
     ProcessId child{.pid = static_cast<pid_t>(identity.GetInt("child_pid")),
                     .start_ticks = static_cast<std::uint64_t>(identity.GetInt("child_start")),
                     .boot_id = identity.Get("boot_id")};
+    ReapIfOurs(shim);
     state.shim_alive = IsAlive(shim);
     state.child_alive = IsAlive(child);
     state.shim = shim;

@@ -12,6 +12,7 @@ namespace mg::shim {
 namespace {
 
 constexpr char kHeader[] = "multigres-shim 1\n";
+constexpr off_t kReserved = 512;
 
 /// FNV-1a, 64 bits: finds torn and edited files; no defence against malice.
 std::uint64_t Checksum(const std::string& text) {
@@ -139,7 +140,8 @@ std::pair<Record, std::string> ReadRecord(const std::string& path) {
 
 int WriteRecord(const std::string& path, const Record& record, bool sync) {
   std::string temporary = path + ".tmp";
-  int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  // Not truncated at once: what ReserveRecord took would be given back.
+  int fd = ::open(temporary.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
   if (fd < 0) {
     return errno;
   }
@@ -154,6 +156,9 @@ int WriteRecord(const std::string& path, const Record& record, bool sync) {
       done += static_cast<size_t>(n);
     }
   }
+  if (error == 0 && ::ftruncate(fd, static_cast<off_t>(text.size())) != 0) {
+    error = errno;
+  }
   if (error == 0 && sync && ::fsync(fd) != 0) {
     error = errno;
   }
@@ -166,6 +171,14 @@ int WriteRecord(const std::string& path, const Record& record, bool sync) {
     return error;
   }
   return 0;
+}
+
+void ReserveRecord(const std::string& path) {
+  int fd = ::open((path + ".tmp").c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  if (fd >= 0) {
+    (void)::posix_fallocate(fd, 0, kReserved);
+    ::close(fd);
+  }
 }
 
 int SyncRecord(const std::string& path) {

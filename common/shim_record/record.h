@@ -10,6 +10,10 @@
 
 namespace mg::shim {
 
+/// `NAME=` of the environment variable that marks every process of a component: the run directory follows. So what a
+/// killed shim left behind is found, whatever it is called by then.
+inline constexpr char kRunDirVariable[] = "MULTIGRES_SHIM_RUN_DIR=";
+
 class Record {
  public:
   void Add(const std::string& key, const std::string& value) { fields_.emplace_back(key, value); }
@@ -32,6 +36,9 @@ class Record {
 std::pair<Record, std::string> ReadRecord(const std::string& path);
 /// Replaces the file by rename; with `sync` its content is on disk before it has its name. 0 or an errno.
 int WriteRecord(const std::string& path, const Record& record, bool sync);
+/// Takes the disk space that a later WriteRecord of this path needs, so that a disk which is full by then does not
+/// matter. Best effort.
+void ReserveRecord(const std::string& path);
 /// Brings a file and its directory's entry to disk. 0 or an errno.
 int SyncRecord(const std::string& path);
 

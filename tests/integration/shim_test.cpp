@@ -1,19 +1,25 @@
 #include <poll.h>
 #include <signal.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <sstream>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/fs/fs.h"
 #include "common/process/process_id.h"
+#include "common/process/scan.h"
 #include "common/shim_protocol/shim.h"
 #include "gtest/gtest.h"
 
@@ -61,6 +67,10 @@ class ShimTest : public testing::Test {
   ShimState Ended() {
     EXPECT_TRUE(Eventually([&] { return !ReadShimState(spec_.run_dir).shim_alive; }));
     return ReadShimState(spec_.run_dir);
+  }
+  /// Processes that run as this component.
+  std::vector<ProcessId> Marked() const {
+    return ProcessesWithEnvironment(absl::StrCat("MULTIGRES_SHIM_RUN_DIR=", spec_.run_dir));
   }
   std::string shim_, root_;
   LaunchSpec spec_;
@@ -222,6 +232,187 @@ TEST_F(ShimTest, IdleShims_ShareAllButLittleMemory) {
   EXPECT_TRUE(StopAndWait(other.run_dir, {{.signal = SIGKILL}}).ok());
   EXPECT_GT(private_kib, 0);
   EXPECT_LE(private_kib, 300);
+}
+
+TEST_F(ShimTest, RestartAtOnceAfterTheEnd_IsNotRefused) {
+  for (int i = 1; i <= 5; ++i) {
+    spec_.generation = i;
+    ASSERT_TRUE(Start("exec sleep 60").ok()) << i;
+    absl::StatusOr<std::unique_ptr<ShimClient>> client = ShimClient::Connect(spec_.run_dir);
+    ASSERT_TRUE(client.ok());
+    ASSERT_TRUE((*client)->Signal(SIGKILL).ok());
+    absl::StatusOr<ExitRecord> exit = (*client)->WaitExit(absl::Now() + absl::Seconds(5));
+    ASSERT_TRUE(exit.ok()) << exit.status();
+    EXPECT_EQ(exit->signal, SIGKILL);
+    EXPECT_EQ(exit->generation, i);
+  }
+}
+
+TEST_F(ShimTest, ManyLaunchersAtOnce_GiveOneComponent) {
+  constexpr int kLaunchers = 8;
+  spec_.argv = {"/bin/sleep", "60"};
+  std::vector<std::thread> threads;
+  std::atomic<int> started = 0, refused = 0;
+  for (int i = 0; i < kLaunchers; ++i) {
+    threads.emplace_back([&, spec = spec_, i]() mutable {
+      spec.generation = i + 1;
+      absl::StatusOr<ShimState> state = Launch(shim_, spec);
+      started += state.ok() && state->launch->generation == i + 1 ? 1 : 0;
+      refused += absl::IsAlreadyExists(state.status()) ? 1 : 0;
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  EXPECT_EQ(started, 1);
+  EXPECT_EQ(refused, kLaunchers - 1);
+  EXPECT_EQ(Marked().size(), 1u);
+}
+
+TEST_F(ShimTest, ShimThatHasEnded_LeavesNoZombie) {
+  absl::StatusOr<ShimState> state = Start("exit 0");
+  ASSERT_TRUE(state.ok());
+  EXPECT_TRUE(Eventually([&] {
+    (void)ReadShimState(spec_.run_dir);
+    return !Exists(absl::StrCat("/proc/", state->shim->pid));
+  }));
+}
+
+TEST_F(ShimTest, IdentityThatIsGoneOrTorn_IsWrittenAnewByTheShim) {
+  absl::StatusOr<ShimState> state = Start("exec sleep 60");
+  ASSERT_TRUE(state.ok());
+  std::string path = JoinPath(spec_.run_dir, "identity");
+  for (bool torn : {false, true}) {
+    ASSERT_TRUE(RemoveTree(path).ok());
+    if (torn) {
+      ASSERT_TRUE(WriteFileAtomically(path, "multigres-shim 1\npid=").ok());
+    }
+    ShimState read = ReadShimState(spec_.run_dir);
+    EXPECT_EQ(read.problem, "");
+    EXPECT_TRUE(read.shim_alive && read.child_alive);
+    EXPECT_EQ(read.child, state->child);
+  }
+  ASSERT_TRUE(RemoveTree(path).ok());
+  ASSERT_TRUE(StopAndWait(spec_.run_dir, {{.signal = SIGTERM}}).ok());
+  EXPECT_FALSE(IsAlive(*state->child));
+}
+
+TEST_F(ShimTest, WhatAKilledShimLeft_EndsBeforeTheNextStart) {
+  absl::StatusOr<ShimState> state = Start("(trap '' TERM; exec sleep 61) & exec sleep 60");
+  ASSERT_TRUE(state.ok());
+  ASSERT_TRUE(Eventually([&] { return Marked().size() == 2; }));
+  ASSERT_TRUE(SignalProcess(*state->shim, SIGKILL).ok());
+  ASSERT_TRUE(Eventually([&] { return !IsAlive(*state->child) && !IsAlive(*state->shim); }));
+  EXPECT_EQ(Marked().size(), 1u);
+  ASSERT_TRUE(Start("exec sleep 62").ok());
+  EXPECT_EQ(Marked().size(), 1u);
+}
+
+TEST_F(ShimTest, ComponentOfAnotherShim_OutlivesTheOneThatLaunchedIt) {
+  // A component that launches another one, as pgctld does with PostgreSQL.
+  LaunchSpec inner = spec_;
+  inner.name = "inner/zone1";
+  inner.run_dir = JoinPath(root_, "inner");
+  inner.argv = {"/bin/sh", "-c", "echo $MULTIGRES_COMPONENT; exec sleep 60"};
+  inner.environment.push_back("MULTIGRES_COMPONENT=test/zone1");
+  ASSERT_TRUE(MakeDirectories(inner.run_dir, 0700).ok());
+  // Its launch file comes from here; the component starts the inner shim by hand.
+  ASSERT_TRUE(Launch(shim_, inner).ok());
+  ASSERT_TRUE(StopAndWait(inner.run_dir, {{.signal = SIGKILL}}).ok());
+  ASSERT_TRUE(Start(absl::StrCat("setsid ", shim_, " ", inner.run_dir, " >/dev/null 2>&1 3>&1 & exec sleep 60")).ok());
+  ASSERT_TRUE(Eventually([&] { return ReadShimState(inner.run_dir).child_alive; }));
+  ASSERT_TRUE(StopAndWait(spec_.run_dir, {{.signal = SIGTERM, .whole_tree = true}}).ok());
+  EXPECT_TRUE(ReadShimState(inner.run_dir).child_alive);
+  EXPECT_NE(Log().find(" stdout F inner/zone1\n"), std::string::npos) << Log();
+  EXPECT_TRUE(StopAndWait(inner.run_dir, {{.signal = SIGTERM}}).ok());
+}
+
+TEST_F(ShimTest, SignalToTheShim_StopsItsComponentByTheGivenLadder) {
+  spec_.stop = {{.signal = SIGINT, .wait = absl::Seconds(20)}};
+  absl::StatusOr<ShimState> state = Start("trap 'exit 3' INT; trap '' TERM; echo ready; while :; do sleep 0.05; done");
+  ASSERT_TRUE(state.ok());
+  ASSERT_TRUE(Eventually([&] { return Log().find("ready") != std::string::npos; }));
+  for (int signal : {SIGHUP, SIGQUIT, SIGUSR1, SIGTSTP, SIGTTOU}) {
+    ASSERT_TRUE(SignalProcess(*state->shim, signal).ok());
+  }
+  for (int i = 0; i < 20; ++i) {
+    (void)SignalProcess(*state->shim, i % 2 == 0 ? SIGTERM : SIGINT);
+  }
+  ShimState ended = Ended();
+  ASSERT_TRUE(ended.exit.has_value());
+  EXPECT_EQ(ended.exit->exit_code, 3);
+}
+
+TEST_F(ShimTest, ComponentThatIsStopped_HearsTheLadderAllTheSame) {
+  absl::StatusOr<ShimState> state = Start("trap 'exit 4' TERM; echo ready; while :; do sleep 0.05; done");
+  ASSERT_TRUE(state.ok());
+  ASSERT_TRUE(Eventually([&] { return Log().find("ready") != std::string::npos; }));
+  ASSERT_TRUE(SignalProcess(*state->child, SIGSTOP).ok());
+  ASSERT_TRUE(StopAndWait(spec_.run_dir, {{.signal = SIGTERM, .wait = absl::Seconds(20)}}).ok());
+  EXPECT_EQ(ReadShimState(spec_.run_dir).exit->exit_code, 4);
+}
+
+TEST_F(ShimTest, StrayThatIgnoresTerm_IsKilledAndTheEndIsStillToldSoon) {
+  absl::Time began = absl::Now();
+  ASSERT_TRUE(Start("(trap '' TERM; setsid sleep 61) & sleep 0.1; exit 5").ok());
+  ShimState ended = Ended();
+  ASSERT_TRUE(ended.exit.has_value());
+  EXPECT_EQ(ended.exit->exit_code, 5);
+  EXPECT_LT(absl::Now() - began, absl::Seconds(3));
+  EXPECT_EQ(Marked().size(), 0u);
+}
+
+TEST_F(ShimTest, OutputOfAnyBytes_IsKept) {
+  ASSERT_TRUE(Start("printf 'a\\000b\\377c\\r\\n'; printf '%040000d\\n' 7; printf '\\n'").ok());
+  Ended();
+  std::string log = Log();
+  EXPECT_NE(log.find(std::string(" stdout F a\0b\377c\r\n", 17)), std::string::npos);
+  EXPECT_NE(log.find(" stdout P 0000"), std::string::npos);
+  EXPECT_NE(log.find("00007\n"), std::string::npos);
+  EXPECT_NE(log.find(" stdout F \n"), std::string::npos);
+}
+
+TEST_F(ShimTest, MuchOutputThenAnImmediateEnd_IsCompleteAndInOrder) {
+  spec_.log_max_bytes = 4 << 20;
+  spec_.log_max_files = 100;
+  absl::StatusOr<ShimState> state = Start("seq 1 200000");
+  ASSERT_TRUE(state.ok());
+  Ended();
+  std::vector<std::string> files;
+  for (const auto& entry : std::filesystem::directory_iterator(spec_.log_dir)) {
+    files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());  // digits come before current.log
+  EXPECT_GT(files.size(), 2u);
+  int expected = 1;
+  for (const std::string& file : files) {
+    std::ifstream in(file);
+    for (std::string line; std::getline(in, line); ++expected) {
+      ASSERT_EQ(line.substr(40), std::to_string(expected)) << file;
+    }
+  }
+  EXPECT_EQ(expected, 200001);
+}
+
+TEST_F(ShimTest, FullDisk_NeitherBlocksNorKillsAndIsTold) {
+  ASSERT_EQ(::mkfifo((root_ + "/go").c_str(), 0600), 0);
+  if (::mount("none", spec_.log_dir.c_str(), "tmpfs", 0, "size=64k") != 0) {
+    GTEST_SKIP() << "only root may mount";
+  }
+  absl::StatusOr<ShimState> state =
+      Start("seq 1 19999; echo done > " + root_ + "/done; read -r go < " + root_ + "/go; echo 20000; exec sleep 60");
+  bool went_on = Eventually([&] { return Exists(root_ + "/done"); });
+  EXPECT_EQ(::truncate((spec_.log_dir + "/current.log").c_str(), 0), 0);
+  std::ofstream(root_ + "/go") << "\n";
+  bool told = Eventually([&] { return Log().find(" lines were lost ") != std::string::npos; });
+  std::string log = Log();
+  bool caught_up = Eventually([&] { return Log().find(" stdout F 20000\n") != std::string::npos; });
+  EXPECT_TRUE(StopAndWait(spec_.run_dir, {{.signal = SIGTERM}}).ok());
+  ::umount(spec_.log_dir.c_str());
+  EXPECT_TRUE(state.ok());
+  EXPECT_TRUE(went_on);
+  EXPECT_TRUE(told) << log;
+  EXPECT_TRUE(caught_up);
 }
 
 }  // namespace

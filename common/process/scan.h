@@ -1,0 +1,15 @@
+/// Finding processes by what marks them. Any thread; reads /proc.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "common/process/process_id.h"
+
+namespace mg {
+
+/// Live processes (this one left out) that were started with this `NAME=value` in their environment, as far as this
+/// user may look. Programs that write over their environment (PostgreSQL's, for its title) are not found.
+std::vector<ProcessId> ProcessesWithEnvironment(const std::string& entry);
+
+}  // namespace mg
