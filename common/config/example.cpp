@@ -1,5 +1,8 @@
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "common/config/cluster_config.h"
 #include "common/config/keys.h"
 
@@ -17,6 +20,20 @@ std::string Quote(const std::string& text) {
   return out + "\"";
 }
 
+/// A text's rules: the parser asks the same pattern for the whole text.
+std::string TextRules(const Key& key) {
+  if (!key.choices.empty()) {
+    return absl::StrCat(
+        "\"enum\": [",
+        absl::StrJoin(key.choices, ", ", [](std::string* out, const std::string& c) { *out += Quote(c); }), "]");
+  }
+  if (key.pattern.empty()) {
+    return "\"type\": \"string\", \"pattern\": \"\\\\S\"";
+  }
+  return absl::StrCat("\"type\": \"string\", \"maxLength\": ", kMaxPatternText,
+                      ", \"pattern\": ", Quote(absl::StrCat("^(?:", key.pattern, ")$")));
+}
+
 std::string ValueSchema(const Key& key) {
   std::string doc = absl::StrCat("\"description\": ", Quote(key.doc));
   switch (key.type) {
@@ -24,25 +41,27 @@ std::string ValueSchema(const Key& key) {
       return absl::StrCat("{", doc, ", \"type\": \"integer\", \"minimum\": ", key.minimum,
                           ", \"maximum\": ", key.maximum, "}");
     case KeyType::kStringList:
-      return absl::StrCat("{", doc, ", \"type\": \"array\", \"items\": {\"type\": \"string\"}}");
-    case KeyType::kSettings:
-      return absl::StrCat(
-          "{", doc,
-          ", \"type\": \"object\", \"additionalProperties\": {\"type\": [\"string\", \"number\", \"boolean\"]}}");
+      return absl::StrCat("{", doc, ", \"type\": [\"array\", \"null\"], \"items\": {", TextRules(key), "}}");
+    case KeyType::kSettings: {
+      std::string refused =
+          absl::StrJoin(key.refused, ", ", [](std::string* out, const auto& item) { *out += Quote(item.first); });
+      return absl::StrCat("{", doc, ", \"type\": [\"object\", \"null\"], \"propertyNames\": {\"pattern\": ",
+                          Quote(absl::StrCat("^(?:", key.pattern, ")$")), ", \"not\": {\"enum\": [", refused,
+                          "]}}, \"additionalProperties\": {\"type\": [\"string\", \"number\", \"boolean\"]}}");
+    }
+    case KeyType::kFile:
+      return absl::StrCat("{", doc, ", \"type\": \"string\", \"minLength\": 1}");
     case KeyType::kCells:
     case KeyType::kString:
       break;
   }
-  if (key.choices.empty()) {
-    return absl::StrCat("{", doc, ", \"type\": \"string\", \"minLength\": 1}");
-  }
-  std::string choices =
-      absl::StrJoin(key.choices, ", ", [](std::string* out, const std::string& c) { *out += Quote(c); });
-  return absl::StrCat("{", doc, ", \"enum\": [", choices, "]}");
+  return absl::StrCat("{", doc, ", ", TextRules(key), "}");
 }
 
 /// An object schema of the keys below `prefix`, with nested objects for sections.
-std::string ObjectSchema(const std::vector<Key>& keys, const std::string& prefix, const std::string& indent) {
+/// `more` is put before its properties.
+std::string ObjectSchema(const std::vector<Key>& keys, const std::string& prefix, const std::string& indent,
+                         std::string more = "") {
   std::vector<std::string> names;
   std::vector<std::string> properties;
   for (const Key& key : keys) {
@@ -55,6 +74,9 @@ std::string ObjectSchema(const std::vector<Key>& keys, const std::string& prefix
       continue;
     }
     names.push_back(name);
+    if (key.alternative) {
+      absl::StrAppend(&more, "\"not\": {\"required\": [", Quote(names[names.size() - 2]), ", ", Quote(name), "]}, ");
+    }
     std::string value;
     if (name != rest) {
       value = ObjectSchema(keys, absl::StrCat(prefix, name, "."), indent + "  ");
@@ -62,15 +84,20 @@ std::string ObjectSchema(const std::vector<Key>& keys, const std::string& prefix
       value = absl::StrCat("{\"description\": ", Quote(key.doc),
                            ", \"oneOf\": [{\"type\": \"integer\", \"minimum\": 1, \"maximum\": 7}, {\"type\": "
                            "\"array\", \"minItems\": 1, "
-                           "\"maxItems\": 7, \"items\": {\"oneOf\": [{\"type\": \"string\"}, ",
-                           ObjectSchema(CellKeys(), "", indent + "  "), "]}}]}");
+                           "\"maxItems\": 7, \"items\": {\"oneOf\": [{",
+                           TextRules(CellKeys()[0]), "}, ",
+                           ObjectSchema(CellKeys(), "", indent + "  ", "\"required\": [\"name\"], "), "]}}]}");
     } else {
       value = ValueSchema(key);
     }
     properties.push_back(absl::StrCat(indent, "  ", Quote(name), ": ", value));
   }
-  return absl::StrCat("{\"type\": \"object\", \"additionalProperties\": false, \"properties\": {\n",
-                      absl::StrJoin(properties, ",\n"), "\n", indent, "}}");
+  std::string doc = SectionDoc(prefix.substr(0, prefix.empty() ? 0 : prefix.size() - 1));
+  absl::StrAppend(&more, doc.empty() ? "" : absl::StrCat("\"description\": ", Quote(doc), ", "));
+  // A section whose keys are all commented out is null.
+  return absl::StrCat("{\"type\": ", prefix.empty() ? "\"object\"" : "[\"object\", \"null\"]", ", ", more,
+                      "\"additionalProperties\": false, \"properties\": {\n", absl::StrJoin(properties, ",\n"), "\n",
+                      indent, "}}");
 }
 
 }  // namespace
@@ -81,25 +108,35 @@ std::string CommentedExample(const std::string& cluster_name) {
       "# 'multigres up' applies it; 'multigres cluster validate' checks it; 'multigres schema' prints its JSON "
       "Schema.\n\nname: ",
       cluster_name, "\n");
-  std::string section;
+  std::string section, below;
   for (const Key& key : Keys()) {
     if (key.path == "name") {
       continue;
     }
-    size_t dot = key.path.find('.');
-    std::string top = dot == std::string::npos ? "" : key.path.substr(0, dot);
+    std::vector<std::string> parts = absl::StrSplit(key.path, '.');
+    std::string top = parts.size() > 1 ? parts[0] : "", middle = parts.size() > 2 ? parts[1] : "";
     if (top != section) {
-      absl::StrAppend(&text, "\n", top, top.empty() ? "" : ":\n");
+      absl::StrAppend(&text, top.empty() ? "" : absl::StrCat("\n# ", SectionDoc(top), "\n", top, ":\n"));
       section = top;
     }
-    std::string indent = top.empty() ? "" : "  ";
-    std::string name = dot == std::string::npos ? key.path : key.path.substr(dot + 1);
-    absl::StrAppend(&text, top.empty() ? "\n" : "", indent, "# ", key.doc,
-                    key.choices.size() > 1 ? absl::StrCat(": ", absl::StrJoin(key.choices, ", ")) : "", "\n", indent,
-                    "#", name, ": ", key.default_text, "\n");
+    if (middle != below && !middle.empty()) {
+      absl::StrAppend(&text, "  #", middle, ":\n");
+    }
+    below = middle;
+    std::string indent(2 * (parts.size() > 1 ? 1 : 0), ' '), deeper(middle.empty() ? 0 : 2, ' ');
+    std::string doc = key.doc;
+    if (key.choices.size() > 1) {
+      absl::StrAppend(&doc, ": ", absl::StrJoin(key.choices, ", "));
+    }
+    if (key.alternative) {  // a sentence, so that taking every '#' away leaves a file that can be read
+      absl::StrAppend(&text, indent, "# ", doc, ": ", parts.back(), "\n");
+      continue;
+    }
+    absl::StrAppend(&text, top.empty() ? "\n" : "", indent, "# ", deeper, doc, "\n", indent, "#", deeper, parts.back(),
+                    ": ", key.default_text, "\n");
   }
   absl::StrAppend(&text, "\n# Cells as a list, with fixed ports where wanted:\n#cells:\n#  - name: zone1\n");
-  std::string below;
+  below.clear();
   for (const Key& key : CellKeys()) {
     size_t dot = key.path.find('.');
     if (dot == std::string::npos) {

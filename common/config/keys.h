@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -15,7 +16,8 @@ class Node;
 
 namespace mg::config {
 
-enum class KeyType { kString, kInteger, kStringList, kSettings, kCells };
+/// kFile: the path of a file, from the configuration's directory; its content is the value.
+enum class KeyType { kString, kInteger, kStringList, kSettings, kCells, kFile };
 
 struct Key {
   std::string path;  ///< postgres.user
@@ -24,6 +26,10 @@ struct Key {
   std::string default_text;  ///< as YAML, for the example
   std::vector<std::string> choices = {};
   long minimum = 0, maximum = 0;  ///< of integers; both 0: any
+  std::string pattern = {};       ///< of texts, and of a list's items: an ECMAScript expression for the whole of it
+  std::string expected = {};      ///< the same in words: "a name of …"
+  std::map<std::string, std::string> refused = {};  ///< values, or names of settings, that are known: why not
+  bool alternative = false;                         ///< to the key before it; both at once is an error
   std::function<void(ClusterConfig*, const std::string&)> set_string = {};
   std::function<void(ClusterConfig*, long)> set_integer = {};
   std::function<void(ClusterConfig*, const std::vector<std::string>&)> set_list = {};
@@ -31,12 +37,19 @@ struct Key {
 };
 
 const std::vector<Key>& Keys();
-/// Keys of an item of `cells`.
+/// Keys of an item of `cells`. Those of ports are also keys of the section `ports`: there of the first cell, and each
+/// further cell takes the next number.
 const std::vector<Key>& CellKeys();
+/// One line about a section of keys.
+std::string SectionDoc(const std::string& section);
 /// Where a cell's port key goes; null: no such key.
 PortWish* CellPort(CellConfig* cell, const std::string& key);
 
-/// Name rule of clusters: lower-case letters, digits and '-', 1 to 40, beginning with a letter.
+/// Longest text that a pattern is asked about.
+inline constexpr size_t kMaxPatternText = 4096;
+/// Whether the whole of `text` is what the expression describes, and not too long. An empty pattern takes everything.
+bool Matches(const std::string& text, const std::string& pattern);
+/// Name rule of clusters: a lower-case letter, then lower-case letters, digits and '-', at most 40.
 bool ValidClusterName(const std::string& name);
 
 }  // namespace mg::config

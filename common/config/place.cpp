@@ -1,9 +1,11 @@
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/config/cluster_config.h"
+#include "common/config/keys.h"
 #include "common/fs/fs.h"
 #include "common/status/status.h"
 
@@ -31,6 +33,18 @@ bool IsDirectory(const std::string& path) {
   return ::stat(path.c_str(), &info) == 0 && S_ISDIR(info.st_mode);
 }
 
+/// A file that was only found, not named, must be this user's or root's: it says which programs run.
+absl::Status CheckFound(const std::string& file) {
+  struct stat info {};
+  if (::stat(file.c_str(), &info) != 0 || info.st_uid == 0 || info.st_uid == ::geteuid()) {
+    return absl::OkStatus();
+  }
+  return MakeError(
+      absl::StatusCode::kPermissionDenied,
+      absl::StrCat("the configuration file ", file, " belongs to another user (uid ", info.st_uid, ")"),
+      {.reason = "FOREIGN_CONFIGURATION", .hint = absl::StrCat("if you trust it, name it: --config-path ", file)});
+}
+
 /// The configuration file that the request chooses; empty: none.
 absl::StatusOr<std::string> FindFile(const PlaceRequest& request) {
   if (!request.config_path.empty()) {
@@ -44,10 +58,12 @@ absl::StatusOr<std::string> FindFile(const PlaceRequest& request) {
   }
   if (std::string local = JoinPath(request.working_directory, absl::StrCat("multigres_local/", kFileName));
       Exists(local)) {
+    MG_RETURN_IF_ERROR(CheckFound(local));
     return local;
   }
   for (std::string directory = request.working_directory;; directory = DirName(directory)) {
     if (std::string file = JoinPath(directory, kFileName); Exists(file)) {
+      MG_RETURN_IF_ERROR(CheckFound(file));
       return file;
     }
     if (directory == "/" || directory == "." || directory.empty()) {
@@ -84,6 +100,12 @@ absl::StatusOr<Home> FindHome(const std::map<std::string, std::string>& environm
 }
 
 absl::StatusOr<ClusterPlace> FindPlace(const PlaceRequest& request) {
+  if (!request.name.empty() && !ValidClusterName(request.name)) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     absl::StrCat("'", request.name, "' is not a cluster's name: expected a lower-case letter, then ",
+                                  "lower-case letters, digits and '-', at most 40"),
+                     {.reason = "BAD_CLUSTER_NAME", .hint = "'multigres list' shows the clusters"});
+  }
   MG_ASSIGN_OR_RETURN(std::string file, FindFile(request));
   ClusterPlace place;
   if (file.empty()) {
