@@ -75,7 +75,8 @@ std::string ObjectSchema(const std::vector<Key>& keys, const std::string& prefix
     }
     names.push_back(name);
     if (key.alternative) {
-      absl::StrAppend(&more, "\"not\": {\"required\": [", Quote(names[names.size() - 2]), ", ", Quote(name), "]}, ");
+      absl::StrAppend(&more, "\"not\": {\"type\": \"object\", \"required\": [", Quote(names[names.size() - 2]), ", ",
+                      Quote(name), "]}, ");
     }
     std::string value;
     if (name != rest) {
