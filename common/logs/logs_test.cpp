@@ -1,8 +1,10 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <fstream>
 #include <thread>
 
+#include "absl/time/clock.h"
 #include "common/cri/cri_writer.h"
 #include "common/fs/fs.h"
 #include "common/logs/log_files.h"
@@ -84,7 +86,7 @@ TEST_F(LogsTest, FollowOverRotation_LosesAndRepeatsNothing) {
   ASSERT_TRUE(stream.ok());
   constexpr int kLines = 3000;
   std::thread writer([&] {
-    CriWriter out(a.directory, 20000, 100);
+    CriWriter out(a.directory, 5000, 1000);
     ASSERT_EQ(out.Open(), 0);
     for (int i = 0; i < kLines; ++i) {
       std::string line = "line " + std::to_string(i) + "\n";
@@ -124,6 +126,85 @@ TEST_F(LogsTest, PartialAndTornLines) {
           .ok());
   EXPECT_EQ(Texts({.sources = {a}}), (std::vector<std::string>{"one two", "three"}));
   EXPECT_EQ(LastLines(a, 2), std::vector<std::string>{"three"});
+}
+
+TEST_F(LogsTest, CursorInTheMiddleOfATail_LosesAndRepeatsNothing) {
+  Source a = MakeSource("a"), quiet = MakeSource("quiet"), later = MakeSource("later");
+  std::string text;
+  for (int i = 0; i < 20; ++i) {
+    text += Line(i, std::to_string(i));
+  }
+  ASSERT_TRUE(WriteFileAtomically(a.directory + "/current.log", text).ok());
+  ASSERT_TRUE(WriteFileAtomically(quiet.directory + "/current.log", Line(0, "old")).ok());
+  std::vector<Source> sources = {a, quiet, later};
+  absl::StatusOr<std::unique_ptr<Stream>> stream = Stream::Open({.sources = sources, .tail = 10});
+  std::vector<Record> batch = *(*stream)->Next(3);
+  ASSERT_EQ(batch.size(), 3u);
+  EXPECT_EQ(batch[0].text, "10");
+  ASSERT_TRUE(WriteFileAtomically(later.directory + "/current.log", Line(19, "new")).ok());
+  EXPECT_EQ(Texts({.sources = sources, .cursor = (*stream)->cursor()}),
+            (std::vector<std::string>{"13", "14", "15", "16", "17", "18", "19", "new"}));
+}
+
+TEST_F(LogsTest, CursorWhoseFileIsGone_GoesOnByTime) {
+  Source a = MakeSource("a");
+  std::string current = a.directory + "/current.log";
+  ASSERT_TRUE(WriteFileAtomically(current, Line(1, "one") + Line(2, "two") + Line(3, "three")).ok());
+  absl::StatusOr<std::unique_ptr<Stream>> stream = Stream::Open({.sources = {a}});
+  ASSERT_EQ((*stream)->Next(2)->size(), 2u);
+  std::string cursor = (*stream)->cursor();
+  // The same number names another file now: as good as gone.
+  std::ofstream(current, std::ios::trunc) << Line(2, "two") << Line(3, "three, rewritten") << Line(4, "four");
+  EXPECT_EQ(Texts({.sources = {a}, .cursor = cursor}), (std::vector<std::string>{"three, rewritten", "four"}));
+  ASSERT_TRUE(RemoveTree(current).ok());
+  EXPECT_EQ(Texts({.sources = {a}, .cursor = cursor}), std::vector<std::string>());
+}
+
+TEST_F(LogsTest, Tail_CountsRecordsNotTheirParts) {
+  Source a = MakeSource("a");
+  {
+    CriWriter out(a.directory, 1 << 20, 3);
+    ASSERT_EQ(out.Open(), 0);
+    for (int i = 0; i < 5; ++i) {
+      std::string line = std::string(40000, static_cast<char>('a' + i)) + "\n";
+      out.Append(CriWriter::Stream::kStdout, line.data(), line.size());
+    }
+  }
+  std::vector<std::string> texts = Texts({.sources = {a}, .tail = 2});
+  EXPECT_EQ(texts, (std::vector<std::string>{std::string(40000, 'd'), std::string(40000, 'e')}));
+}
+
+TEST_F(LogsTest, PartsOfBothStreams_AreKeptApart) {
+  Source a = MakeSource("a");
+  std::string time = "2026-11-23T16:00:00.00000000";
+  ASSERT_TRUE(WriteFileAtomically(a.directory + "/current.log", time + "0Z stdout P one \n" + time +
+                                                                    "1Z stderr F error\n" + time + "2Z stdout F two\n")
+                  .ok());
+  EXPECT_EQ(Texts({.sources = {a}}), (std::vector<std::string>{"error", "one two"}));
+}
+
+TEST_F(LogsTest, FollowOfADirectoryThatComesAndGoes_SeesEachLine) {
+  Source a{"a", root_ + "/x/y/a"};
+  absl::StatusOr<std::unique_ptr<Stream>> stream = Stream::Open({.sources = {a}, .follow = true});
+  ASSERT_TRUE(stream.ok());
+  for (int i = 0; i < 3; ++i) {
+    std::thread writer([&] {
+      ASSERT_TRUE(MakeDirectories(a.directory, 0700).ok());
+      std::ofstream(a.directory + "/current.log") << Line(i, std::to_string(i)) << std::flush;
+    });
+    std::vector<Record> batch = *(*stream)->Next(10);
+    writer.join();
+    ASSERT_EQ(batch.size(), 1u);
+    EXPECT_EQ(batch[0].text, std::to_string(i));
+    ASSERT_TRUE(RemoveTree(root_ + "/x").ok());
+  }
+}
+
+TEST_F(LogsTest, FollowUntilATime_EndsThen) {
+  Source a = MakeSource("a");
+  ASSERT_TRUE(WriteFileAtomically(a.directory + "/current.log", Line(1, "one")).ok());
+  EXPECT_EQ(Texts({.sources = {a}, .until = absl::Now() + absl::Milliseconds(50), .follow = true}),
+            std::vector<std::string>{"one"});
 }
 
 TEST(Level, OfTheComponentsWays) {

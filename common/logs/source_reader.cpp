@@ -19,6 +19,8 @@ namespace {
 constexpr char kCurrent[] = "current.log";
 constexpr size_t kChunk = 64 << 10;
 constexpr size_t kMaxLine = 1 << 20;
+constexpr int kAttempts = 8;
+constexpr size_t kFlagAt = 38;  // 2026-11-23T16:00:00.123456789Z stdout F text
 
 bool IsRotated(const std::string& name) { return name.size() > 20 && name[8] == 'T' && absl::EndsWith(name, ".log"); }
 
@@ -80,41 +82,77 @@ off_t FindTime(int fd, off_t size, absl::Time since) {
   return size;
 }
 
-/// Offset of the last `lines` lines; their number found, when the file has fewer, is subtracted from `lines`.
+/// The line at `offset` is a part that goes on in a later one.
+bool IsPartial(int fd, off_t offset) {
+  char head[kFlagAt + 1];
+  return ::pread(fd, head, sizeof head, offset) == static_cast<ssize_t>(sizeof head) && head[kFlagAt] == 'P';
+}
+
+/// Offset of the last `lines` records, with all their parts; the number found is subtracted from `lines`.
 off_t FindTail(int fd, off_t size, int* lines) {
   std::string chunk(kChunk, '\0');
-  off_t at = size;
-  bool last_byte = true;
-  while (at > 0) {
+  off_t start = size;  // of the earliest line that was found
+  auto take = [&](off_t offset) {
+    bool partial = IsPartial(fd, offset);
+    if (!partial && *lines == 0) {
+      return false;
+    }
+    start = offset;
+    *lines -= partial ? 0 : 1;
+    return true;
+  };
+  bool first = true;
+  for (off_t at = size; at > 0;) {
     off_t begin = std::max<off_t>(0, at - static_cast<off_t>(kChunk));
     ssize_t n = ::pread(fd, chunk.data(), static_cast<size_t>(at - begin), begin);
     if (n <= 0) {
-      return 0;
+      return start;
     }
     for (ssize_t i = n - 1; i >= 0; --i) {
+      off_t line = begin + i + 1;
       if (chunk[static_cast<size_t>(i)] != '\n') {
-        last_byte = false;
         continue;
       }
-      if (last_byte) {
-        last_byte = false;
-        continue;
-      }
-      if (--*lines == 0) {
-        return begin + i + 1;
+      if (first) {
+        start = line;  // what follows the last line end is not a line yet, and will be read when it is
+        first = false;
+      } else if (!take(line)) {
+        return start;
       }
     }
     at = begin;
   }
-  if (size > 0) {
-    --*lines;
+  if (first) {
+    return 0;  // not one whole line
   }
-  return 0;
+  (void)take(0);
+  return start;
+}
+
+/// Time of the line that ends exactly at `at`; InfinitePast when none does.
+absl::Time TimeBefore(int fd, off_t at) {
+  // A part may be as long as the writer makes it; the last one has the record's time.
+  off_t begin = std::max<off_t>(0, at - static_cast<off_t>(kChunk));
+  std::string text(static_cast<size_t>(at - begin), '\0');
+  if (at == 0 || ::pread(fd, text.data(), text.size(), begin) != static_cast<ssize_t>(text.size()) ||
+      text.back() != '\n') {
+    return absl::InfinitePast();
+  }
+  size_t line = text.size() < 2 ? std::string::npos : text.rfind('\n', text.size() - 2);
+  if (line == std::string::npos && begin > 0) {
+    return absl::InfinitePast();
+  }
+  return CriTime(absl::string_view(text).substr(line == std::string::npos ? 0 : line + 1));
 }
 
 }  // namespace
 
-std::vector<SourceReader::File> SourceReader::List() const {
+ino_t SourceReader::CurrentInode() const {
+  struct stat info {};
+  return ::stat(JoinPath(source_.directory, kCurrent).c_str(), &info) == 0 ? info.st_ino : 0;
+}
+
+std::vector<SourceReader::File> SourceReader::ListOnce() const {
   std::vector<File> files;
   DIR* directory = ::opendir(source_.directory.c_str());
   if (directory == nullptr) {
@@ -133,30 +171,57 @@ std::vector<SourceReader::File> SourceReader::List() const {
   return files;
 }
 
+std::vector<SourceReader::File> SourceReader::List() const {
+  // A rotation in the middle of the listing may hide the file that gets another name; then it is done again.
+  std::vector<File> files;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    ino_t before = CurrentInode();
+    files = ListOnce();
+    if (CurrentInode() == before) {
+      break;
+    }
+  }
+  return files;
+}
+
+/// Exactly the listed file, even when it has got another name since.
+UniqueFd SourceReader::Open(const File& file) const {
+  std::string name = file.name;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    UniqueFd fd(::open(JoinPath(source_.directory, name).c_str(), O_RDONLY | O_CLOEXEC));
+    struct stat info {};
+    if (fd.valid() && ::fstat(fd.get(), &info) == 0 && info.st_ino == file.inode) {
+      return fd;
+    }
+    for (const File& other : List()) {
+      name = other.inode == file.inode ? other.name : name;
+    }
+  }
+  return UniqueFd();
+}
+
 bool SourceReader::OpenFile(const File& file, off_t offset) {
-  UniqueFd fd(::open(JoinPath(source_.directory, file.name).c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat info {};
-  if (!fd.valid() || ::fstat(fd.get(), &info) != 0) {
+  UniqueFd fd = Open(file);
+  if (!fd.valid()) {
     return false;
   }
   fd_ = std::move(fd);
-  inode_ = info.st_ino;
+  inode_ = file.inode;
   buffer_.clear();
   used_ = 0;
   buffer_offset_ = offset;
+  next_.reset();
   started_ = true;
   return true;
 }
 
 void SourceReader::SeekTime(absl::Time since) {
-  for (const File& file : List()) {
-    UniqueFd fd(::open(JoinPath(source_.directory, file.name).c_str(), O_RDONLY | O_CLOEXEC));
-    if (!fd.valid()) {
-      continue;
-    }
-    off_t offset = since == absl::InfinitePast() ? 0 : FindTime(fd.get(), file.size, since);
-    if (offset < file.size || file.name == kCurrent) {
-      OpenFile(file, offset);
+  std::vector<File> files = List();
+  for (const File& file : files) {
+    UniqueFd fd = Open(file);
+    off_t offset = since == absl::InfinitePast() || !fd.valid() ? 0 : FindTime(fd.get(), file.size, since);
+    // The last one is taken in any case: what comes next comes there, or after it.
+    if ((offset < file.size || file.name == files.back().name) && OpenFile(file, offset)) {
       return;
     }
   }
@@ -165,11 +230,11 @@ void SourceReader::SeekTime(absl::Time since) {
 void SourceReader::SeekTail(int lines) {
   std::vector<File> files = List();
   for (size_t i = files.size(); i-- > 0;) {
-    UniqueFd fd(::open(JoinPath(source_.directory, files[i].name).c_str(), O_RDONLY | O_CLOEXEC));
+    UniqueFd fd = Open(files[i]);
     if (!fd.valid()) {
       continue;
     }
-    off_t offset = lines == 0 ? files[i].size : FindTail(fd.get(), files[i].size, &lines);
+    off_t offset = FindTail(fd.get(), files[i].size, &lines);
     OpenFile(files[i], offset);
     if (lines <= 0) {
       return;
@@ -177,35 +242,50 @@ void SourceReader::SeekTail(int lines) {
   }
 }
 
-void SourceReader::SeekPosition(ino_t inode, off_t offset) {
+void SourceReader::SeekPosition(const Position& position) {
   for (const File& file : List()) {
-    if (file.inode == inode) {
-      OpenFile(file, offset);
+    if (file.inode == position.inode && file.size >= position.offset && OpenFile(file, position.offset) &&
+        TimeBefore(fd_.get(), position.offset) == position.time) {
       return;
     }
   }
-  SeekTime(absl::InfinitePast());
+  fd_.Reset();
+  started_ = false;
+  SeekTime(position.time == absl::InfinitePast() ? position.time : position.time + absl::Nanoseconds(1));
 }
 
-bool SourceReader::NextFile() {
+Position SourceReader::Here() const {
+  off_t at = buffer_offset_ + static_cast<off_t>(used_);
+  return fd_.valid() ? Position{inode_, at, TimeBefore(fd_.get(), at)} : Position{0, 0, absl::InfinitePast()};
+}
+
+/// At the end of the open file: kMore when it has grown, kNext when a later file is open now, else kEnd.
+SourceReader::Step SourceReader::NextFile() {
   std::vector<File> files = List();
-  if (files.empty()) {
-    return false;
-  }
-  if (!started_) {
-    return OpenFile(files[0], 0);
-  }
-  for (size_t i = 0; i < files.size(); ++i) {
+  size_t next = 0;
+  bool found = !started_;
+  for (size_t i = 0; i < files.size() && started_; ++i) {
     if (files[i].inode == inode_) {
-      return i + 1 < files.size() && OpenFile(files[i + 1], 0);
+      next = i + 1;
+      found = true;
     }
   }
-  // What was read is deleted already; everything that is left is newer.
-  return OpenFile(files[0], 0);
+  if (next >= files.size()) {
+    return Step::kEnd;
+  }
+  // There is a later file, so that the writer has left this one: what it has now is all that it will have. Its last
+  // lines may have come between our last read and the listing.
+  struct stat info {};
+  if (fd_.valid() && ::fstat(fd_.get(), &info) == 0 &&
+      info.st_size > buffer_offset_ + static_cast<off_t>(buffer_.size())) {
+    return Step::kMore;
+  }
+  // When what was read is deleted already, everything that is left is newer.
+  return OpenFile(files[found ? next : 0], 0) ? Step::kNext : Step::kEnd;
 }
 
 bool SourceReader::Fill() {
-  if (!fd_.valid() && !NextFile()) {
+  if (!fd_.valid() && NextFile() != Step::kNext) {
     return false;
   }
   for (;;) {
@@ -225,12 +305,14 @@ bool SourceReader::Fill() {
     if (buffer_.empty()) {
       std::string().swap(buffer_);
     }
-    // The end of this file; a rotation since the read above cannot have added to it, since the writer renames last.
     struct stat info {};
-    if (::fstat(fd_.get(), &info) == 0 && info.st_size > buffer_offset_ + static_cast<off_t>(old)) {
+    if (::fstat(fd_.get(), &info) == 0 && info.st_size < buffer_offset_ + static_cast<off_t>(old)) {
+      // Somebody emptied it: what is written from now on begins at its start.
+      buffer_.clear();
+      buffer_offset_ = 0;
       continue;
     }
-    if (!NextFile()) {
+    if (NextFile() == Step::kEnd) {
       return false;
     }
   }
@@ -243,7 +325,7 @@ bool SourceReader::ReadLine(std::string* line) {
     if (end != std::string::npos) {
       line->assign(buffer_, used_, end - used_);
       used_ = end + 1;
-      next_end_ = {inode_, buffer_offset_ + static_cast<off_t>(used_)};
+      next_end_ = {inode_, buffer_offset_ + static_cast<off_t>(used_), absl::InfinitePast()};
       return true;
     }
     if (buffer_.size() - used_ > kMaxLine) {
@@ -263,24 +345,27 @@ const Record* SourceReader::Peek() {
     if (!ParseCri(line, &parsed)) {
       continue;
     }
-    if (!parsed.complete && partial_.size() < kMaxLine) {
-      partial_.append(parsed.text.data(), parsed.text.size());
+    std::string& partial = partial_[parsed.stream == "stdout" ? 0 : 1];
+    if (!parsed.complete && partial.size() < kMaxLine) {
+      partial.append(parsed.text.data(), parsed.text.size());
       continue;
     }
     Record record;
     record.time = parsed.time;
     record.source = source_.name;
     record.stream = std::string(parsed.stream);
-    record.text = partial_ + std::string(parsed.text);
-    partial_.clear();
+    record.text = std::move(partial) + std::string(parsed.text);
+    partial.clear();
+    next_end_.time = record.time;
     next_ = std::move(record);
   }
   return next_.has_value() ? &*next_ : nullptr;
 }
 
-void SourceReader::Take() {
+Record SourceReader::Take() {
+  Record record = *std::move(next_);
   next_.reset();
-  taken_ = next_end_;
+  return record;
 }
 
 std::vector<std::string> LastLinesOfDirectory(const std::string& directory, int count) {

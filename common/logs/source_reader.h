@@ -15,6 +15,13 @@
 
 namespace mg::logs {
 
+/// Where a record ends. The time proves that the file is still the one that was meant: inodes are used again.
+struct Position {
+  ino_t inode = 0;
+  off_t offset = 0;
+  absl::Time time;  ///< of that record; InfinitePast: at a file's beginning
+};
+
 class SourceReader {
  public:
   explicit SourceReader(Source source) : source_(std::move(source)) {}
@@ -23,15 +30,19 @@ class SourceReader {
   void SeekTime(absl::Time since);
   /// Begin so that at least the last `lines` lines are read.
   void SeekTail(int lines);
-  /// Begin behind a position; what is gone by rotation is left out.
-  void SeekPosition(ino_t inode, off_t offset);
+  /// Begin behind a position. When its file is gone by rotation (or its number names another one now), begin with the
+  /// first record after that time.
+  void SeekPosition(const Position& position);
 
   /// The next record without taking it; none at the present end. The level is not filled.
   const Record* Peek();
-  void Take();
+  /// That record; Peek gave one.
+  Record Take();
 
-  /// Position behind the last record that was taken: inode and offset.
-  std::pair<ino_t, off_t> position() const { return taken_; }
+  /// Position behind the last record that Peek or Take gave.
+  const Position& position() const { return next_end_; }
+  /// Position after a seek, before the first Peek; the inode is 0 when there is no file.
+  Position Here() const;
   const Source& source() const { return source_; }
 
  private:
@@ -40,9 +51,13 @@ class SourceReader {
     ino_t inode = 0;
     off_t size = 0;
   };
+  ino_t CurrentInode() const;
+  std::vector<File> ListOnce() const;
   std::vector<File> List() const;
+  UniqueFd Open(const File& file) const;
   bool OpenFile(const File& file, off_t offset);
-  bool NextFile();
+  enum class Step { kEnd, kMore, kNext };
+  Step NextFile();
   bool ReadLine(std::string* line);
   bool Fill();
 
@@ -53,8 +68,8 @@ class SourceReader {
   size_t used_ = 0;          ///< of the buffer
   off_t buffer_offset_ = 0;  ///< of buffer_[0] in the file
   std::optional<Record> next_;
-  std::string partial_;
-  std::pair<ino_t, off_t> taken_ = {0, 0}, next_end_ = {0, 0};
+  std::string partial_[2];  ///< of stdout and stderr: their parts may be mixed
+  Position next_end_;
   bool started_ = false;
 };
 

@@ -8,11 +8,13 @@
 #include <atomic>
 #include <cerrno>
 #include <deque>
+#include <limits>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "common/fs/fs.h"
 #include "common/logs/log_files.h"
 #include "common/logs/source_reader.h"
@@ -20,6 +22,9 @@
 
 namespace mg::logs {
 namespace {
+
+constexpr std::uint32_t kWatched = IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF;
+constexpr absl::Duration kBlindPeriod = absl::Milliseconds(100);
 
 int LevelRank(const std::string& level) {
   return level == "debug" ? 1 : level == "info" ? 2 : level == "warn" ? 3 : level == "error" ? 4 : 0;
@@ -62,30 +67,38 @@ class StreamImpl final : public Stream {
         reader->SeekTime(query_.since);
       }
     }
-    if (query_.tail.has_value() && query_.cursor.empty()) {
-      ReadTail();
+    for (const auto& reader : readers_) {
+      given_.push_back(reader->Here());
     }
+    tail_wanted_ = query_.tail.has_value() && query_.cursor.empty();
     return absl::OkStatus();
   }
 
   absl::StatusOr<std::vector<Record>> Next(size_t limit) override {
-    std::vector<Record> batch;
-    while (!held_.empty() && batch.size() < limit) {
-      batch.push_back(std::move(held_.front()));
-      held_.pop_front();
+    if (tail_wanted_) {
+      ReadTail();
+      tail_wanted_ = false;
     }
+    std::vector<Record> batch;
     for (;;) {
+      while (batch.size() < limit && !held_.empty()) {
+        batch.push_back(Give());
+      }
+      while (batch.size() < limit && held_.empty()) {
+        std::optional<Found> found = NextMerged();
+        if (!found.has_value()) {
+          break;
+        }
+        held_.push_back(*std::move(found));
+        batch.push_back(Give());
+      }
+      if (!batch.empty()) {
+        return batch;
+      }
       if (cancelled_) {
         return absl::CancelledError("the log stream was ended");
       }
-      while (batch.size() < limit) {
-        std::optional<Record> record = NextMerged();
-        if (!record.has_value()) {
-          break;
-        }
-        batch.push_back(*std::move(record));
-      }
-      if (!batch.empty() || !query_.follow) {
+      if (!query_.follow || absl::Now() >= query_.until) {
         return batch;
       }
       Wait();
@@ -94,9 +107,9 @@ class StreamImpl final : public Stream {
 
   std::string cursor() const override {
     std::string text = "1";
-    for (const auto& reader : readers_) {
-      auto [inode, offset] = reader->position();
-      absl::StrAppend(&text, ";", reader->source().name, "=", inode, ":", offset);
+    for (size_t i = 0; i < readers_.size(); ++i) {
+      absl::StrAppend(&text, ";", readers_[i]->source().name, "=", given_[i].inode, ":", given_[i].offset, ":",
+                      absl::ToUnixNanos(given_[i].time));
     }
     return text;
   }
@@ -119,34 +132,52 @@ class StreamImpl final : public Stream {
     return grep_ == nullptr || RE2::PartialMatch(record->text, *grep_);
   }
 
-  std::optional<Record> NextMerged() {
-    for (;;) {
-      SourceReader* first = nullptr;
+  /// A record on its way, and where its source goes on behind it.
+  struct Found {
+    Record record;
+    size_t reader = 0;
+    Position behind;
+  };
+
+  std::optional<Found> NextMerged() {
+    while (!cancelled_) {
+      size_t first = readers_.size();
       absl::Time time;
-      for (auto& reader : readers_) {
-        const Record* record = reader->Peek();
-        if (record != nullptr && (first == nullptr || record->time < time)) {
-          first = reader.get();
+      for (size_t i = 0; i < readers_.size(); ++i) {
+        const Record* record = readers_[i]->Peek();
+        if (record != nullptr && (first == readers_.size() || record->time < time)) {
+          first = i;
           time = record->time;
         }
       }
-      if (first == nullptr || time >= query_.until) {
+      if (first == readers_.size() || time >= query_.until) {
         return std::nullopt;
       }
-      Record record = *first->Peek();
-      first->Take();
-      if (Wanted(&record)) {
-        return record;
+      Found found{.record = readers_[first]->Take(), .reader = first, .behind = readers_[first]->position()};
+      if (Wanted(&found.record)) {
+        return found;
+      }
+      if (held_.empty()) {
+        given_[first] = found.behind;
       }
     }
+    return std::nullopt;
+  }
+
+  /// Takes the oldest of those held; the cursor is behind it from now on.
+  Record Give() {
+    Found found = std::move(held_.front());
+    held_.pop_front();
+    given_[found.reader] = found.behind;
+    return std::move(found.record);
   }
 
   void ReadTail() {
-    auto limit = static_cast<size_t>(*query_.tail);
-    while (std::optional<Record> record = NextMerged()) {
-      held_.push_back(*std::move(record));
+    auto limit = static_cast<size_t>(std::max(*query_.tail, 0));
+    while (std::optional<Found> found = NextMerged()) {
+      held_.push_back(*std::move(found));
       if (held_.size() > limit) {
-        held_.pop_front();
+        (void)Give();
       }
     }
   }
@@ -160,11 +191,14 @@ class StreamImpl final : public Stream {
       bool found = false;
       for (const std::string& part : parts) {
         std::uint64_t inode = 0;
-        std::int64_t offset = 0;
+        std::int64_t offset = 0, nanos = 0;
         std::vector<std::string> numbers = absl::StrSplit(part.substr(std::min(part.size(), part.rfind('=') + 1)), ':');
-        if (absl::StartsWith(part, absl::StrCat(reader->source().name, "=")) && numbers.size() == 2 &&
-            absl::SimpleAtoi(numbers[0], &inode) && absl::SimpleAtoi(numbers[1], &offset) && inode != 0) {
-          reader->SeekPosition(inode, offset);
+        if (absl::StartsWith(part, absl::StrCat(reader->source().name, "=")) && numbers.size() == 3 &&
+            absl::SimpleAtoi(numbers[0], &inode) && absl::SimpleAtoi(numbers[1], &offset) &&
+            absl::SimpleAtoi(numbers[2], &nanos)) {
+          // What ToUnixNanos makes of InfinitePast.
+          bool no_time = nanos == std::numeric_limits<std::int64_t>::min();
+          reader->SeekPosition({inode, offset, no_time ? absl::InfinitePast() : absl::FromUnixNanos(nanos)});
           found = true;
         }
       }
@@ -176,31 +210,35 @@ class StreamImpl final : public Stream {
   }
 
   void WatchDirectories() {
+    blind_ = !watch_.valid();
     for (const Source& source : query_.sources) {
-      // A component that was never started has no directory yet; its parent tells when it comes.
-      for (const std::string& directory : {source.directory, DirName(source.directory)}) {
-        if (::inotify_add_watch(watch_.get(), directory.c_str(), IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM) >=
-            0) {
+      // A component that was never started has no directory yet; the nearest one above tells when it comes.
+      std::string directory = source.directory;
+      while (::inotify_add_watch(watch_.get(), directory.c_str(), kWatched) < 0) {
+        if (errno != ENOENT || directory == "/" || directory == ".") {
+          blind_ = true;  // the user has no watches left: look from time to time
           break;
         }
+        directory = DirName(directory);
       }
     }
   }
 
   void Wait() {
     pollfd fds[] = {{watch_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
-    ::poll(fds, 2, -1);
-    char events[16384];
-    bool created = false;
+    absl::Duration bound = std::min(query_.until - absl::Now(), blind_ ? kBlindPeriod : absl::Hours(1));
+    ::poll(fds, 2, static_cast<int>(absl::ToInt64Milliseconds(std::max(bound, absl::ZeroDuration()))) + 1);
+    alignas(inotify_event) char events[16384];
+    bool changed = blind_;
     ssize_t n = 0;
     while ((n = ::read(watch_.get(), events, sizeof events)) > 0) {
       for (char* at = events; at < events + n;) {
         auto* event = reinterpret_cast<inotify_event*>(at);
-        created |= (event->mask & IN_CREATE) != 0;
+        changed |= (event->mask & ~static_cast<std::uint32_t>(IN_MODIFY)) != 0;
         at += sizeof(inotify_event) + event->len;
       }
     }
-    if (created) {
+    if (changed) {
       WatchDirectories();
     }
   }
@@ -210,7 +248,10 @@ class StreamImpl final : public Stream {
   UniqueFd watch_, stop_;
   std::atomic<bool> cancelled_ = false;
   std::vector<std::unique_ptr<SourceReader>> readers_;
-  std::deque<Record> held_;
+  std::vector<Position> given_;  ///< of each reader: behind what Next gave
+  std::deque<Found> held_;
+  bool tail_wanted_ = false;
+  bool blind_ = false;  ///< inotify does not tell us all
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include <linux/close_range.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <boost/asio/io_context.hpp>
@@ -32,6 +33,7 @@ namespace process = boost::process::v2;
 namespace {
 
 constexpr auto kKillGrace = std::chrono::seconds(2);
+constexpr auto kPipeGrace = std::chrono::seconds(1);
 constexpr auto kCancelPeriod = std::chrono::milliseconds(50);
 constexpr size_t kLastLines = 5;
 
@@ -43,6 +45,7 @@ struct ChildSetup {
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::setpgid(0, 0);  // so that the programs which it runs itself can be ended with it
     ::signal(SIGPIPE, SIG_DFL);
     // The pipes' own descriptors are not for the helper: what it leaves behind (a server) would hold them open.
     ::close_range(3, ~0U, CLOSE_RANGE_CLOEXEC);
@@ -97,8 +100,6 @@ absl::StatusOr<HelperResult> Run(const HelperSpec& spec, const std::string& prog
     return ErrnoStatus(error.value(), absl::StrCat("run ", program));
   }
   HelperResult result;
-  asio::async_read(out, asio::dynamic_buffer(result.standard_output), [](boost::system::error_code, size_t) {});
-  asio::async_read(err, asio::dynamic_buffer(result.standard_error), [](boost::system::error_code, size_t) {});
   asio::async_write(in, asio::buffer(spec.standard_input), [&in](boost::system::error_code, size_t) {
     boost::system::error_code ignored;
     (void)in.close(ignored);
@@ -120,23 +121,42 @@ absl::StatusOr<HelperResult> Run(const HelperSpec& spec, const std::string& prog
       return;
     }
     timed_out = true;
-    ::kill(child.id(), SIGTERM);
+    ::kill(-child.id(), SIGTERM);
     timer.expires_after(kKillGrace);
     timer.async_wait([&](boost::system::error_code aborted) {
       if (!aborted && !ended) {
-        ::kill(child.id(), SIGKILL);
+        ::kill(-child.id(), SIGKILL);
       }
     });
   };
   watch({});
+  auto close_pipes = [&] {
+    boost::system::error_code ignored;
+    (void)out.close(ignored);
+    (void)err.close(ignored);
+    (void)in.close(ignored);
+  };
+  int open_pipes = 2;
+  auto on_pipe_end = [&](boost::system::error_code, size_t) {
+    if (--open_pipes == 0) {
+      timer.cancel();
+    }
+  };
+  asio::async_read(out, asio::dynamic_buffer(result.standard_output), on_pipe_end);
+  asio::async_read(err, asio::dynamic_buffer(result.standard_error), on_pipe_end);
   child.async_wait([&](boost::system::error_code, int) {
     ended = true;
     timer.cancel();
+    // A grandchild may hold the pipes open for ever: what comes within the grace is all that is taken.
     if (timed_out) {
-      // A grandchild may hold the pipes open; what was read until now is all that there is.
-      boost::system::error_code ignored;
-      (void)out.close(ignored);
-      (void)err.close(ignored);
+      close_pipes();
+    } else if (open_pipes > 0) {
+      timer.expires_after(kPipeGrace);
+      timer.async_wait([&](boost::system::error_code aborted) {
+        if (!aborted) {
+          close_pipes();
+        }
+      });
     }
   });
   loop.run();
@@ -152,12 +172,17 @@ absl::StatusOr<HelperResult> Run(const HelperSpec& spec, const std::string& prog
   return result;
 }
 
+bool IsProgram(const std::string& path) {
+  struct stat info {};
+  return ::stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) && ::access(path.c_str(), X_OK) == 0;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> FindProgram(const std::string& name, const std::vector<std::string>& more_directories) {
   if (name.find('/') != std::string::npos) {
-    return ::access(name.c_str(), X_OK) == 0 ? absl::StatusOr<std::string>(name)
-                                             : absl::NotFoundError(absl::StrCat(name, " is not an executable file"));
+    return IsProgram(name) ? absl::StatusOr<std::string>(name)
+                           : absl::NotFoundError(absl::StrCat(name, " is not an executable file"));
   }
   const char* path = std::getenv("PATH");
   std::vector<std::string> directories =
@@ -165,7 +190,7 @@ absl::StatusOr<std::string> FindProgram(const std::string& name, const std::vect
   directories.insert(directories.end(), more_directories.begin(), more_directories.end());
   for (const std::string& directory : directories) {
     std::string candidate = JoinPath(directory, name);
-    if (::access(candidate.c_str(), X_OK) == 0) {
+    if (IsProgram(candidate)) {
       return candidate;
     }
   }

@@ -1,11 +1,14 @@
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstdlib>
 
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/process/helper.h"
 #include "common/process/process_id.h"
+#include "common/process/scan.h"
 #include "gtest/gtest.h"
 
 namespace mg {
@@ -84,4 +87,46 @@ TEST(Helper, AsAnotherUser_WhenRoot) {
 }
 
 }  // namespace
+TEST(Helper, GrandchildThatHoldsThePipes_DoesNotHoldUs) {
+  absl::Time began = absl::Now();
+  absl::StatusOr<HelperResult> result = RunHelper({.argv = {"/bin/sh", "-c", "sleep 20 & echo $!"}});
+  ASSERT_TRUE(result.ok()) << result.status();
+  EXPECT_LT(absl::Now() - began, absl::Seconds(10));
+  ::kill(std::atoi(result->standard_output.c_str()), SIGKILL);
+}
+
+TEST(Helper, TimeOut_EndsWhatTheHelperRuns) {
+  std::string mark = absl::StrCat("MULTIGRES_TEST=", ::getpid());
+  absl::StatusOr<HelperResult> result = RunHelper(
+      {.argv = {"/bin/sh", "-c", "sleep 20; true"}, .environment = {mark}, .timeout = absl::Milliseconds(300)});
+  EXPECT_EQ(result.status().code(), absl::StatusCode::kDeadlineExceeded);
+  absl::Time deadline = absl::Now() + absl::Seconds(5);
+  while (!ProcessesWithEnvironment(mark).empty() && absl::Now() < deadline) {
+    ::usleep(5000);  // NOLINT: the poll's own step
+  }
+  EXPECT_EQ(ProcessesWithEnvironment(mark).size(), 0u);
+}
+
+TEST(FindProgram, ADirectoryIsNone) { EXPECT_FALSE(FindProgram("/usr/bin").ok()); }
+
+TEST(ReapIfOurs, TakesExactlyTheGivenEndedChild) {
+  pid_t pid = ::fork();
+  if (pid == 0) {
+    ::pause();
+  }
+  absl::StatusOr<ProcessId> id = IdentifyProcess(pid);
+  ASSERT_TRUE(id.ok());
+  ReapIfOurs(*id);  // it runs
+  EXPECT_TRUE(IsAlive(*id));
+  ::kill(pid, SIGKILL);
+  siginfo_t info{};
+  ASSERT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
+  ProcessId other = *id;
+  other.start_ticks += 1;
+  ReapIfOurs(other);
+  EXPECT_EQ(::waitid(P_PID, static_cast<id_t>(pid), &info, WEXITED | WNOWAIT), 0);
+  ReapIfOurs(*id);
+  EXPECT_EQ(::waitpid(pid, nullptr, WNOHANG), -1);
+}
+
 }  // namespace mg
