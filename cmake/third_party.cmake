@@ -54,6 +54,8 @@ find_package(Boost 1.81 REQUIRED)
 mg_ext(boost Boost::headers Threads::Threads)
 target_compile_definitions(mg_ext_boost INTERFACE BOOST_PROCESS_V2_HEADER_ONLY BOOST_ASIO_NO_DEPRECATED
   BOOST_ASIO_DISABLE_BOOST_COROUTINE)
+# g++ 12 takes the allocation of coroutine frames in Asio for a mismatch.
+target_compile_options(mg_ext_boost INTERFACE -Wno-mismatched-new-delete)
 pkg_check_modules(MG_PQ REQUIRED IMPORTED_TARGET libpq)
 mg_ext(libpq PkgConfig::MG_PQ)
 pkg_check_modules(MG_CURL REQUIRED IMPORTED_TARGET libcurl)
