@@ -25,7 +25,6 @@ constexpr absl::Duration kFoundingWait = absl::Seconds(20);
 constexpr absl::Duration kPoolersWait = absl::Seconds(5);
 constexpr absl::Duration kClaimTakeover = absl::Seconds(10);
 constexpr absl::Duration kSetPrimaryPeriod = absl::Seconds(1);
-constexpr absl::Duration kStale = absl::Seconds(15);
 constexpr absl::Duration kFollowerMargin = absl::Seconds(2);
 
 const PoolerView* Find(const ShardView& view, const ID& id) {
@@ -205,6 +204,24 @@ Action DecideFirstAppointment(ShardView* view, const clustermetadata::ShardRule&
   return action;
 }
 
+// A recruitment that its coordinator did not bring to an end, while the old leader lives: whoever promised then can
+// never follow the old rule again.
+constexpr absl::Duration kAbandoned = absl::Seconds(5);
+absl::Time AbandonedAt(const ShardView& view, const clustermetadata::ShardRule& rule) {
+  absl::Time at = absl::InfiniteFuture();
+  for (const ID& member : rule.cohort_members()) {
+    const PoolerView* pooler = Find(view, member);
+    if (pooler == nullptr || !Recruitable(*pooler)) {
+      continue;
+    }
+    const auto& promise = pooler->status.consensus_status().term_revocation();
+    if (promise.revoked_below_term() > rule.rule_number().coordinator_term()) {
+      at = std::min(at, absl::FromUnixSeconds(promise.coordinator_initiated_at().seconds()) + kAbandoned);
+    }
+  }
+  return at;
+}
+
 Action DecideAppointment(ShardView* view, const clustermetadata::ShardRule& rule, absl::Time now) {
   consensus::Cohort there;
   for (const ID& member : rule.cohort_members()) {
@@ -294,8 +311,8 @@ const clustermetadata::ShardRule* HighestRule(const ShardView& view) {
 
 bool LeaderIsAlive(const ShardView& view, const clustermetadata::ShardRule& rule, absl::Time now) {
   const PoolerView* leader = Find(view, rule.leader_id());
-  if (leader != nullptr && leader->connected) {
-    if (now - leader->last_seen > kStale || !leader->status.status().postgres_ready()) {
+  if (leader != nullptr && leader->connected && now - leader->last_seen <= view.stale_after) {
+    if (!leader->status.status().postgres_ready()) {
       return false;
     }
     const auto& promise = leader->status.consensus_status().term_revocation();
@@ -304,8 +321,8 @@ bool LeaderIsAlive(const ShardView& view, const clustermetadata::ShardRule& rule
     bool revoked = rule.rule_number().coordinator_term() < promise.revoked_below_term();
     return writable && !revoked;
   }
-  // Its pooler is out of reach. Whoever still streams from its PostgreSQL proves that it lives; an idle primary may be
-  // silent for half of that time-out.
+  // Its pooler is out of reach, or frozen. Whoever still streams from its PostgreSQL proves that it lives; an idle
+  // primary may be silent for half of that time-out.
   for (const auto& [text, pooler] : view.poolers) {
     const auto& replication = pooler.status.status().replication_status();
     const auto& following = pooler.status.consensus_status().replication_primary().primary().id();
@@ -334,7 +351,18 @@ Action Decide(ShardView* view, absl::Time now) {
     // A promotion under way shows itself by a promise only.
     return DecideFirstAppointment(view, rule, now);
   }
-  return LeaderIsAlive(*view, rule, now) ? DecideMaintenance(view, rule, now) : DecideAppointment(view, rule, now);
+  if (!LeaderIsAlive(*view, rule, now)) {
+    return DecideAppointment(view, rule, now);
+  }
+  absl::Time abandoned = AbandonedAt(*view, rule);
+  if (now >= abandoned) {
+    Action action = DecideAppointment(view, rule, now);
+    action.why = absl::StrCat("a recruitment was abandoned: ", action.why);
+    return action;
+  }
+  Action action = DecideMaintenance(view, rule, now);
+  action.wake_at = std::min(action.wake_at, abandoned);
+  return action;
 }
 
 }  // namespace mg::multiorch

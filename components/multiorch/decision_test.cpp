@@ -303,6 +303,20 @@ TEST_F(DecisionTest, WhenOnlyTheLeadersPoolerIsAway_StreamingFollowersKeepIt) {
   EXPECT_EQ(Decide(&view_, kNow + absl::Seconds(2)).kind, ActionKind::kAppoint);
 }
 
+TEST_F(DecisionTest, WhenTheLeadersPoolerIsFrozen_ItsFollowersDecide) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+  }
+  Leads(2);
+  Follows(1, 2);
+  Follows(3, 2);
+  Pooler(2).last_seen = kNow - view_.stale_after - absl::Seconds(1);
+  EXPECT_TRUE(LeaderIsAlive(view_, *HighestRule(view_), kNow));
+  Pooler(1).status.mutable_status()->mutable_replication_status()->clear_wal_receiver_status();
+  Pooler(3).status.mutable_status()->mutable_replication_status()->clear_wal_receiver_status();
+  EXPECT_FALSE(LeaderIsAlive(view_, *HighestRule(view_), kNow));
+}
+
 TEST_F(DecisionTest, WhenTheLeadersPostgresHasGone_AppointsAnother) {
   for (int i = 1; i <= 3; ++i) {
     Initialised(i, 4, 0, 2);
@@ -314,6 +328,18 @@ TEST_F(DecisionTest, WhenTheLeadersPostgresHasGone_AppointsAnother) {
   std::vector<::multiorch::DetectedProblem> problems = Analyse(view_, kNow);
   ASSERT_FALSE(problems.empty());
   EXPECT_EQ(problems[0].code(), "LeaderUnhealthy");
+}
+
+TEST_F(DecisionTest, WhenARecruitmentWasAbandoned_AppointsAnewAfterAWhile) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+  }
+  Leads(2);
+  Follows(1, 2);
+  Follows(3, 2);
+  Promised(3, 5, "other", kNow);
+  EXPECT_EQ(Decide(&view_, kNow).wake_at, kNow + absl::Seconds(5));
+  EXPECT_EQ(Decide(&view_, kNow + absl::Seconds(5)).kind, ActionKind::kAppoint);
 }
 
 TEST_F(DecisionTest, WhenTheLeaderIsRevoked_ItIsNotAlive) {

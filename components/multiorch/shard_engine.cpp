@@ -17,6 +17,7 @@ namespace {
 constexpr absl::Duration kTopologyLimit = absl::Seconds(2);
 constexpr absl::Duration kSetPrimaryLimit = absl::Seconds(60);  // a rewind may be in it
 constexpr absl::Duration kRuleChangeLimit = absl::Seconds(30);
+constexpr absl::Duration kLeastStale = absl::Seconds(2);
 constexpr absl::Duration kTopologyRetry = absl::Milliseconds(100);
 // Two orchs that have failed because of each other must not meet again.
 constexpr int kMaxBackOffMs = 300;
@@ -38,6 +39,7 @@ ShardEngine::ShardEngine(EngineOptions options, topology::Topology* topology)
     : options_(std::move(options)), topology_(topology) {
   view_.shard = options_.shard;
   view_.self = options_.self;
+  view_.stale_after = std::max(kLeastStale, 4 * options_.health_interval);
 }
 
 ShardEngine::~ShardEngine() { Stop(); }

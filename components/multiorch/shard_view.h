@@ -28,8 +28,9 @@ struct PoolerView {
 
 struct ShardView {
   clustermetadata::ShardKey shard;
-  clustermetadata::ID self;  ///< this orch
-  int rank = 0;              ///< among the orchs: the lower acts first
+  clustermetadata::ID self;                        ///< this orch
+  int rank = 0;                                    ///< among the orchs: the lower acts first
+  absl::Duration stale_after = absl::Seconds(15);  ///< a pooler silent for longer says nothing of the present
   std::optional<clustermetadata::Database> database;
   clustermetadata::ShardInitClaim claim;      ///< without claimer_id when there is none
   std::map<std::string, PoolerView> poolers;  ///< by id text; those that have shut down are left out
