@@ -30,7 +30,7 @@ absl::StatusOr<int> CellsOf(const Context& context) {
 std::string PlanText(const multigres::provisioner::v1::PlanClusterResponse& plan, const Terminal& terminal) {
   Table table({"STEP", "ACTION", "AFTER", "WHAT"}, 3);
   for (const auto& step : plan.steps()) {
-    std::string what = step.has_component() ? absl::StrJoin(step.component().argv(), " ") : step.summary();
+    std::string what = step.component().argv_size() > 0 ? absl::StrJoin(step.component().argv(), " ") : step.summary();
     table.Add({step.id(), step.action(), absl::StrJoin(step.after(), ","), what});
   }
   return absl::StrCat("cluster ", plan.cluster(), " in ", plan.root_directory(), "\n\n",
