@@ -207,6 +207,13 @@ TEST_F(ShimTest, AnotherUser_WhenRoot) {
   ASSERT_TRUE(Start("id -un").ok());
   Ended();
   EXPECT_NE(Log().find(" stdout F nobody\n"), std::string::npos) << Log();
+  // Its own output by name, which is the pipe's owner's alone; and the tie to its shim.
+  spec_.generation = 2;
+  absl::StatusOr<ShimState> state = Start("echo named > /dev/stderr; exec sleep 60");
+  ASSERT_TRUE(state.ok()) << state.status();
+  EXPECT_TRUE(Eventually([&] { return Log().find(" stderr F named\n") != std::string::npos; })) << Log();
+  ASSERT_TRUE(SignalProcess(*state->shim, SIGKILL).ok());
+  EXPECT_TRUE(Eventually([&] { return !IsAlive(*state->child); }));
   spec_.run_as = "no-such-user-here";
   EXPECT_EQ(Start("id").status().code(), absl::StatusCode::kNotFound);
 }
