@@ -46,12 +46,16 @@ void Manager::MonitorLoop() {
     } else {
       look_again = kFirstLook;
     }
-    if (action == MonitorAction::kNothing || absl::Now() < not_before) {
-      if (action == MonitorAction::kNothing && seen.connected) {
+    if (action == MonitorAction::kNothing) {
+      if (seen.connected) {
         retry = kFirstRetry;
         not_before = absl::InfinitePast();
       }
-      WaitForEvent(std::min(limit, std::max(not_before - absl::Now(), absl::Milliseconds(1))));
+      WaitForEvent(limit);
+      continue;
+    }
+    if (absl::Now() < not_before) {
+      WaitForEvent(std::min(limit, not_before - absl::Now()));
       continue;
     }
     std::unique_lock<std::timed_mutex> lock(action_mutex_, std::try_to_lock);
