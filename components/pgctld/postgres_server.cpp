@@ -211,6 +211,8 @@ absl::Status PostgresServer::Launch(const StartOptions& start) {
   spec.environment = ServerEnvironment();
   spec.working_directory = options_.data_dir;
   spec.run_as = options_.run_as;
+  // When the machine shuts down: fast, then immediate. SIGTERM alone would wait for clients until it is killed.
+  spec.stop = {{.signal = SIGINT, .wait = absl::Seconds(30)}, {.signal = SIGQUIT, .wait = absl::Seconds(5)}};
   spec.generation = state.launch.has_value() ? state.launch->generation + 1 : 1;
   return shim::Launch(options_.shim, spec).status();
 }
