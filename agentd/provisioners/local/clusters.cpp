@@ -148,7 +148,9 @@ std::set<int> Clusters::PortsOfOthers(const Cluster& cluster) {
     if (other.get() == &cluster) {
       continue;
     }
-    for (const auto& [name, entry] : other->store->Get().components()) {
+    // Named: a range-for does not keep the record alive that components() is a part of.
+    const auto record = other->store->Get();
+    for (const auto& [name, entry] : record.components()) {
       for (const auto& [port_name, port] : entry.ports()) {
         ports.insert(port);
       }
