@@ -136,9 +136,20 @@ Action DecideFounding(ShardView* view, absl::Time now) {
   return Wait("the seed founds the shard", stuck ? view->since_claim_stuck + kClaimTakeover : absl::InfiniteFuture());
 }
 
-// Somebody else may be at it: a promise to another coordinator that no rule has fulfilled yet.
-absl::Time OthersTurnUntil(const ShardView& view, std::int64_t highest_term) {
+bool Decided(const ShardView& view, const clustermetadata::ShardRule& rule) {
+  return std::any_of(view.poolers.begin(), view.poolers.end(), [&](const auto& entry) {
+    return Compare(consensus::DecisionNumber(entry.second.position()), rule.rule_number()) >= 0;
+  });
+}
+
+// Somebody else may be at it: a promise to another coordinator that no rule has fulfilled yet, or a rule of its that is
+// not decided yet.
+absl::Time OthersTurnUntil(const ShardView& view, const clustermetadata::ShardRule& rule) {
+  std::int64_t highest_term = rule.rule_number().coordinator_term();
   absl::Time until = absl::InfinitePast();
+  if (highest_term > 0 && !SameNode(rule.coordinator_id(), view.self) && !Decided(view, rule)) {
+    until = absl::FromUnixSeconds(rule.creation_time().seconds()) + kOthersTurn;
+  }
   for (const auto& [text, pooler] : view.poolers) {
     const auto& promise = pooler.status.consensus_status().term_revocation();
     if (promise.revoked_below_term() > highest_term && !SameNode(promise.accepted_coordinator_id(), view.self)) {
@@ -152,7 +163,12 @@ absl::Time OthersTurnUntil(const ShardView& view, std::int64_t highest_term) {
 
 // When the orch of rank 0 may begin: at once when all members are there, else after a last wait for them. The others
 // count from the same moment, so that normally one acts.
-absl::Time AppointmentTime(ShardView* view, bool quorum, bool all, absl::Time now) {
+absl::Time AppointmentTime(ShardView* view, const clustermetadata::RuleNumber& rule, bool quorum, bool all,
+                           absl::Time now) {
+  if (Compare(view->since_rule, rule) != 0) {
+    view->since_rule = rule;
+    view->since_quorum = view->since_all = absl::InfiniteFuture();
+  }
   Mark(&view->since_quorum, quorum, now);
   Mark(&view->since_all, all, now);
   return all ? view->since_all : view->since_quorum + kMemberWait;
@@ -160,8 +176,7 @@ absl::Time AppointmentTime(ShardView* view, bool quorum, bool all, absl::Time no
 
 Action Appoint(const ShardView& view, const clustermetadata::ShardRule& outgoing, absl::Time not_before, absl::Time now,
                const std::string& why) {
-  std::int64_t term = outgoing.rule_number().coordinator_term();
-  absl::Time at = std::max(not_before + view.rank * kRankStep, OthersTurnUntil(view, term));
+  absl::Time at = std::max(not_before + view.rank * kRankStep, OthersTurnUntil(view, outgoing));
   if (now < at) {
     return Wait(absl::StrCat(why, ": it is not this orch's turn yet"), at);
   }
@@ -195,11 +210,12 @@ Action DecideFirstAppointment(ShardView* view, const clustermetadata::ShardRule&
   bool late = now >= view->since_founded + kFoundingWait;
   absl::Status quorum = consensus::CheckRecruitmentQuorum(outgoing, there);
   if (there.empty() || !quorum.ok() || (!all && !late)) {
-    AppointmentTime(view, false, false, now);
+    AppointmentTime(view, founding.rule_number(), false, false, now);
     return Wait(absl::StrCat(there.size(), " of ", outgoing.cohort_members_size(), " claimed poolers are initialised"),
                 quorum.ok() ? view->since_founded + kFoundingWait : absl::InfiniteFuture());
   }
-  Action action = Appoint(*view, outgoing, AppointmentTime(view, true, all || late, now), now, "first appointment");
+  Action action = Appoint(*view, outgoing, AppointmentTime(view, founding.rule_number(), true, all || late, now), now,
+                          "first appointment");
   action.first_appointment = true;
   return action;
 }
@@ -231,11 +247,11 @@ Action DecideAppointment(ShardView* view, const clustermetadata::ShardRule& rule
     }
   }
   if (absl::Status quorum = consensus::CheckRecruitmentQuorum(rule, there); !quorum.ok()) {
-    AppointmentTime(view, false, false, now);
+    AppointmentTime(view, rule.rule_number(), false, false, now);
     return Wait(absl::StrCat("no leader is alive, and none can be appointed: ", std::string(quorum.message())));
   }
   bool all = static_cast<int>(there.size()) == rule.cohort_members_size();
-  return Appoint(*view, rule, AppointmentTime(view, true, all, now), now,
+  return Appoint(*view, rule, AppointmentTime(view, rule.rule_number(), true, all, now), now,
                  absl::StrCat("no leader is alive under rule ", consensus::ToString(rule.rule_number())));
 }
 
@@ -248,7 +264,7 @@ bool FollowsRightly(const PoolerView& pooler, const clustermetadata::Replication
 }
 
 Action DecideMaintenance(ShardView* view, const clustermetadata::ShardRule& rule, absl::Time now) {
-  AppointmentTime(view, false, false, now);
+  AppointmentTime(view, rule.rule_number(), false, false, now);
   view->since_founded = absl::InfiniteFuture();
   Action action;
   const PoolerView* leader = Find(*view, rule.leader_id());

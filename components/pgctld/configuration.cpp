@@ -47,7 +47,8 @@ std::string Configuration(const Options& options) {
       "\n# Written by pgctld. Port, addresses and socket directory are given on the command line.\n"
       "max_connections = 110\nshared_buffers = 64MB\nwal_level = logical\nhot_standby = on\nwal_log_hints = on\n"
       "max_wal_senders = 25\nmax_replication_slots = 25\nwal_sender_timeout = 10s\nwal_receiver_timeout = 10s\n"
-      "# The default of 5 s would dominate every start of a standby.\nwal_retrieve_retry_interval = 20ms\n"
+      "# The default of 5 s would dominate every start of a standby; each try is a line in the "
+      "log.\nwal_retrieve_retry_interval = 50ms\n"
       "# One call instead of one per file after a crash or a base backup.\nrecovery_init_sync_method = syncfs\n"
       "max_wal_size = ",
       wal.max_wal, "MB\nmin_wal_size = ", wal.min_wal, "MB\nwal_keep_size = ", wal.keep,

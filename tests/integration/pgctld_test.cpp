@@ -60,7 +60,7 @@ TEST_F(PgctldTest, Server_FromNothing_GoesThroughItsWholeLife) {
                                                                 {"listen_addresses", "127.0.0.1"},
                                                                 {"max_connections", "110"},
                                                                 {"max_wal_senders", "25"},
-                                                                {"wal_retrieve_retry_interval", "20ms"},
+                                                                {"wal_retrieve_retry_interval", "50ms"},
                                                                 {"logging_collector", "off"}}) {
     EXPECT_EQ(sandbox.Ask("SHOW " + name), value) << name;
   }

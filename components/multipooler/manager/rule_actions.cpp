@@ -104,8 +104,10 @@ absl::StatusOr<clustermetadata::ConsensusStatus> Manager::Promote(const consensu
     }
     return WriteRuleLocked(*connection, view.rule, rule, event);
   }();
-  Change([](ManagerState& state) { state.promoting = false; });
-  MG_RETURN_IF_ERROR(WithContext(status, "promote"));
+  if (!status.ok()) {
+    Change([](ManagerState& state) { state.promoting = false; });
+    return WithContext(status, "promote");
+  }
   BecomeLeader(rule);
   log::Info("leader", {{"rule", consensus::ToString(rule.rule_number())}});
   return ConsensusStatusNow(absl::Now() + config_.remote_operation_limit);
@@ -172,6 +174,7 @@ absl::Status Manager::ConfirmDurable(pgsql::Connection& connection, const cluste
 void Manager::BecomeLeader(const clustermetadata::ShardRule& rule) {
   Change([&](ManagerState& state) {
     ++epoch_;
+    state.promoting = false;  // in the same step, so that nobody sees a node that is neither
     state.leading = true;
     state.leading_rule = rule.rule_number();
     state.suspected_divergence = false;
