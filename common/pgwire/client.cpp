@@ -76,6 +76,9 @@ class ClientImpl final : public Client {
     }
   }
 
+  std::uint32_t process_id() const override { return process_id_; }
+  std::uint32_t secret() const override { return secret_; }
+
  private:
   absl::Status Dial(const ClientOptions& options, absl::Time deadline) {
     sockaddr_storage storage{};
@@ -134,6 +137,10 @@ class ClientImpl final : public Client {
       }
       if (type == 'Z') {
         return absl::OkStatus();
+      }
+      if (type == 'K' && body.size() >= 8) {
+        process_id_ = ReadUint32(body.data());
+        secret_ = ReadUint32(body.data() + 4);
       }
       if (type != 'R' || body.size() < 4) {
         continue;
@@ -250,6 +257,7 @@ class ClientImpl final : public Client {
 
   UniqueFd fd_;
   std::string input_;
+  std::uint32_t process_id_ = 0, secret_ = 0;
 };
 
 }  // namespace

@@ -2,6 +2,7 @@
 /// for data. One thread at a time; every call has a deadline.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
@@ -28,6 +29,9 @@ class Client {
   using Row = std::vector<std::optional<std::string>>;
   /// Rows of the last statement of a simple query.
   virtual absl::StatusOr<std::vector<Row>> Query(const std::string& sql, absl::Time deadline) = 0;
+  /// What a CancelRequest for this connection must say.
+  virtual std::uint32_t process_id() const = 0;
+  virtual std::uint32_t secret() const = 0;
 };
 
 }  // namespace mg::pgwire

@@ -1,3 +1,4 @@
+#include "common/pgwire/handoff.h"
 #include "common/pgwire/message.h"
 #include "common/pgwire/scanner.h"
 #include "common/pgwire/scram.h"
@@ -34,9 +35,23 @@ TEST(Scram, WrongPasswordAndMockRole_AreRefused) {
   EXPECT_NE(MockVerifier("a", "s").salt, MockVerifier("b", "s").salt);
 }
 
-TEST(Scram, Rfc7677Verifier) {
-  // The RFC's example: user `user`, password `pencil`, this salt, 4096 iterations; the proof is checked through our own
-  // server.
+TEST(Scram, Rfc7677Example_HasTheRfcsProofAndSignature) {
+  // RFC 7677 section 3, with its nonces.
+  const std::string first = "n=user,r=rOprNGfwEbeRWgbNEkqO";
+  const std::string server_first =
+      "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
+  ScramClient client = ScramClient::ByPassword("pencil");
+  client.SetFirstForTest(first);
+  absl::StatusOr<std::string> final = client.Final(server_first);
+  ASSERT_TRUE(final.ok());
+  EXPECT_EQ(*final,
+            "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,"
+            "p=dHzbZapWIk4jUhN+Ute9ytag9zjfMHgsqmmiz7AndVQ=");
+  EXPECT_TRUE(client.Verify("v=6rriTRBi23WpRR/wtup+mMhUZUn/dB5nLTJRsjl95G4=").ok());
+  EXPECT_FALSE(client.Verify("v=AAAA").ok());
+}
+
+TEST(Scram, VerifierOfTheRfcsExample_TakesItsPassword) {
   ScramVerifier verifier = *ParseVerifier(
       "SCRAM-SHA-256$4096:W22ZaJ0SNY7soEsUEjb6gQ==$WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:"
       "wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=");
@@ -76,11 +91,14 @@ TEST(Scanner, AnySplit_PassesTheSameBytesAndSeesTheSameMessages) {
     std::string seen, began, out;
     Scanner scanner(
         "ZS",
-        [&](char type, absl::string_view message) {
+        [&](char type, absl::string_view, std::string*) {
           seen += type;
-          return std::string(message);
+          return Scanner::Verdict::kPass;
         },
-        [&](char type) { began += type; });
+        [&](char type, bool oversized) {
+          began += type;
+          EXPECT_FALSE(oversized);
+        });
     for (size_t at = 0; at < stream.size(); at += step) {
       ASSERT_TRUE(scanner.Feed(absl::string_view(stream).substr(at, step), &out));
     }
@@ -91,7 +109,59 @@ TEST(Scanner, AnySplit_PassesTheSameBytesAndSeesTheSameMessages) {
   }
   Scanner scanner("", nullptr);
   std::string out;
-  EXPECT_FALSE(scanner.Feed(std::string("Q\0\0\0\1", 5), &out));
+  EXPECT_FALSE(scanner.Feed(absl::string_view("Q\0\0\0\1", 5), &out));
+}
+
+TEST(Scanner, Stop_LetsNothingThroughThatFollows) {
+  std::string before = Writer('D').Bytes("row").Finish(), stop = Writer('C').CString("COMMIT").Finish();
+  std::string stream = before + stop + before + stop;
+  for (size_t step = 1; step <= stream.size(); ++step) {
+    std::string out;
+    Scanner scanner("C", [](char, absl::string_view, std::string* instead) {
+      *instead += "!";
+      return Scanner::Verdict::kStop;
+    });
+    for (size_t at = 0; at < stream.size(); at += step) {
+      ASSERT_TRUE(scanner.Feed(absl::string_view(stream).substr(at, step), &out));
+    }
+    EXPECT_EQ(out, before + "!");
+    EXPECT_TRUE(scanner.stopped());
+  }
+}
+
+TEST(Scanner, WantedButTooLong_PassesInPiecesAndSaysSo) {
+  std::string stream = Writer('Q').Bytes(std::string(2 << 20, 'x')).Finish();
+  bool oversized = false;
+  Scanner scanner(
+      "Q", [](char, absl::string_view, std::string*) { return Scanner::Verdict::kDrop; },
+      [&](char, bool too_long) { oversized = too_long; });
+  std::string out;
+  ASSERT_TRUE(scanner.Feed(stream, &out));
+  EXPECT_TRUE(oversized);
+  EXPECT_EQ(out, stream);
+}
+
+TEST(Handoff, RoundTripAndGarbage) {
+  Handoff handoff;
+  handoff.read_only = true;
+  handoff.verifier = "SCRAM-SHA-256$1:a$b:c";
+  handoff.keys = {std::string(32, '\0'), std::string(32, '\xff')};
+  handoff.parameters = {{"user", "u"}, {"options", "-c a=b"}};
+  std::string message = EncodeHandoff(handoff);
+  size_t consumed = 0;
+  for (size_t size = 0; size < message.size(); ++size) {
+    ASSERT_TRUE(DecodeHandoff(message.substr(0, size), &consumed).ok());
+    EXPECT_EQ(consumed, 0u);
+  }
+  absl::StatusOr<Handoff> decoded = DecodeHandoff(message + "more", &consumed);
+  ASSERT_TRUE(decoded.ok());
+  EXPECT_EQ(consumed, message.size());
+  EXPECT_TRUE(decoded->read_only);
+  EXPECT_EQ(decoded->keys.client_key, handoff.keys.client_key);
+  EXPECT_EQ(decoded->keys.server_key, handoff.keys.server_key);
+  EXPECT_EQ(decoded->parameters, handoff.parameters);
+  EXPECT_FALSE(DecodeHandoff("GET / HTTP/1.1\r\n", &consumed).ok());
+  EXPECT_FALSE(DecodeHandoff(std::string("\2H\0\0\0\x10", 6), &consumed).ok());
 }
 
 TEST(Quote, Literal) {

@@ -5,13 +5,29 @@
 #include "common/pgwire/message.h"
 
 namespace mg::pgwire {
-
 namespace {
+
+constexpr size_t kHeader = 5;
 constexpr std::uint32_t kMaxHeld = 1 << 20;
+/// PostgreSQL's own limit of a message.
+constexpr std::uint32_t kMaxLength = (1u << 30) + 64;
+
+}  // namespace
+
+bool Scanner::Wanted(char type, std::uint32_t length) const {
+  return length <= kMaxHeld && wanted_.find(type) != std::string::npos;
+}
+
+void Scanner::Look(absl::string_view message, std::string* out) {
+  Verdict verdict = inspect_(message[0], message, out);
+  if (verdict == Verdict::kPass) {
+    out->append(message.data(), message.size());
+  }
+  stopped_ = verdict == Verdict::kStop;
 }
 
 bool Scanner::Feed(absl::string_view data, std::string* out) {
-  while (!data.empty()) {
+  while (!data.empty() && !stopped_) {
     if (left_ > 0) {
       size_t take = static_cast<size_t>(std::min<std::uint64_t>(left_, data.size()));
       out->append(data.data(), take);
@@ -19,36 +35,42 @@ bool Scanner::Feed(absl::string_view data, std::string* out) {
       left_ -= take;
       continue;
     }
-    if (held_.size() < 5) {
-      size_t take = std::min(data.size(), 5 - held_.size());
+    // The header: where it stands when it is there whole, else gathered.
+    if (held_.size() < kHeader && !(held_.empty() && data.size() >= kHeader)) {
+      size_t take = std::min(data.size(), kHeader - held_.size());
       held_.append(data.data(), take);
       data.remove_prefix(take);
-      if (held_.size() < 5) {
+      if (held_.size() < kHeader) {
         return true;
       }
-      std::uint32_t length = ReadUint32(held_.data() + 1);
-      if (length < 4 || length > (1u << 30) + 64) {
-        return false;
-      }
-      if (wanted_.find(held_[0]) == std::string::npos || length > kMaxHeld) {
-        if (begin_) {
-          begin_(held_[0]);
-        }
-        out->append(held_);
-        left_ = length - 4;
-        held_.clear();
-        continue;
-      }
     }
-    size_t whole = 1 + static_cast<size_t>(ReadUint32(held_.data() + 1));
+    const char* header = held_.empty() ? data.data() : held_.data();
+    std::uint32_t length = ReadUint32(header + 1);
+    if (length < 4 || length > kMaxLength) {
+      return false;
+    }
+    if (!Wanted(header[0], length)) {
+      if (begin_) {
+        begin_(header[0], length > kMaxHeld && wanted_.find(header[0]) != std::string::npos);
+      }
+      left_ = static_cast<std::uint64_t>(length) + 1 - held_.size();
+      out->append(held_);
+      held_.clear();
+      continue;
+    }
+    size_t whole = static_cast<size_t>(length) + 1;
+    if (held_.empty() && data.size() >= whole) {
+      Look(data.substr(0, whole), out);
+      data.remove_prefix(whole);
+      continue;
+    }
     size_t take = std::min(data.size(), whole - held_.size());
     held_.append(data.data(), take);
     data.remove_prefix(take);
-    // Also when the body is empty: the header alone is the message.
     if (held_.size() == whole) {
       std::string message;
       message.swap(held_);
-      out->append(inspect_(message[0], message));
+      Look(message, out);
     }
   }
   return true;

@@ -50,6 +50,8 @@ class ScramClient {
   static ScramClient ByPassword(std::string password);
   static ScramClient ByKeys(ScramKeys keys);
   std::string First();
+  /// A fixed client-first-message-bare instead of one with a random nonce.
+  void SetFirstForTest(std::string bare) { client_first_bare_ = std::move(bare); }
   absl::StatusOr<std::string> Final(const std::string& server_first);
   /// UNAUTHENTICATED when the server does not know the keys either.
   absl::Status Verify(const std::string& server_final) const;
