@@ -7,6 +7,7 @@
 
 #include "common/log/log.h"
 #include "common/pgwire/handoff.h"
+#include "common/process/limits.h"
 #include "common/servenv/servenv.h"
 #include "common/topology/topology.h"
 #include "components/multipooler/manager/manager.h"
@@ -36,6 +37,7 @@ int main(int argc, char** argv) {
     return fail(status);
   }
   config->http_port = server.http_port();
+  mg::RaiseFileLimit();  // two descriptors a session
   std::unique_ptr<mg::topology::Topology> topology =
       mg::topology::Topology::Create(options.topo_servers, options.topo_root);
   mp::ServingState serving;
@@ -47,9 +49,13 @@ int main(int argc, char** argv) {
   std::unique_ptr<grpc::Service> consensus_service = mp::MakeConsensusService(manager->get());
   server.AddService(manager_service.get(), "grpc-poolermanager", true);
   server.AddService(consensus_service.get(), "grpc-consensus", true);
-  std::unique_ptr<mp::PoolServer> pool = mp::PoolServer::Create(
-      {.socket_path = mg::pgwire::PoolerSocketPath(config->pooler_dir), .capacity = options.global_capacity},
-      config->postgres, &serving);
+  std::unique_ptr<mp::PoolServer> pool =
+      mp::PoolServer::Create({.socket_path = mg::pgwire::PoolerSocketPath(config->pooler_dir),
+                              .capacity = options.global_capacity,
+                              .dial_timeout = options.dial_timeout,
+                              .idle_timeout = options.idle_timeout,
+                              .max_lifetime = options.max_lifetime},
+                             config->postgres, &serving);
   if (absl::Status status = pool->Start(); !status.ok()) {
     return fail(status);
   }

@@ -83,6 +83,9 @@ void Options::AddTo(flags::FlagSet* flags) {
              {"MT_REMOTE_OPERATION_TIMEOUT"});
   flags->Add("connpool-global-capacity", &global_capacity, "most server connections in all",
              {"CONNPOOL_GLOBAL_CAPACITY"});
+  flags->Add("connpool-dial-timeout", &dial_timeout, "limit of a login to PostgreSQL");
+  flags->Add("connpool-user-regular-idle-timeout", &idle_timeout, "an idle server connection ends after this");
+  flags->Add("connpool-user-regular-max-lifetime", &max_lifetime, "a server connection is not used again after this");
   for (const char* name : {"pgbackrest-cert-file", "pgbackrest-key-file", "pgbackrest-ca-file",
                            "pgbackrest-cipher-key-file", "pg-client-sslmode", "pg-client-sslrootcert",
                            "pg-client-sslnegotiation", "topo-etcd-tls-cert", "topo-etcd-tls-key", "topo-etcd-tls-ca"}) {
@@ -95,11 +98,10 @@ void Options::AddTo(flags::FlagSet* flags) {
     flags->Add(name, &ignored_.number, "taken and not used");
     flags->Hide(name);
   }
-  for (const char* name : {"postgres-unrecoverable-timeout", "lock-timeout", "connpool-user-regular-idle-timeout",
-                           "connpool-user-regular-max-lifetime", "connpool-user-reserved-inactivity-timeout",
-                           "connpool-user-reserved-idle-timeout", "connpool-user-reserved-max-lifetime",
-                           "connpool-rebalance-interval", "connpool-demand-window", "connpool-inactive-timeout",
-                           "connpool-dial-timeout", "connpool-drain-grace-period"}) {
+  for (const char* name :
+       {"postgres-unrecoverable-timeout", "lock-timeout", "connpool-user-reserved-inactivity-timeout",
+        "connpool-user-reserved-idle-timeout", "connpool-user-reserved-max-lifetime", "connpool-rebalance-interval",
+        "connpool-demand-window", "connpool-inactive-timeout", "connpool-drain-grace-period"}) {
     flags->Add(name, &ignored_.duration, "taken and not used");
     flags->Hide(name);
   }

@@ -34,6 +34,9 @@ struct Options {
   std::string admin_password_file;
   absl::Duration remote_operation_timeout = absl::Seconds(15);
   int global_capacity = 100;
+  absl::Duration dial_timeout = absl::Seconds(5);
+  absl::Duration idle_timeout = absl::Minutes(5);
+  absl::Duration max_lifetime = absl::Hours(1);
 
   /// Binds the flags. Those of upstream that have no meaning here are taken and hidden.
   void AddTo(flags::FlagSet* flags);

@@ -2,13 +2,28 @@
 ///
 /// A session holds one server connection from its login to its end. Afterwards the connection is kept only when the
 /// session left it idle between messages and ROLLBACK, DISCARD ALL brought every reported parameter back; it is used
-/// again only for the same role, database, verifier and start-up parameters, after a check that the role may still log
-/// in with that verifier. DISCARD ALL leaves behind: the seed of random(), libraries that were LOADed, and global
-/// variables of procedural languages; a session that names setseed, LOAD or DO in a query closes its connection.
+/// again only for the same role, database, verifier and start-up parameters, and only while a new login would find the
+/// same role, settings, rights, database and configuration files (RoleState::fingerprint).
+///
+/// DISCARD ALL leaves behind, and this is what becomes of it:
+/// - the seed of random(): a new one is set, as a new connection has;
+/// - parameters of somebody's own (SET app.user, set_config), libraries that were LOADed, replication origins: a
+/// session
+///   whose statements name such closes its connection, and so does every session of a database that has functions which
+///   do;
+/// - global variables of procedural languages other than PL/pgSQL, connections of dblink and postgres_fdw: every
+/// session
+///   of a database that has these closes its connection;
+/// - what nobody but the backend notices: caches, libraries that functions loaded, the empty temporary schema.
+/// Calls by function number (the fast path, used for large objects) close it too.
+///
+/// Idle connections end by themselves when a statement seen here changes databases (they would forbid it) or the role
+/// (password, NOLOGIN, DROP ROLE), and are checked in any case before they are used.
 ///
 /// A success whose synchronous wait was cut short (PostgreSQL says so by a warning of SyncRepWaitForLSN) never reaches
 /// a client as success: the session ends with an error of unknown outcome (40003). A cancel waits while its backend
-/// waits for a standby.
+/// waits for a standby. One gap is PostgreSQL's: it sends no warning to a session with client_min_messages above
+/// `warning`, so that session's wait must not be cut short from SQL (pg_cancel_backend).
 #pragma once
 
 #include <cstdint>
@@ -19,6 +34,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "components/multipooler/manager/serving_state.h"
+#include "components/multipooler/pool/role_directory.h"
 
 namespace mg::multipooler {
 
@@ -36,15 +52,8 @@ struct PoolCounters {
   std::int64_t sessions = 0, server_connections = 0, idle = 0, waiting = 0, opened = 0, reused = 0, discarded = 0;
 };
 
-/// What a role may do, from pg_authid.
-struct RoleCredentials {
-  bool exists = false;
-  bool can_login = false;
-  bool replication = false;
-  std::string verifier;  ///< empty: no password, or one that is no longer valid
-};
-
-/// Owns one thread for all relays. Start and the destructor are called by one thread; the rest from any.
+/// Owns one thread for all relays and one for look-ups. Start and the destructor are called by one thread; the rest
+/// from any.
 class PoolServer {
  public:
   /// `serving` must outlive the server.
@@ -53,7 +62,7 @@ class PoolServer {
   virtual absl::Status Start() = 0;
   virtual PoolCounters counters() const = 0;
   /// Looks a role up; blocking, within the deadline.
-  virtual absl::StatusOr<RoleCredentials> Credentials(const std::string& role, absl::Time deadline) = 0;
+  virtual absl::StatusOr<RoleState> Look(const std::string& role, const std::string& database, absl::Time deadline) = 0;
 };
 
 }  // namespace mg::multipooler

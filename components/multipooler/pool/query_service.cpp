@@ -8,8 +8,15 @@
 namespace mg::multipooler {
 namespace {
 
+constexpr absl::Duration kLookLimit = absl::Seconds(5);
 constexpr auto kHeartbeat = std::chrono::seconds(30);
 constexpr auto kCancelLook = std::chrono::milliseconds(100);
+
+grpc::Status NotServed(const char* call) {
+  return {
+      grpc::StatusCode::UNIMPLEMENTED,
+      absl::StrCat(call, " is not served by this pooler: its gateways speak the PostgreSQL protocol to its socket")};
+}
 
 }  // namespace
 
@@ -28,8 +35,8 @@ QueryService::~QueryService() = default;
 grpc::Status QueryService::GetAuthCredentials(grpc::ServerContext* context,
                                               const multipoolerservice::GetAuthCredentialsRequest* request,
                                               multipoolerservice::GetAuthCredentialsResponse* response) {
-  absl::Time deadline = std::min(absl::FromChrono(context->deadline()), absl::Now() + absl::Seconds(15));
-  absl::StatusOr<RoleCredentials> role = pool_->Credentials(request->username(), deadline);
+  absl::Time deadline = std::min(absl::FromChrono(context->deadline()), absl::Now() + kLookLimit);
+  absl::StatusOr<RoleState> role = pool_->Look(request->username(), request->database(), deadline);
   if (!role.ok()) {
     return {grpc::StatusCode::UNAVAILABLE, std::string(role.status().message())};
   }
@@ -74,6 +81,62 @@ grpc::Status QueryService::StreamPoolerHealth(
     last = std::chrono::steady_clock::now();
   }
   return grpc::Status::OK;
+}
+
+grpc::Status QueryService::ExecuteQuery(grpc::ServerContext*, const multipoolerservice::ExecuteQueryRequest*,
+                                        multipoolerservice::ExecuteQueryResponse*) {
+  return NotServed("ExecuteQuery");
+}
+
+grpc::Status QueryService::StreamExecute(grpc::ServerContext*, const multipoolerservice::StreamExecuteRequest*,
+                                         grpc::ServerWriter<multipoolerservice::StreamExecuteResponse>*) {
+  return NotServed("StreamExecute");
+}
+
+grpc::Status QueryService::PortalStreamExecute(grpc::ServerContext*,
+                                               const multipoolerservice::PortalStreamExecuteRequest*,
+                                               grpc::ServerWriter<multipoolerservice::PortalStreamExecuteResponse>*) {
+  return NotServed("PortalStreamExecute");
+}
+
+grpc::Status QueryService::Describe(grpc::ServerContext*, const multipoolerservice::DescribeRequest*,
+                                    multipoolerservice::DescribeResponse*) {
+  return NotServed("Describe");
+}
+
+grpc::Status QueryService::CopyBidiExecute(grpc::ServerContext*,
+                                           grpc::ServerReaderWriter<multipoolerservice::CopyBidiExecuteResponse,
+                                                                    multipoolerservice::CopyBidiExecuteRequest>*) {
+  return NotServed("CopyBidiExecute");
+}
+
+grpc::Status QueryService::StreamReplication(grpc::ServerContext*,
+                                             grpc::ServerReaderWriter<multipoolerservice::StreamReplicationResponse,
+                                                                      multipoolerservice::StreamReplicationRequest>*) {
+  return NotServed("StreamReplication");
+}
+
+grpc::Status QueryService::ConcludeTransaction(grpc::ServerContext*,
+                                               const multipoolerservice::ConcludeTransactionRequest*,
+                                               multipoolerservice::ConcludeTransactionResponse*) {
+  return NotServed("ConcludeTransaction");
+}
+
+grpc::Status QueryService::DiscardTempTables(grpc::ServerContext*, const multipoolerservice::DiscardTempTablesRequest*,
+                                             multipoolerservice::DiscardTempTablesResponse*) {
+  return NotServed("DiscardTempTables");
+}
+
+grpc::Status QueryService::ReleaseReservedConnection(grpc::ServerContext*,
+                                                     const multipoolerservice::ReleaseReservedConnectionRequest*,
+                                                     multipoolerservice::ReleaseReservedConnectionResponse*) {
+  return NotServed("ReleaseReservedConnection");
+}
+
+grpc::Status QueryService::NotificationStream(
+    grpc::ServerContext*, grpc::ServerReaderWriter<multipoolerservice::NotificationStreamResponse,
+                                                   multipoolerservice::NotificationStreamRequest>*) {
+  return NotServed("NotificationStream");
 }
 
 }  // namespace mg::multipooler

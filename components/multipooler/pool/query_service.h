@@ -25,6 +25,32 @@ class QueryService final : public multipoolerservice::MultipoolerService::Servic
                                   const multipoolerservice::StreamPoolerHealthRequest* request,
                                   grpc::ServerWriter<multipoolerservice::StreamPoolerHealthResponse>* writer) override;
 
+  // Upstream's query calls: UNIMPLEMENTED, with the reason.
+  grpc::Status ExecuteQuery(grpc::ServerContext*, const multipoolerservice::ExecuteQueryRequest*,
+                            multipoolerservice::ExecuteQueryResponse*) override;
+  grpc::Status StreamExecute(grpc::ServerContext*, const multipoolerservice::StreamExecuteRequest*,
+                             grpc::ServerWriter<multipoolerservice::StreamExecuteResponse>*) override;
+  grpc::Status PortalStreamExecute(grpc::ServerContext*, const multipoolerservice::PortalStreamExecuteRequest*,
+                                   grpc::ServerWriter<multipoolerservice::PortalStreamExecuteResponse>*) override;
+  grpc::Status Describe(grpc::ServerContext*, const multipoolerservice::DescribeRequest*,
+                        multipoolerservice::DescribeResponse*) override;
+  grpc::Status CopyBidiExecute(grpc::ServerContext*,
+                               grpc::ServerReaderWriter<multipoolerservice::CopyBidiExecuteResponse,
+                                                        multipoolerservice::CopyBidiExecuteRequest>*) override;
+  grpc::Status StreamReplication(grpc::ServerContext*,
+                                 grpc::ServerReaderWriter<multipoolerservice::StreamReplicationResponse,
+                                                          multipoolerservice::StreamReplicationRequest>*) override;
+  grpc::Status ConcludeTransaction(grpc::ServerContext*, const multipoolerservice::ConcludeTransactionRequest*,
+                                   multipoolerservice::ConcludeTransactionResponse*) override;
+  grpc::Status DiscardTempTables(grpc::ServerContext*, const multipoolerservice::DiscardTempTablesRequest*,
+                                 multipoolerservice::DiscardTempTablesResponse*) override;
+  grpc::Status ReleaseReservedConnection(grpc::ServerContext*,
+                                         const multipoolerservice::ReleaseReservedConnectionRequest*,
+                                         multipoolerservice::ReleaseReservedConnectionResponse*) override;
+  grpc::Status NotificationStream(grpc::ServerContext*,
+                                  grpc::ServerReaderWriter<multipoolerservice::NotificationStreamResponse,
+                                                           multipoolerservice::NotificationStreamRequest>*) override;
+
  private:
   PoolServer* pool_;
   clustermetadata::ID id_;

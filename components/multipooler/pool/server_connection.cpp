@@ -1,6 +1,6 @@
 #include "components/multipooler/pool/server_connection.h"
 
-#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/read.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -16,9 +16,22 @@ namespace {
 
 using boost::system::error_code;
 constexpr std::uint32_t kMaxLoginMessage = 1 << 20;
+constexpr size_t kMaxSocketPath = 107;
+constexpr auto kCancelBound = std::chrono::seconds(5);
 
-std::string SocketPath(const PostgresEndpoint& postgres) {
-  return absl::StrCat(postgres.socket_directory, "/.s.PGSQL.", postgres.port);
+/// Where PostgreSQL listens; `error` when the path is too long or the host is no address.
+ServerSocket::endpoint_type EndpointOf(const PostgresEndpoint& postgres, error_code* error) {
+  if (postgres.socket_directory.empty()) {
+    std::string host = postgres.host == "localhost" ? "127.0.0.1" : postgres.host;
+    asio::ip::address address = asio::ip::make_address(host, *error);
+    return asio::ip::tcp::endpoint(address, static_cast<std::uint16_t>(postgres.port));
+  }
+  std::string path = absl::StrCat(postgres.socket_directory, "/.s.PGSQL.", postgres.port);
+  if (path.size() > kMaxSocketPath) {
+    *error = make_error_code(boost::system::errc::filename_too_long);
+    return {};
+  }
+  return asio::local::stream_protocol::endpoint(path);
 }
 
 std::string Refusal(const std::string& code, const std::string& message) {
@@ -26,7 +39,7 @@ std::string Refusal(const std::string& code, const std::string& message) {
 }
 
 /// Reads one message of the login.
-asio::awaitable<error_code> ReadMessage(LocalSocket& socket, char* type, std::string* body) {
+asio::awaitable<error_code> ReadMessage(ServerSocket& socket, char* type, std::string* body) {
   error_code error;
   char head[5];
   co_await asio::async_read(socket, asio::buffer(head), asio::redirect_error(asio::use_awaitable, error));
@@ -71,12 +84,13 @@ std::string Answer(const std::string& body, pgwire::ScramClient* scram, bool* fa
   }
 }
 
-asio::awaitable<LoginResult> Login(asio::io_context& loop, PostgresEndpoint postgres, pgwire::Handoff handoff,
+asio::awaitable<LoginResult> Login(PostgresEndpoint postgres, pgwire::Handoff handoff,
                                    std::shared_ptr<ServerConnection> connection) {
-  (void)loop;
   error_code error;
-  co_await connection->socket.async_connect(asio::local::stream_protocol::endpoint(SocketPath(postgres)),
-                                            asio::redirect_error(asio::use_awaitable, error));
+  ServerSocket::endpoint_type endpoint = EndpointOf(postgres, &error);
+  if (!error) {
+    co_await connection->socket.async_connect(endpoint, asio::redirect_error(asio::use_awaitable, error));
+  }
   LoginResult result;
   if (error) {
     result.error = Refusal(pgwire::kNotServing, absl::StrCat("PostgreSQL does not answer: ", error.message()));
@@ -97,7 +111,9 @@ asio::awaitable<LoginResult> Login(asio::io_context& loop, PostgresEndpoint post
       result.error = pgwire::Writer('E').Bytes(body).Finish();
       co_return result;
     }
-    if (type == 'S') {
+    if (type == 'N') {
+      connection->notices += pgwire::Writer('N').Bytes(body).Finish();
+    } else if (type == 'S') {
       auto [name, value] = pgwire::ParseParameterStatus(body);
       connection->at_login[name] = value;
     } else if (type == 'K' && body.size() >= 8) {
@@ -127,9 +143,10 @@ asio::awaitable<LoginResult> Login(asio::io_context& loop, PostgresEndpoint post
 }  // namespace
 
 std::string KeyOf(const pgwire::Handoff& handoff) {
-  std::string key = absl::StrCat(handoff.verifier, "\n");
+  // Names and values were zero-terminated on the wire, so a zero byte is in none of them.
+  std::string key = handoff.verifier + '\0';
   for (const auto& [name, value] : handoff.parameters) {
-    absl::StrAppend(&key, name, "=", value, "\n");
+    key += name + '\0' + value + '\0';
   }
   return key;
 }
@@ -139,8 +156,11 @@ asio::awaitable<LoginResult> OpenServerConnection(asio::io_context& loop, const 
   auto connection = std::make_shared<ServerConnection>(loop);
   connection->key = KeyOf(handoff);
   connection->verifier = handoff.verifier;
-  auto user = handoff.parameters.find("user");
-  connection->role = user == handoff.parameters.end() ? "" : user->second;
+  for (const auto& [name, value] : handoff.parameters) {
+    if (name == "user" || name == "database") {
+      (name == "user" ? connection->role : connection->database) = value;
+    }
+  }
   // The timer closes the socket; every wait of the login then ends with an error.
   asio::steady_timer timer(loop, bound);
   timer.async_wait([connection](error_code cancelled) {
@@ -149,26 +169,38 @@ asio::awaitable<LoginResult> OpenServerConnection(asio::io_context& loop, const 
       connection->socket.close(ignored);
     }
   });
-  LoginResult result = co_await Login(loop, postgres, handoff, connection);
+  LoginResult result = co_await Login(postgres, handoff, connection);
   timer.cancel();
   if (result.error.empty()) {
-    result.connection = std::make_unique<ServerConnection>(std::move(*connection));
+    if (connection->socket.is_open()) {
+      result.connection = std::make_unique<ServerConnection>(std::move(*connection));
+    } else {
+      result.error = Refusal(pgwire::kNotServing, "PostgreSQL took too long for a login");
+    }
   }
   co_return result;
 }
 
 asio::awaitable<void> SendCancel(asio::io_context& loop, const PostgresEndpoint& postgres, std::uint32_t pid,
                                  std::uint32_t secret) {
-  LocalSocket socket(loop);
+  auto socket = std::make_shared<ServerSocket>(loop);
+  asio::steady_timer timer(loop, kCancelBound);
+  timer.async_wait([socket](error_code cancelled) {
+    if (!cancelled) {
+      error_code ignored;
+      socket->close(ignored);
+    }
+  });
   error_code error;
-  std::string path = SocketPath(postgres);
+  ServerSocket::endpoint_type endpoint = EndpointOf(postgres, &error);
   std::string message = pgwire::CancelMessage(pid, secret);
-  co_await socket.async_connect(asio::local::stream_protocol::endpoint(path),
-                                asio::redirect_error(asio::use_awaitable, error));
   if (!error) {
-    co_await asio::async_write(socket, asio::buffer(message), asio::redirect_error(asio::use_awaitable, error));
+    co_await socket->async_connect(endpoint, asio::redirect_error(asio::use_awaitable, error));
+  }
+  if (!error) {
+    co_await asio::async_write(*socket, asio::buffer(message), asio::redirect_error(asio::use_awaitable, error));
     char end[1];
-    co_await asio::async_read(socket, asio::buffer(end), asio::redirect_error(asio::use_awaitable, error));
+    co_await asio::async_read(*socket, asio::buffer(end), asio::redirect_error(asio::use_awaitable, error));
   }
 }
 

@@ -1,31 +1,42 @@
+#include "components/multipooler/pool/session.h"
+
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
-#include <boost/asio/read.hpp>
 #include <boost/asio/redirect_error.hpp>
-#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
+#include <cmath>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/log/log.h"
 #include "common/pgwire/message.h"
-#include "components/multipooler/pool/session.h"
+#include "components/multipooler/pool/statement_scan.h"
 
 namespace mg::multipooler {
 namespace {
 
 using boost::system::error_code;
-constexpr size_t kBuffer = 64 << 10;
+using Verdict = pgwire::Scanner::Verdict;
 constexpr auto kHandoffBound = std::chrono::seconds(5);
 constexpr auto kResetBound = std::chrono::seconds(5);
+constexpr char kTerminate[] = {'X', 0, 0, 0, 4};
 
-/// Words of a query after which DISCARD ALL does not restore everything.
-bool LeavesTraces(absl::string_view message) {
-  std::string lower = absl::AsciiStrToLower(message.substr(0, 64 << 10));
-  return absl::StrContains(lower, "setseed") || absl::StrContains(lower, "load ") || absl::StrContains(lower, "do ") ||
-         absl::StrContains(lower, "load\n");
+/// PostgreSQL's own warning of a synchronous wait that was given up comes from here; by routine, since texts are
+/// translated.
+constexpr char kSyncRepRoutine[] = "SyncRepWaitForLSN";
+
+std::string UnknownOutcome() {
+  return pgwire::ErrorMessage(
+      {.severity = "FATAL",
+       .code = "40003",
+       .message = "the outcome of the transaction is unknown: the wait for a standby was interrupted",
+       .detail = "The transaction has been committed on the primary, but perhaps on no standby.",
+       .hint = "Read back whether it is there before you try again."});
+}
+
+double RandomSeed() {
+  return std::ldexp(static_cast<double>(pgwire::ReadUint32(pgwire::RandomBytes(4).data())), -31) - 1;
 }
 
 }  // namespace
@@ -34,31 +45,47 @@ Session::Session(SessionHost* host, LocalSocket client)
     : host_(host),
       client_(std::move(client)),
       client_scanner_(
-          "XQP",
-          [this](char type, absl::string_view message) -> std::string {
-            if (type == 'X') {
-              terminated_ = true;  // ends the session, not the server connection
-              return "";
-            }
-            tainted_ |= LeavesTraces(message);
-            BeginClientMessage(type);
-            return std::string(message);
-          },
-          [this](char type) { BeginClientMessage(type); }),
-      server_scanner_("ZNSC", [this](char type, absl::string_view message) { return InspectServer(type, message); }) {}
+          "XQPF", [this](char type, absl::string_view message, std::string*) { return InspectClient(type, message); },
+          [this](char type, bool oversized) {
+            // Query, Sync and FunctionCall are each answered by one ReadyForQuery. What COPY or an error swallows
+            // leaves the count too high: the connection is then not used again, which is safe.
+            expected_ready_ += type == 'S' || type == 'Q' || type == 'F' ? 1 : 0;
+            tainted_ |= oversized;
+          }),
+      server_scanner_("ZNSC", [this](char type, absl::string_view message,
+                                     std::string* out) { return InspectServer(type, message, out); }),
+      reader_end_(host->loop(), asio::steady_timer::time_point::max()) {}
 
-void Session::BeginClientMessage(char type) {
-  // Query, Sync and FunctionCall are each answered by one ReadyForQuery. What COPY swallows leaves the count too high:
-  // the connection is then not used again, which is safe.
-  expected_ready_ += type == 'Q' || type == 'S' || type == 'F' ? 1 : 0;
+Verdict Session::InspectClient(char type, absl::string_view message) {
+  if (type == 'X') {
+    terminated_ = true;  // ends the session, not the server connection
+    return Verdict::kStop;
+  }
+  if (type == 'F') {
+    tainted_ = true;  // any function, by number
+    ++expected_ready_;
+    return Verdict::kPass;
+  }
+  expected_ready_ += type == 'Q' ? 1 : 0;
+  StatementMarks marks = ScanStatement(message.substr(5));
+  tainted_ |= marks.leaves_traces;
+  roles_changed_ |= marks.changes_roles;
+  if (marks.changes_databases) {
+    host_->DatabasesChange();
+  }
+  return Verdict::kPass;
 }
 
-std::string Session::InspectServer(char type, absl::string_view message) {
+Verdict Session::InspectServer(char type, absl::string_view message, std::string* out) {
   absl::string_view body = message.substr(5);
   switch (type) {
     case 'Z':
       server_->transaction = body.empty() ? '?' : body[0];
       --expected_ready_;
+      if (roles_changed_ && server_->transaction == 'I') {
+        roles_changed_ = false;
+        host_->RolesChanged();
+      }
       break;
     case 'S': {
       auto [name, value] = pgwire::ParseParameterStatus(body);
@@ -66,24 +93,45 @@ std::string Session::InspectServer(char type, absl::string_view message) {
       break;
     }
     case 'N':
-      // By routine, since texts are translated. The warning comes before the CommandComplete whose wait it was.
-      sync_cut_short_ |= pgwire::ParseDiagnostic(body).routine == "SyncRepWaitForLSN";
+      sync_cut_short_ |= pgwire::ParseDiagnostic(body).routine == kSyncRepRoutine;
       break;
-    case 'C':
-      if (sync_cut_short_ && !resetting_) {
-        poisoned_ = true;
-        return pgwire::ErrorMessage(
-            {.severity = "FATAL",
-             .code = "40003",
-             .message = "the outcome of the transaction is unknown: the wait for a standby was interrupted",
-             .hint = "The transaction is on the primary, but maybe nowhere else. Read it back before you try again."});
-      }
+    case 'D':
+      // Only wanted in a reset: EndOfSessionQuery's row, whose last column is one letter.
+      reset_failed_ |= !absl::EndsWith(body, "f");
+      break;
+    case 'E':
+      reset_failed_ = true;
       break;
     default:
       break;
   }
-  // The tail of what an error of unknown outcome ended is not for the client.
-  return poisoned_ ? "" : std::string(message);
+  // With a COMMIT or a simple query the warning comes before CommandComplete; where Sync commits, before ReadyForQuery.
+  if (sync_cut_short_ && !resetting_ && (type == 'C' || type == 'Z')) {
+    *out += UnknownOutcome();
+    return Verdict::kStop;
+  }
+  return Verdict::kPass;
+}
+
+absl::string_view Session::TakeFromClient(absl::string_view read, bool* last) {
+  std::string& out = host_->output();
+  if (!client_scanner_.Feed(read, &out)) {
+    tainted_ = true;
+    *last = true;
+  }
+  *last |= terminated_ || ended_;
+  return out;
+}
+
+absl::string_view Session::TakeFromServer(absl::string_view read, bool* last) {
+  std::string& out = host_->output();
+  if (!server_scanner_.Feed(read, &out)) {
+    log::Error("PostgreSQL sent what is not its protocol", {{"pid", server_->pid}});
+    tainted_ = true;
+    *last = true;
+  }
+  *last |= server_scanner_.stopped() || ended_ || (resetting_ && expected_ready_ == 0 && server_scanner_.at_boundary());
+  return resetting_ || ended_ ? absl::string_view() : absl::string_view(out);
 }
 
 asio::awaitable<bool> Session::ReadHandoff(pgwire::Handoff* handoff) {
@@ -116,6 +164,27 @@ asio::awaitable<bool> Session::ReadHandoff(pgwire::Handoff* handoff) {
   }
 }
 
+asio::awaitable<std::string> Session::Login(pgwire::Handoff handoff) {
+  std::string refusal = host_->RefuseMode(read_only_);
+  if (!refusal.empty()) {
+    co_return refusal;
+  }
+  LoginResult login = co_await host_->Acquire(std::move(handoff));
+  if (!login.error.empty()) {
+    co_return login.error;
+  }
+  // The mode may have changed while the connection was made.
+  refusal = ended_ ? pgwire::ErrorMessage({.severity = "FATAL", .code = pgwire::kNotServing, .message = "ended"})
+                   : host_->RefuseMode(read_only_);
+  if (!refusal.empty()) {
+    host_->Release(std::move(login.connection), false);
+    co_return refusal;
+  }
+  server_ = std::move(login.connection);
+  secret_ = pgwire::ReadUint32(pgwire::RandomBytes(4).data());
+  co_return "";
+}
+
 asio::awaitable<void> Session::Run() {
   auto self = shared_from_this();
   pgwire::Handoff handoff;
@@ -129,164 +198,111 @@ asio::awaitable<void> Session::Run() {
   }
   read_only_ = handoff.read_only;
   error_code error;
-  LoginResult login;
-  login.error = host_->RefuseMode(read_only_);
-  if (login.error.empty()) {
-    login = co_await host_->Acquire(handoff);
-  }
-  if (login.error.empty()) {
-    // The mode may have changed while the connection was made.
-    login.error = host_->RefuseMode(read_only_);
-    if (!login.error.empty()) {
-      host_->Release(std::move(login.connection), false);
+  std::string answer = co_await Login(std::move(handoff));
+  if (server_ != nullptr) {
+    answer = std::exchange(server_->notices, "");
+    for (const auto& [name, value] : server_->parameters) {
+      answer += pgwire::ParameterStatus(name, value);
     }
-  }
-  if (!login.error.empty()) {
-    co_await asio::async_write(client_, asio::buffer(login.error), asio::redirect_error(asio::use_awaitable, error));
-    co_return;
-  }
-  server_ = std::move(login.connection);
-  std::string greeting;
-  for (const auto& [name, value] : server_->parameters) {
-    greeting += pgwire::ParameterStatus(name, value);
-  }
-  greeting += pgwire::Writer('K')
+    answer += pgwire::Writer('K')
                   .Int32(static_cast<std::int32_t>(server_->pid))
-                  .Int32(static_cast<std::int32_t>(server_->secret))
+                  .Int32(static_cast<std::int32_t>(secret_))
                   .Finish();
-  greeting += pgwire::Writer('Z').Byte('I').Finish();
-  co_await asio::async_write(client_, asio::buffer(greeting), asio::redirect_error(asio::use_awaitable, error));
-  co_await Relay();
+    answer += pgwire::Writer('Z').Byte('I').Finish();
+  }
+  co_await asio::async_write(client_, asio::buffer(answer), asio::redirect_error(asio::use_awaitable, error));
+  if (server_ != nullptr) {
+    co_await Relay();
+  }
 }
 
 asio::awaitable<void> Session::FromServer() {
   auto self = shared_from_this();
-  std::string buffer(kBuffer, '\0');
-  std::string out;
-  error_code error;
-  while (!server_ended_) {
-    size_t n = co_await server_->socket.async_read_some(asio::buffer(buffer),
-                                                        asio::redirect_error(asio::use_awaitable, error));
-    if (error) {
-      server_ended_ = true;
-      break;
-    }
-    out.clear();
-    if (!server_scanner_.Feed(absl::string_view(buffer.data(), n), &out)) {
-      log::Error("PostgreSQL sent what is not its protocol", {{"pid", server_->pid}});
-      server_ended_ = true;
-      break;
-    }
-    if (!out.empty() && !resetting_) {
-      co_await asio::async_write(client_, asio::buffer(out), asio::redirect_error(asio::use_awaitable, error));
-    }
-    if (poisoned_) {
-      server_ended_ = true;
-    }
-    bool boundary = server_scanner_.at_boundary();
-    if (!end_error_.empty() && boundary && !resetting_) {
-      co_await asio::async_write(client_, asio::buffer(end_error_), asio::redirect_error(asio::use_awaitable, error));
-      server_ended_ = true;
-    }
-    if (resetting_ && expected_ready_ == 0 && boundary) {
-      break;
-    }
-  }
+  auto take = [this](absl::string_view read, bool* last) { return TakeFromServer(read, last); };
+  co_await relay::Pump(server_->socket, client_, host_->scratch(), take, &writing_to_client_);
   if (!resetting_) {
     error_code ignored;
     client_.shutdown(LocalSocket::shutdown_both, ignored);
   }
   reader_done_ = true;
-  if (reader_end_ != nullptr) {
-    reader_end_->cancel();
+  reader_end_.cancel();
+}
+
+asio::awaitable<void> Session::AwaitReader() {
+  error_code ignored;
+  if (!reader_done_) {
+    co_await reader_end_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
 }
 
-bool Session::Clean() const {
-  return !server_ended_ && !reader_done_ && !tainted_ && !poisoned_ && end_error_.empty() && expected_ready_ == 0 &&
-         client_scanner_.at_boundary();
+bool Session::Quiet() const {
+  return !ended_ && !reader_done_ && expected_ready_ == 0 && client_scanner_.at_boundary() &&
+         server_scanner_.at_boundary();
 }
 
 asio::awaitable<bool> Session::Reset() {
   resetting_ = true;
+  server_scanner_.AlsoWant('D');
+  server_scanner_.AlsoWant('E');
   std::string message;
-  if (server_->transaction != 'I') {
-    message += pgwire::QueryMessage("ROLLBACK");
-    ++expected_ready_;
+  for (const std::string& query : {std::string(server_->transaction == 'I' ? "" : "ROLLBACK"),
+                                   std::string("DISCARD ALL"), EndOfSessionQuery(RandomSeed())}) {
+    if (!query.empty()) {
+      message += pgwire::QueryMessage(query);
+      ++expected_ready_;
+    }
   }
-  message += pgwire::QueryMessage("DISCARD ALL");
-  ++expected_ready_;
+  asio::steady_timer bound(host_->loop(), kResetBound);
+  bound.async_wait([self = shared_from_this()](error_code cancelled) {
+    if (!cancelled && self->server_ != nullptr) {
+      error_code ignored;
+      self->server_->socket.shutdown(ServerSocket::shutdown_both, ignored);
+    }
+  });
   error_code error;
   co_await asio::async_write(server_->socket, asio::buffer(message), asio::redirect_error(asio::use_awaitable, error));
-  if (!error && !reader_done_) {
-    reader_end_ = std::make_unique<asio::steady_timer>(host_->loop(), kResetBound);
-    co_await reader_end_->async_wait(asio::redirect_error(asio::use_awaitable, error));
-  }
-  co_return reader_done_ && !server_ended_ && server_->transaction == 'I' && server_->parameters == server_->at_login;
+  co_await AwaitReader();
+  co_return !error && !ended_ && !reset_failed_ && expected_ready_ == 0 && server_scanner_.at_boundary() &&
+      server_->transaction == 'I' && server_->parameters == server_->at_login;
 }
 
 asio::awaitable<void> Session::Relay() {
   auto self = shared_from_this();
   asio::co_spawn(host_->loop(), FromServer(), asio::detached);
-  std::string buffer = std::move(from_client_);
-  std::string out;
-  error_code error;
-  size_t n = buffer.size();
-  buffer.resize(std::max(n, kBuffer));
-  while (!terminated_ && !server_ended_) {
-    if (n > 0) {
-      out.clear();
-      if (!client_scanner_.Feed(absl::string_view(buffer.data(), n), &out)) {
-        tainted_ = true;
-        break;
-      }
-      if (!out.empty()) {
-        co_await asio::async_write(server_->socket, asio::buffer(out),
-                                   asio::redirect_error(asio::use_awaitable, error));
-      }
-      if (error) {
-        break;
-      }
-    }
-    if (terminated_) {
-      break;
-    }
-    n = co_await client_.async_read_some(asio::buffer(buffer), asio::redirect_error(asio::use_awaitable, error));
-    if (error) {
-      break;
-    }
-  }
-  bool clean = Clean();
-  if (clean) {
+  auto take = [this](absl::string_view read, bool* last) { return TakeFromClient(read, last); };
+  co_await relay::Pump(client_, server_->socket, host_->scratch(), take, &writing_to_server_);
+  error_code ignored;
+  bool clean = false;
+  if (Quiet() && !tainted_) {
+    client_.close(ignored);
     clean = co_await Reset();
-  }
-  if (!reader_done_) {
-    // The reader holds on to the connection until its read has ended.
-    error_code ignored;
-    server_ended_ = true;
-    server_->socket.shutdown(LocalSocket::shutdown_both, ignored);
-    reader_end_ = std::make_unique<asio::steady_timer>(host_->loop(), kResetBound);
-    co_await reader_end_->async_wait(asio::redirect_error(asio::use_awaitable, error));
+  } else {
+    // As when the client itself had closed: what it asked for before is done and answered, then PostgreSQL leaves.
+    if (terminated_ && !writing_to_server_) {
+      server_->socket.write_some(asio::buffer(kTerminate), ignored);
+    }
+    server_->socket.shutdown(ended_ || Quiet() ? ServerSocket::shutdown_both : ServerSocket::shutdown_send, ignored);
+    co_await AwaitReader();
   }
   host_->Release(std::move(server_), clean);
 }
 
 void Session::End(const std::string& code, const std::string& message) {
-  end_error_ = pgwire::ErrorMessage({.severity = "FATAL", .code = code, .message = message});
-  if (server_ == nullptr) {
-    error_code ignored;
-    client_.close(ignored);
+  if (ended_) {
     return;
   }
-  if (server_scanner_.at_boundary() && !resetting_) {
-    // Between two messages from the server: the client may be told at once. A full socket is not waited for.
-    error_code ignored;
-    client_.non_blocking(true, ignored);
-    asio::write(client_, asio::buffer(end_error_), ignored);
-  }
+  ended_ = true;
   error_code ignored;
-  server_ended_ = true;
-  server_->socket.shutdown(LocalSocket::shutdown_both, ignored);
+  if (server_ != nullptr) {
+    if (server_scanner_.at_boundary() && !resetting_ && !writing_to_client_) {
+      // Between two messages from the server: the client may be told. A full socket is not waited for; the connection's
+      // end says it too.
+      std::string error = pgwire::ErrorMessage({.severity = "FATAL", .code = code, .message = message});
+      client_.non_blocking(true, ignored);
+      client_.write_some(asio::buffer(error), ignored);
+    }
+    server_->socket.shutdown(ServerSocket::shutdown_both, ignored);
+  }
   client_.shutdown(LocalSocket::shutdown_both, ignored);
 }
 

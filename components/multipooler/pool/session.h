@@ -2,10 +2,12 @@
 /// the pool's loop thread only.
 #pragma once
 
+#include <boost/asio/steady_timer.hpp>
 #include <memory>
 #include <string>
 
 #include "common/pgwire/scanner.h"
+#include "common/relay/pump.h"
 #include "components/multipooler/pool/server_connection.h"
 
 namespace mg::multipooler {
@@ -15,50 +17,66 @@ class SessionHost {
  public:
   virtual ~SessionHost() = default;
   virtual asio::io_context& loop() = 0;
-  virtual const PostgresEndpoint& postgres() const = 0;
+  virtual relay::Scratch& scratch() = 0;
+  /// Empty, for whoever builds what to write; like the scratch done with before anybody else runs.
+  virtual std::string& output() = 0;
   /// Empty: the mode is served now; else the refusal.
   virtual std::string RefuseMode(bool read_only) const = 0;
   /// A connection for the session, from the pool or new; may wait in the queue.
-  virtual asio::awaitable<LoginResult> Acquire(const pgwire::Handoff& handoff) = 0;
+  virtual asio::awaitable<LoginResult> Acquire(pgwire::Handoff handoff) = 0;
   /// Takes it back; `clean`: it may be used again.
   virtual void Release(std::unique_ptr<ServerConnection> connection, bool clean) = 0;
   virtual asio::awaitable<void> Cancel(std::uint32_t pid, std::uint32_t secret) = 0;
+  virtual void DatabasesChange() = 0;  ///< a statement that does is on its way
+  virtual void RolesChanged() = 0;     ///< one that did is done
 };
 
 class Session : public std::enable_shared_from_this<Session> {
  public:
   Session(SessionHost* host, LocalSocket client);
   asio::awaitable<void> Run();
-  /// Ends it with an error at the next message boundary; used when the mode that it was begun under is over.
+  /// Ends it with an error at once; used when the mode that it was begun under is over.
   void End(const std::string& code, const std::string& message);
+
   bool read_only() const { return read_only_; }
-  std::uint32_t backend_pid() const { return server_ == nullptr ? 0 : server_->pid; }
+  /// For a cancel: the session's own secret, so that a late cancel does not meet the connection's next user.
+  bool Is(std::uint32_t pid, std::uint32_t secret) const {
+    return server_ != nullptr && server_->pid == pid && secret_ == secret;
+  }
+  const ServerConnection* server() const { return server_.get(); }
 
  private:
   asio::awaitable<bool> ReadHandoff(pgwire::Handoff* handoff);
+  asio::awaitable<std::string> Login(pgwire::Handoff handoff);
   asio::awaitable<void> Relay();
   asio::awaitable<void> FromServer();
+  asio::awaitable<void> AwaitReader();
   asio::awaitable<bool> Reset();
-  std::string InspectServer(char type, absl::string_view message);
-  void BeginClientMessage(char type);
-  bool Clean() const;
+  absl::string_view TakeFromClient(absl::string_view read, bool* last);
+  absl::string_view TakeFromServer(absl::string_view read, bool* last);
+  pgwire::Scanner::Verdict InspectClient(char type, absl::string_view message);
+  pgwire::Scanner::Verdict InspectServer(char type, absl::string_view message, std::string* out);
+  /// The server owes nothing, and both directions are between two messages.
+  bool Quiet() const;
 
   SessionHost* host_;
   LocalSocket client_;
   std::unique_ptr<ServerConnection> server_;
+  std::uint32_t secret_ = 0;
   bool read_only_ = false;
-  std::string from_client_;  ///< read behind the hand-off
+  std::string from_client_;  ///< the hand-off, and what was read behind it
   pgwire::Scanner client_scanner_, server_scanner_;
-  int expected_ready_ = 0;   ///< ReadyForQuery messages that are still to come
-  bool terminated_ = false;  ///< the client said Terminate
-  bool tainted_ = false;     ///< left something that DISCARD ALL does not undo
+  int expected_ready_ = 0;      ///< ReadyForQuery messages that are still to come
+  bool terminated_ = false;     ///< the client said Terminate
+  bool tainted_ = false;        ///< left something that DISCARD ALL does not undo
+  bool roles_changed_ = false;  ///< tell the host at the next ReadyForQuery outside of a transaction
   bool sync_cut_short_ = false;
-  bool poisoned_ = false;  ///< an error of unknown outcome was sent; nothing follows
   bool resetting_ = false;
-  bool server_ended_ = false;
+  bool reset_failed_ = false;
+  bool ended_ = false;
+  bool writing_to_client_ = false, writing_to_server_ = false;
   bool reader_done_ = false;
-  std::string end_error_;
-  std::unique_ptr<asio::steady_timer> reader_end_;
+  asio::steady_timer reader_end_;  ///< never ends by itself: cancelled when the reader is done
 };
 
 }  // namespace mg::multipooler

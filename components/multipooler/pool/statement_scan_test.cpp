@@ -1,0 +1,44 @@
+#include "components/multipooler/pool/statement_scan.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace mg::multipooler {
+namespace {
+
+TEST(StatementScan, WhatDiscardAllDoesNotUndo_IsMarked) {
+  for (const char* text :
+       {"SET app.user = 'x'", "set session app.user to 1", "SET\tLOCAL \"app\".\"user\" = 1", "SET /* */ app.user = 1",
+        "SET app . user = 1", "select set_config('a.b', '1', false)", "SELECT 1; LOAD 'auto_explain'", "load\n'x'",
+        "select pg_replication_origin_session_setup('o')"}) {
+    EXPECT_TRUE(ScanStatement(text).leaves_traces) << text;
+  }
+  EXPECT_TRUE(ScanStatement(std::string(70 << 10, ' ')).leaves_traces) << "too long to be read";
+}
+
+TEST(StatementScan, EverydayStatements_AreNotMarked) {
+  for (const char* text :
+       {"", "SELECT 1", "SET search_path = a, b", "set time zone 'UTC'", "SET LOCAL statement_timeout = 100",
+        "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "UPDATE t SET a = s.b FROM s", "SET",
+        "INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET a = excluded.a", "SELECT uploads FROM payload",
+        "CREATE TABLE t (a int)", "SELECT * FROM pg_database"}) {
+    StatementMarks marks = ScanStatement(text);
+    EXPECT_FALSE(marks.leaves_traces) << text;
+    EXPECT_FALSE(marks.changes_databases) << text;
+    EXPECT_FALSE(marks.changes_roles) << text;
+  }
+}
+
+TEST(StatementScan, ChangesOfDatabasesAndRoles_AreMarked) {
+  EXPECT_TRUE(ScanStatement("drop database if exists x").changes_databases);
+  EXPECT_TRUE(ScanStatement("CREATE/**/DATABASE x TEMPLATE y").changes_databases);
+  EXPECT_FALSE(ScanStatement("DROP ROLE x").changes_databases);
+  for (const char* text : {"ALTER ROLE x PASSWORD 'y'", "alter user x nologin", "DROP GROUP x",
+                           "ALTER DATABASE d SET work_mem = 1", "REVOKE CONNECT ON DATABASE d FROM x"}) {
+    EXPECT_TRUE(ScanStatement(text).changes_roles) << text;
+  }
+}
+
+}  // namespace
+}  // namespace mg::multipooler
