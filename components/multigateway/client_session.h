@@ -1,9 +1,7 @@
 /// One client: from its first byte to its end. On the gateway's loop thread only.
 #pragma once
 
-#include <boost/asio/awaitable.hpp>
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/local/stream_protocol.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cstdint>
@@ -15,12 +13,12 @@
 #include "clustermetadata.pb.h"
 #include "common/pgwire/handoff.h"
 #include "common/pgwire/message.h"
+#include "common/relay/pump.h"
+#include "components/multigateway/client_stream.h"
 #include "components/multigateway/gateway_server.h"
 
 namespace mg::multigateway {
 
-namespace asio = boost::asio;
-using asio::ip::tcp;
 using LocalSocket = asio::local::stream_protocol::socket;
 
 /// What a session needs of the server.
@@ -28,24 +26,31 @@ class ClientHost {
  public:
   virtual ~ClientHost() = default;
   virtual asio::io_context& loop() = 0;
+  virtual relay::Scratch& scratch() = 0;
   virtual const GatewayOptions& options() const = 0;
+  virtual TlsContext* tls() = 0;  ///< nullptr: none
   virtual const std::string& mock_secret() const = 0;
   virtual asio::awaitable<absl::StatusOr<std::string>> Verifier(std::string role) = 0;
   virtual std::optional<clustermetadata::Multipooler> Route(bool read_only, unsigned turn) = 0;
-  /// Until the routes change or the timer ends.
+  /// Until the routes change or the bound is over.
   virtual asio::awaitable<void> RoutesChange(std::chrono::milliseconds bound) = 0;
-  virtual void CancelRequested(std::uint32_t pid, std::uint32_t secret) = 0;
+  /// Passes a cancel on, wherever its session is; returns when it was delivered, after a moment at most.
+  virtual asio::awaitable<void> CancelRequested(std::uint32_t pid, std::uint32_t secret) = 0;
   virtual void CountLogin(bool good) = 0;
   virtual void CountWait() = 0;
 };
+
+/// An ErrorResponse that ends a login.
+std::string Fatal(const std::string& code, const std::string& message, const std::string& hint = "");
 
 class ClientSession : public std::enable_shared_from_this<ClientSession> {
  public:
   ClientSession(ClientHost* host, tcp::socket socket, bool read_only, std::uint32_t pid, std::uint32_t secret);
   asio::awaitable<void> Run();
   void End();  ///< 57P01, then closed
+  /// The routes have changed: a pooler that is being tried and is no longer the one to try is given up.
+  void RoutesChanged();
 
-  std::uint32_t pid() const { return pid_; }
   std::uint32_t secret() const { return secret_; }
   /// Where its query runs, for a cancel; none before it has a server connection.
   struct Backend {
@@ -55,27 +60,37 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   const std::optional<Backend>& backend() const { return backend_; }
 
  private:
+  // client_login.cpp
   asio::awaitable<bool> ReadStartup();
+  asio::awaitable<bool> Negotiate(std::int32_t code);
+  asio::awaitable<bool> TakeStartup(std::string packet);
   asio::awaitable<bool> Authenticate();
-  asio::awaitable<bool> ConnectBackend();
-  asio::awaitable<bool> TryBackend(const clustermetadata::Multipooler& pooler, bool* retry);
   asio::awaitable<bool> ReadPassword(std::string* body);
+  asio::awaitable<bool> Send(std::string data);
+  asio::awaitable<void> Refuse(std::string answer);
+
+  // client_session.cpp
+  asio::awaitable<bool> ConnectBackend();
+  enum class Try { kConnected, kRefused, kAgain };
+  asio::awaitable<Try> TryBackend(std::string path);
   asio::awaitable<void> Relay();
   asio::awaitable<void> FromBackend();
-  asio::awaitable<bool> Send(std::string data);
-  asio::awaitable<void> Refuse(std::string code, std::string message, std::string hint = "");
+  asio::awaitable<error_code> FromClient();
 
   ClientHost* host_;
-  tcp::socket client_;
+  ClientStream client_;
   LocalSocket server_;
   const bool read_only_;
   const std::uint32_t pid_, secret_;
   pgwire::Handoff handoff_;
   std::optional<Backend> backend_;
-  std::string greeting_rest_;  ///< read from the pooler behind its greeting
+  std::string trying_;  ///< id of the pooler that is being tried
   asio::steady_timer login_timer_;
+  bool writing_to_client_ = false, writing_to_server_ = false;
+  bool at_ready_ = false;  ///< the last that the client got, in plain, was ReadyForQuery
+  bool ended_ = false;
   bool backend_done_ = false;
-  std::unique_ptr<asio::steady_timer> backend_end_;
+  asio::steady_timer backend_end_;  ///< never ends by itself: cancelled when the pooler's side is over
 };
 
 }  // namespace mg::multigateway

@@ -13,9 +13,10 @@ void Flags::AddTo(flags::FlagSet* flags) {
   flags->Add("authentication-timeout", &authentication_timeout, "time that a login may take",
              {"MT_AUTHENTICATION_TIMEOUT"});
   flags->Add("buffer-window", &buffer_window, "how long a new session waits for a primary", {"MT_BUFFER_WINDOW"});
-  flags->Add("pg-tls-cert-file", &tls_cert, "not implemented", {"MT_PG_TLS_CERT_FILE"});
-  flags->Add("pg-tls-key-file", &tls_key, "not implemented", {"MT_PG_TLS_KEY_FILE"});
-  flags->Add("pg-require-ssl", &require_ssl, "not implemented", {"MT_PG_REQUIRE_SSL"});
+  flags->Add("pg-tls-cert-file", &tls_cert, "certificate chain (PEM) for TLS on the PostgreSQL ports",
+             {"MT_PG_TLS_CERT_FILE"});
+  flags->Add("pg-tls-key-file", &tls_key, "its key (PEM)", {"MT_PG_TLS_KEY_FILE"});
+  flags->Add("pg-require-ssl", &require_ssl, "refuse sessions without TLS", {"MT_PG_REQUIRE_SSL"});
   const char* compatible = "accepted for compatibility";
   flags->Add("topo-read-concurrency", &other_.topo_read_concurrency, compatible);
   flags->Add("lock-timeout", &other_.lock, compatible, {"MT_LOCK_TIMEOUT"});
@@ -55,15 +56,23 @@ absl::Status Flags::Check() const {
   if (cell.empty()) {
     return absl::InvalidArgumentError("--cell is required");
   }
-  for (const std::string* value :
-       {&tls_cert, &tls_key, &other_.etcd_cert, &other_.etcd_key, &other_.etcd_ca, &other_.pooler_cert,
-        &other_.pooler_key, &other_.pooler_ca, &other_.pooler_crl, &other_.pooler_name}) {
+  if (pg_port < 1 || pg_port > 65535 || pg_replica_port < 0 || pg_replica_port > 65535) {
+    return absl::InvalidArgumentError("--pg-port must be 1 to 65535, and --pg-replica-port 0 to 65535");
+  }
+  if (tls_cert.empty() != tls_key.empty()) {
+    return absl::InvalidArgumentError("--pg-tls-cert-file and --pg-tls-key-file go together");
+  }
+  if (require_ssl && tls_cert.empty()) {
+    return absl::InvalidArgumentError("--pg-require-ssl needs --pg-tls-cert-file and --pg-tls-key-file");
+  }
+  for (const std::string* value : {&other_.etcd_cert, &other_.etcd_key, &other_.etcd_ca, &other_.pooler_cert,
+                                   &other_.pooler_key, &other_.pooler_ca, &other_.pooler_crl, &other_.pooler_name}) {
     if (!value->empty()) {
-      return absl::InvalidArgumentError("TLS is not implemented in this gateway; leave the TLS flags out");
+      return absl::InvalidArgumentError("TLS to etcd and to poolers is not implemented; leave those flags out");
     }
   }
-  if (require_ssl || other_.require_tls) {
-    return absl::InvalidArgumentError("TLS is not implemented in this gateway; leave the TLS flags out");
+  if (other_.require_tls) {
+    return absl::InvalidArgumentError("TLS to poolers is not implemented; leave --multipooler-grpc-require-tls out");
   }
   return absl::OkStatus();
 }

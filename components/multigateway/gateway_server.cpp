@@ -1,5 +1,6 @@
 #include "components/multigateway/gateway_server.h"
 
+#include <boost/asio/bind_executor.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/executor_work_guard.hpp>
@@ -9,8 +10,10 @@
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
+#include <future>
 #include <map>
 #include <mutex>
+#include <set>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -26,28 +29,42 @@ namespace {
 
 using boost::system::error_code;
 constexpr std::uint32_t kCounterBits = 20;
+constexpr absl::Duration kLookUpBound = absl::Seconds(3);
+constexpr auto kCancelBound = std::chrono::seconds(1);
+/// For sessions to hear of the end; then they are cut off.
+constexpr auto kEndBound = std::chrono::milliseconds(200);
+
+// On a look-up thread: the calls block.
+asio::awaitable<absl::StatusOr<std::string>> LookUp(Credentials* credentials, std::string database, std::string role) {
+  co_return credentials->Verifier(database, role, absl::Now() + kLookUpBound);
+}
+asio::awaitable<void> Forward(const std::function<void(std::uint32_t, std::uint32_t)>* forward, std::uint32_t pid,
+                              std::uint32_t secret) {
+  (*forward)(pid, secret);
+  co_return;
+}
 
 class GatewayServerImpl final : public GatewayServer, public ClientHost {
  public:
   GatewayServerImpl(GatewayOptions options, Router* router)
-      : options_(std::move(options)),
-        router_(router),
-        credentials_(router),
-        changed_(loop_),
-        mock_secret_(pgwire::RandomBytes(32)) {
-    changed_.expires_at(asio::steady_timer::time_point::max());
-  }
+      : options_(std::move(options)), router_(router), credentials_(router), mock_secret_(pgwire::RandomBytes(32)) {}
 
   ~GatewayServerImpl() override {
-    Stop();
-    work_.reset();
     if (thread_.joinable()) {
+      std::future<void> drained = drained_.get_future();
+      Stop();
+      drained.wait_for(kEndBound);
+      loop_.stop();
       thread_.join();
     }
+    lookups_.stop();
     lookups_.join();
   }
 
   absl::Status Start() override {
+    if (!options_.tls_certificate.empty()) {
+      MG_ASSIGN_OR_RETURN(tls_, TlsContext::Load(options_.tls_certificate, options_.tls_key));
+    }
     MG_RETURN_IF_ERROR(Listen(options_.port, /*read_only=*/false));
     if (options_.replica_port != 0) {
       MG_RETURN_IF_ERROR(Listen(options_.replica_port, /*read_only=*/true));
@@ -62,25 +79,29 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
       for (auto& acceptor : acceptors_) {
         acceptor->close(ignored);
       }
+      stopping_ = true;
       for (const auto& [pid, session] : sessions_) {
         session->End();
       }
-      stopping_ = true;
-      changed_.cancel();
+      WakeWaiters();
+      NoticeDrained();
     });
   }
 
   void RoutesChanged() override {
-    asio::post(loop_, [this] { changed_.cancel(); });
+    asio::post(loop_, [this] {
+      for (const auto& [pid, session] : sessions_) {
+        session->RoutesChanged();
+      }
+      WakeWaiters();
+    });
   }
 
   void Cancel(std::uint32_t process_id, std::uint32_t secret) override {
-    asio::post(loop_, [this, process_id, secret] {
-      auto it = sessions_.find(process_id);
-      if (it != sessions_.end() && it->second->secret() == secret && it->second->backend().has_value()) {
-        asio::co_spawn(loop_, SendCancel(*it->second->backend()), asio::detached);
-      }
-    });
+    auto delivered = std::make_shared<std::promise<void>>();
+    std::future<void> done = delivered->get_future();
+    asio::co_spawn(loop_, CancelOwn(process_id, secret), [delivered](std::exception_ptr) { delivered->set_value(); });
+    done.wait_for(kCancelBound);
   }
 
   GatewayCounters counters() const override {
@@ -93,13 +114,12 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
   const GatewayOptions& options() const override { return options_; }
   const std::string& mock_secret() const override { return mock_secret_; }
 
+  relay::Scratch& scratch() override { return scratch_; }
+  TlsContext* tls() override { return tls_.get(); }
+
   asio::awaitable<absl::StatusOr<std::string>> Verifier(std::string role) override {
-    // The call blocks, so it leaves the relay's thread and comes back to it.
-    auto answer = std::make_shared<absl::StatusOr<std::string>>(absl::UnavailableError("not asked"));
-    co_await asio::post(lookups_, asio::use_awaitable);
-    *answer = credentials_.Verifier(options_.database, role, absl::Now() + absl::Seconds(3));
-    co_await asio::post(loop_, asio::use_awaitable);
-    co_return *answer;
+    auto looking = LookUp(&credentials_, options_.database, std::move(role));
+    co_return co_await asio::co_spawn(lookups_, std::move(looking), asio::use_awaitable);
   }
 
   std::optional<clustermetadata::Multipooler> Route(bool read_only, unsigned turn) override {
@@ -107,25 +127,26 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
   }
 
   asio::awaitable<void> RoutesChange(std::chrono::milliseconds bound) override {
-    asio::steady_timer limit(loop_, bound);
-    limit.async_wait([this](error_code cancelled) {
-      if (!cancelled) {
-        changed_.cancel();
-      }
-    });
-    error_code ignored;
     if (!stopping_) {
-      co_await changed_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+      asio::steady_timer timer(loop_, bound);
+      waiting_.insert(&timer);
+      error_code ignored;
+      co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+      waiting_.erase(&timer);
     }
-    limit.cancel();
   }
 
-  void CancelRequested(std::uint32_t pid, std::uint32_t secret) override {
+  asio::awaitable<void> CancelRequested(std::uint32_t pid, std::uint32_t secret) override {
+    // It goes on by itself; the client, which may be in a signal handler, waits only a moment for its delivery.
+    auto timer = std::make_shared<asio::steady_timer>(loop_, kCancelBound);
+    auto delivered = [timer](std::exception_ptr) { timer->cancel(); };
     if (pid >> kCounterBits == options_.pid_prefix || forward_cancel == nullptr) {
-      Cancel(pid, secret);
-      return;
+      asio::co_spawn(loop_, CancelOwn(pid, secret), delivered);
+    } else {
+      asio::co_spawn(lookups_, Forward(&forward_cancel, pid, secret), asio::bind_executor(loop_, delivered));
     }
-    asio::post(lookups_, [this, pid, secret] { forward_cancel(pid, secret); });
+    error_code ignored;
+    co_await timer->async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
 
   void CountLogin(bool good) override {
@@ -151,7 +172,7 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
       acceptor->bind(endpoint, error);
     }
     if (!error) {
-      acceptor->listen(1024, error);
+      acceptor->listen(SOMAXCONN, error);
     }
     if (error) {
       return MakeError(absl::StatusCode::kUnavailable,
@@ -199,6 +220,7 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
         }
         sessions_.erase(pid);
         CountSessions();
+        NoticeDrained();
       });
     }
   }
@@ -208,7 +230,12 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
     counters_.sessions = static_cast<std::int64_t>(sessions_.size());
   }
 
-  asio::awaitable<void> SendCancel(ClientSession::Backend backend) {
+  asio::awaitable<void> CancelOwn(std::uint32_t pid, std::uint32_t secret) {
+    auto it = sessions_.find(pid);
+    if (it == sessions_.end() || it->second->secret() != secret || !it->second->backend().has_value()) {
+      co_return;
+    }
+    ClientSession::Backend backend = *it->second->backend();
     LocalSocket socket(loop_);
     error_code error;
     co_await socket.async_connect(asio::local::stream_protocol::endpoint(backend.socket_path),
@@ -225,18 +252,34 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
     }
   }
 
+  void WakeWaiters() {
+    for (asio::steady_timer* timer : waiting_) {
+      timer->cancel();
+    }
+  }
+
+  void NoticeDrained() {
+    if (stopping_ && sessions_.empty() && !drained_told_) {
+      drained_told_ = true;
+      drained_.set_value();
+    }
+  }
+
   const GatewayOptions options_;
   Router* const router_;
   Credentials credentials_;
-  asio::io_context loop_;
+  asio::io_context loop_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_ = asio::make_work_guard(loop_);
   asio::thread_pool lookups_{2};
-  asio::steady_timer changed_;  ///< never ends by itself: cancelled at each change, which wakes all who wait
+  relay::Scratch scratch_;
+  std::unique_ptr<TlsContext> tls_;
+  std::set<asio::steady_timer*> waiting_;  ///< for a change of the routes, which cancels them
   const std::string mock_secret_;
   std::vector<std::unique_ptr<tcp::acceptor>> acceptors_;
   std::map<std::uint32_t, std::shared_ptr<ClientSession>> sessions_;
   std::uint32_t counter_ = 0;
-  bool stopping_ = false;
+  bool stopping_ = false, drained_told_ = false;
+  std::promise<void> drained_;
   std::thread thread_;
   mutable std::mutex counters_mutex_;
   GatewayCounters counters_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -20,23 +21,26 @@ struct GatewayOptions {
   std::uint32_t pid_prefix = 0;  ///< 1 to 2047: bits 20 to 30 of the process ids that clients see
   absl::Duration authentication_timeout = absl::Seconds(60);
   absl::Duration primary_wait = absl::Seconds(10);
+  std::string tls_certificate, tls_key;  ///< PEM files; empty: no TLS
+  bool require_tls = false;
 };
 
 struct GatewayCounters {
   std::int64_t sessions = 0, logins = 0, refused = 0, waited = 0;
 };
 
-/// Owns one relay thread and two threads for look-ups.
+/// Owns one relay thread and two threads for look-ups. An idle session holds no buffers.
 class GatewayServer {
  public:
   static std::unique_ptr<GatewayServer> Create(GatewayOptions options, Router* router);
-  virtual ~GatewayServer() = default;  ///< stops accepting, ends sessions
+  virtual ~GatewayServer() = default;  ///< as Stop; who has not heard of it soon is cut off
   virtual absl::Status Start() = 0;
   /// Stops accepting and ends every session with 57P01.
   virtual void Stop() = 0;
   /// The topology changed: who waits for a primary looks again. Any thread.
   virtual void RoutesChanged() = 0;
-  /// Cancels the query of one of this gateway's own sessions; unknown ids are ignored, as PostgreSQL does. Any thread.
+  /// Cancels the query of one of this gateway's own sessions; unknown ids are ignored, as PostgreSQL does. Waits a
+  /// moment for it to be delivered. Any thread but the relay's.
   virtual void Cancel(std::uint32_t process_id, std::uint32_t secret) = 0;
   /// What to do with a cancel for another gateway's session; set before Start; called on a look-up thread.
   std::function<void(std::uint32_t process_id, std::uint32_t secret)> forward_cancel;

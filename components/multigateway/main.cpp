@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/log/log.h"
+#include "common/process/limits.h"
 #include "common/rpc/rpc.h"
 #include "common/servenv/servenv.h"
 #include "common/status/status.h"
@@ -90,6 +91,7 @@ int Main(int argc, char** argv) {
   if (absl::Status status = flags.Check(); !status.ok()) {
     return Fail(status);
   }
+  RaiseFileLimit();  // two descriptors a session
   std::unique_ptr<topology::Topology> topology = topology::Topology::Create(flags.topo_servers, flags.topo_root);
   Router router(topology.get(), flags.cell);
   server.SetReadyCheck([&router] { return router.any(); });
@@ -123,7 +125,10 @@ int Main(int argc, char** argv) {
                              .replica_port = flags.pg_replica_port,
                              .pid_prefix = record.pid_prefix(),
                              .authentication_timeout = flags.authentication_timeout,
-                             .primary_wait = flags.buffer_window},
+                             .primary_wait = flags.buffer_window,
+                             .tls_certificate = flags.tls_cert,
+                             .tls_key = flags.tls_key,
+                             .require_tls = flags.require_ssl},
                             &router);
   gateway->forward_cancel = [&topology](std::uint32_t pid, std::uint32_t secret) {
     ForwardCancel(topology.get(), pid, secret);
