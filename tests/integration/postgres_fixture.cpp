@@ -18,7 +18,7 @@ namespace mg::testing {
 
 PostgresFixture::PostgresFixture(std::string directory) : directory_(std::move(directory)) {}
 
-std::unique_ptr<PostgresFixture> PostgresFixture::Start() {
+std::unique_ptr<PostgresFixture> PostgresFixture::Start(const PostgresOptions& options) {
   std::vector<std::string> places;
   for (int version = 17; version >= 14; --version) {
     places.push_back(absl::StrCat("/usr/lib/postgresql/", version, "/bin"));
@@ -38,22 +38,25 @@ std::unique_ptr<PostgresFixture> PostgresFixture::Start() {
   }
   std::string data = fixture->directory_ + "/data";
   HelperSpec init;
-  init.argv = {*initdb, "-D", data, "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8", "--locale=C"};
+  init.argv = {*initdb, "-D", data, "-U", "postgres", "--no-sync", "-E", "UTF8", "--locale=C", "-A"};
+  init.argv.push_back(options.password.empty() ? "trust" : "scram-sha-256");
+  if (!options.password.empty()) {
+    fixture->password_ = options.password;
+    std::string file = fixture->directory_ + "/password";
+    EXPECT_TRUE(WriteFileAtomically(file, options.password + "\n", 0644).ok());
+    init.argv.push_back("--pwfile=" + file);
+  }
   init.run_as = fixture->run_as_;
   init.working_directory = "/";
   EXPECT_TRUE(RunHelperOk(init).ok());
+  std::string settings = absl::StrCat(
+      "-c fsync=off -c wal_level=replica -c max_wal_senders=5 -c listen_addresses='' -p 5432 -k ", fixture->directory_);
+  for (const std::string& setting : options.settings) {
+    absl::StrAppend(&settings, " -c ", setting);
+  }
   HelperSpec start;
-  start.argv = {
-      fixture->binaries_ + "/pg_ctl",
-      "start",
-      "-w",
-      "-D",
-      data,
-      "-l",
-      fixture->directory_ + "/log",
-      "-o",
-      absl::StrCat("-c fsync=off -c wal_level=replica -c max_wal_senders=5 -c listen_addresses='' -p 5432 -k ",
-                   fixture->directory_)};
+  start.argv = {fixture->binaries_ + "/pg_ctl", "start", "-w",    "-D", data, "-l",
+                fixture->directory_ + "/log",   "-o",    settings};
   start.run_as = fixture->run_as_;
   start.working_directory = "/";
   absl::Status started = RunHelperOk(start).status();
@@ -80,6 +83,7 @@ pgsql::ConnectOptions PostgresFixture::options() const {
   options.user = "postgres";
   options.database = "postgres";
   options.application_name = "test";
+  options.password = password_;
   return options;
 }
 

@@ -1,0 +1,302 @@
+// What the pool promises: a session finds a server as after a login of its own, whoever used the connection before.
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <thread>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "tests/integration/gateway_sandbox.h"
+#include "tests/integration/pgctld_sandbox.h"
+
+namespace mg::tests {
+namespace {
+
+class GatewayPoolTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    if (GatewaySandbox::Possible()) {
+      sandbox_ = new GatewaySandbox();
+    }
+  }
+  static void TearDownTestSuite() {
+    delete sandbox_;
+    sandbox_ = nullptr;
+  }
+  void SetUp() override {
+    if (sandbox_ == nullptr) {
+      GTEST_SKIP() << "no PostgreSQL or etcd on this machine";
+    }
+    Settle();
+  }
+  /// Until no session is left and the connections that ended are idle or gone.
+  static void Settle(GatewaySandbox* sandbox = sandbox_) {
+    EXPECT_TRUE(Eventually([&] {
+      multipooler::PoolCounters now = sandbox->pool().counters();
+      return now.sessions == 0 && now.idle == now.server_connections;
+    }));
+  }
+  static std::string Backend(const Pq& client) { return Ask(client, "SELECT pg_backend_pid()"); }
+
+  /// Runs statements in a session and says whether the next one got its connection.
+  static bool Reused(const std::vector<std::string>& statements, const std::string& more = "") {
+    std::string before;
+    {
+      Pq client = sandbox_->Connect(more);
+      before = Backend(client);
+      for (const std::string& statement : statements) {
+        std::string answer = Ask(client, statement);
+        EXPECT_FALSE(absl::StrContains(answer, "ERROR")) << statement << ": " << answer;
+      }
+    }
+    Settle();
+    return Backend(sandbox_->Connect(more)) == before;
+  }
+
+  static GatewaySandbox* sandbox_;
+};
+GatewaySandbox* GatewayPoolTest::sandbox_ = nullptr;
+
+TEST_F(GatewayPoolTest, WhatASessionLeaves_IsGoneForTheNext) {
+  EXPECT_TRUE(Reused({"SELECT 1"}));
+  EXPECT_TRUE(Reused({"CREATE TEMP TABLE leftover (a int)", "SET work_mem = '7MB'", "SET TimeZone = 'Asia/Tokyo'",
+                      "SET application_name = 'x'", "SELECT pg_advisory_lock(42)", "PREPARE leftover AS SELECT 1",
+                      "LISTEN leftover", "DECLARE leftover CURSOR WITH HOLD FOR SELECT 1", "SELECT setseed(0.5)",
+                      "SET SESSION AUTHORIZATION pg_monitor", "SET default_transaction_read_only = on",
+                      "BEGIN READ ONLY", "SELECT 1"}));
+  Pq next = sandbox_->Connect();
+  EXPECT_EQ(Ask(next, "SELECT count(*) FROM pg_class WHERE relname = 'leftover'"), "0");
+  EXPECT_EQ(Ask(next, "SHOW work_mem"), "4MB");
+  EXPECT_STRNE(PQparameterStatus(next.get(), "TimeZone"), "Asia/Tokyo");
+  EXPECT_EQ(Ask(next, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"), "0");
+  EXPECT_EQ(Ask(next, "SELECT count(*) FROM pg_prepared_statements"), "0");
+  EXPECT_EQ(Ask(next, "SELECT count(*) FROM pg_cursors"), "0");
+  EXPECT_EQ(Ask(next, "SELECT count(*) FROM pg_listening_channels()"), "0");
+  EXPECT_EQ(Ask(next, "SELECT current_user"), "postgres");
+  EXPECT_EQ(Ask(next, "SHOW transaction_read_only"), "off");
+  EXPECT_EQ(PQtransactionStatus(next.get()), PQTRANS_IDLE);
+  // setseed(0.5) would give this one.
+  EXPECT_NE(Ask(next, "SELECT random()"), "0.9851677175347999");
+}
+
+TEST_F(GatewayPoolTest, WhatDiscardAllDoesNotUndo_ClosesTheConnection) {
+  EXPECT_FALSE(Reused({"SET app.who = 'x'"}));
+  EXPECT_FALSE(Reused({"SELECT set_config('app.who', 'x', false)"}));
+  EXPECT_FALSE(Reused({"LOAD 'plpgsql'"}));
+  EXPECT_EQ(Ask(sandbox_->Connect(), "SELECT current_setting('app.who', true) IS NULL"), "t");
+  // Through a function, whose text is elsewhere.
+  Pq admin = sandbox_->Direct();
+  Ask(admin, "CREATE FUNCTION sets() RETURNS text LANGUAGE sql AS $$ SELECT set_config('app.who', 'x', false) $$");
+  EXPECT_FALSE(Reused({"SELECT sets()"}));
+  Ask(admin,
+      "DROP FUNCTION sets(); CREATE FUNCTION sets() RETURNS text BEGIN ATOMIC SELECT set_config('a.b', 'x', false); "
+      "END");
+  EXPECT_FALSE(Reused({"SELECT sets()"}));
+  Ask(admin, "DROP FUNCTION sets()");
+  EXPECT_TRUE(Reused({"SELECT 1"}));
+}
+
+TEST_F(GatewayPoolTest, AnotherRoleDatabaseOrParameter_NeverGetsTheConnection) {
+  Pq admin = sandbox_->Direct();
+  Ask(admin, "CREATE ROLE carol LOGIN PASSWORD 'pw'");
+  Ask(admin, "CREATE DATABASE other");
+  std::string first = Backend(sandbox_->Connect());
+  Settle();
+  for (const char* more :
+       {"user=carol password=pw", "dbname=other", "application_name=else", "options='-c work_mem=8MB'"}) {
+    EXPECT_NE(Backend(sandbox_->Connect(more)), first) << more;
+    Settle();
+  }
+  EXPECT_EQ(Backend(sandbox_->Connect()), first);
+}
+
+TEST_F(GatewayPoolTest, SettingsThatANewLoginWouldFind_AreFound) {
+  Pq admin = sandbox_->Direct();
+  Ask(admin, "CREATE ROLE dave LOGIN PASSWORD 'pw'");
+  const std::string dave = "user=dave password=pw";
+  EXPECT_EQ(Ask(sandbox_->Connect(dave), "SHOW work_mem"), "4MB");
+  Settle();
+  Ask(admin, "ALTER ROLE dave SET work_mem = '9MB'");
+  EXPECT_EQ(Ask(sandbox_->Connect(dave), "SHOW work_mem"), "9MB");
+  Settle();
+  Ask(admin, "ALTER ROLE dave SUPERUSER");
+  EXPECT_STREQ(PQparameterStatus(sandbox_->Connect(dave).get(), "is_superuser"), "on");
+  Settle();
+  Ask(admin, "ALTER SYSTEM SET work_mem = '3MB'");
+  Ask(admin, "SELECT pg_reload_conf()");
+  EXPECT_TRUE(Eventually([&] { return Ask(admin, "SHOW work_mem") == "3MB"; }));
+  EXPECT_EQ(Ask(sandbox_->Connect(), "SHOW work_mem"), "3MB");
+  Ask(admin, "ALTER SYSTEM RESET work_mem");
+  Ask(admin, "SELECT pg_reload_conf()");
+}
+
+TEST_F(GatewayPoolTest, PasswordChangeNologinAndDrop_CloseWhatIsPooled) {
+  Pq admin = sandbox_->Connect();
+  const std::string mine = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'erin'";
+  for (const char* change : {"ALTER ROLE erin PASSWORD 'other'", "ALTER ROLE erin NOLOGIN", "DROP ROLE erin",
+                             "ALTER USER erin VALID UNTIL 'yesterday'"}) {
+    Ask(admin, "DROP ROLE IF EXISTS erin");
+    EXPECT_EQ(Ask(admin, "CREATE ROLE erin LOGIN PASSWORD 'pw'"), "CREATE ROLE");
+    EXPECT_EQ(Ask(sandbox_->Connect("user=erin password=pw"), "SELECT 1"), "1");
+    EXPECT_TRUE(Eventually([&] { return Ask(admin, mine) == "1" && sandbox_->pool().counters().sessions == 1; }));
+    EXPECT_FALSE(absl::StrContains(Ask(admin, change), "ERROR")) << change;
+    EXPECT_TRUE(Eventually([&] { return Ask(admin, mine) == "0"; }, absl::Seconds(5))) << change;
+    EXPECT_NE(PQstatus(sandbox_->Connect("user=erin password=pw").get()), CONNECTION_OK) << change;
+  }
+}
+
+TEST_F(GatewayPoolTest, IdleConnections_DoNotForbidTheDropOfTheirDatabase) {
+  Pq admin = sandbox_->Connect();
+  EXPECT_EQ(Ask(admin, "CREATE DATABASE short_lived"), "CREATE DATABASE");
+  for (int i = 0; i < 3; ++i) {
+    sandbox_->Connect("dbname=short_lived");
+  }
+  EXPECT_EQ(Ask(admin, "CREATE DATABASE copy TEMPLATE short_lived"), "CREATE DATABASE");
+  sandbox_->Connect("dbname=short_lived");
+  EXPECT_EQ(Ask(admin, "DROP DATABASE short_lived"), "DROP DATABASE");
+  EXPECT_EQ(Ask(admin, "DROP DATABASE copy"), "DROP DATABASE");
+}
+
+TEST_F(GatewayPoolTest, ClientThatVanishes_LeavesNoTransactionAndNoLock) {
+  Pq admin = sandbox_->Direct();
+  Ask(admin, "CREATE TABLE vanish (a int)");
+  {
+    Pq client = sandbox_->Connect();
+    Ask(client, "BEGIN; INSERT INTO vanish VALUES (1); LOCK TABLE vanish");
+    ::shutdown(PQsocket(client.get()), SHUT_RDWR);
+  }
+  EXPECT_TRUE(Eventually([&] { return Ask(admin, "SET lock_timeout = 100; SELECT count(*) FROM vanish") == "0"; }));
+  Settle();
+  {
+    Pq client = sandbox_->Connect();
+    PqResult copying(PQexec(client.get(), "COPY vanish FROM STDIN"));
+    ASSERT_EQ(PQresultStatus(copying.get()), PGRES_COPY_IN);
+    ::shutdown(PQsocket(client.get()), SHUT_RDWR);
+  }
+  Settle();
+  EXPECT_EQ(Ask(admin, "SELECT count(*) FROM vanish"), "0");
+}
+
+TEST_F(GatewayPoolTest, Limits_QueueInOrderThenRefuse) {
+  GatewaySandboxOptions options;
+  options.pool.capacity = 2;
+  options.pool.queue_limit = 1;
+  options.pool.queue_timeout = absl::Seconds(2);
+  GatewaySandbox sandbox(std::move(options));
+  Settle(&sandbox);
+  Pq a = sandbox.Connect(), b = sandbox.Connect();
+  ASSERT_EQ(PQstatus(b.get()), CONNECTION_OK);
+  Pq waiting;
+  std::thread connecting([&] { waiting = sandbox.Connect(); });
+  EXPECT_TRUE(Eventually([&] { return sandbox.pool().counters().waiting == 1; }));
+  absl::Time begin = absl::Now();
+  Pq refused = sandbox.Connect();
+  EXPECT_TRUE(absl::StrContains(PQerrorMessage(refused.get()), "too many clients")) << PQerrorMessage(refused.get());
+  EXPECT_LT(absl::Now() - begin, absl::Seconds(1)) << "the queue is full: at once";
+  std::string backend = Backend(a);
+  a.reset();
+  connecting.join();
+  EXPECT_EQ(Backend(waiting), backend) << "handed over";
+  begin = absl::Now();
+  Pq timed_out = sandbox.Connect();
+  EXPECT_TRUE(absl::StrContains(PQerrorMessage(timed_out.get()), "too many clients"));
+  EXPECT_GT(absl::Now() - begin, absl::Seconds(1.5));
+}
+
+TEST_F(GatewayPoolTest, ThousandSessions_AtOnce) {
+  GatewaySandboxOptions options;
+  options.pool.capacity = 1050;
+  options.postgres_settings = {"max_connections=1100", "shared_buffers=32MB"};
+  GatewaySandbox sandbox(std::move(options));
+  std::vector<Pq> clients;
+  for (int i = 0; i < 1000; ++i) {
+    clients.push_back(sandbox.Connect());
+    ASSERT_EQ(PQstatus(clients.back().get()), CONNECTION_OK) << i << ": " << PQerrorMessage(clients.back().get());
+  }
+  for (const Pq& client : clients) {
+    ASSERT_EQ(PQsendQuery(client.get(), "SELECT 1"), 1);
+  }
+  for (const Pq& client : clients) {
+    PqResult result(PQgetResult(client.get()));
+    ASSERT_EQ(PQresultStatus(result.get()), PGRES_TUPLES_OK);
+  }
+}
+
+/// A primary whose standby never answers: each commit waits until somebody ends the wait.
+class GatewaySyncTest : public GatewayPoolTest {
+ protected:
+  void SetUp() override {
+    GatewayPoolTest::SetUp();
+    if (sandbox_ != nullptr) {
+      admin_ = sandbox_->Direct();
+      Ask(admin_, "SET synchronous_commit = off");
+      Ask(admin_, "CREATE TABLE IF NOT EXISTS kept (a int)");
+      Standbys("nobody");
+    }
+  }
+  void TearDown() override {
+    if (sandbox_ != nullptr) {
+      Standbys("");
+    }
+  }
+  void Standbys(const std::string& names) {
+    Ask(admin_, absl::StrCat("ALTER SYSTEM SET synchronous_standby_names = '", names, "'"));
+    Ask(admin_, "SELECT pg_reload_conf()");
+    EXPECT_TRUE(Eventually([&] { return Ask(admin_, "SHOW synchronous_standby_names") == names; }));
+  }
+  void AwaitCommitWait() {
+    EXPECT_TRUE(Eventually(
+        [&] { return Ask(admin_, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'") == "1"; }));
+  }
+  Pq admin_;
+};
+
+TEST_F(GatewaySyncTest, WaitCutShort_IsNeverASuccess) {
+  for (int way = 0; way < 4; ++way) {
+    Pq client = sandbox_->Connect();
+    if (way == 3) {
+      Ask(client, "BEGIN");
+      Ask(client, "INSERT INTO kept VALUES (4)");
+    }
+    switch (way) {
+      case 0:
+        ASSERT_EQ(PQsendQuery(client.get(), "INSERT INTO kept VALUES (1)"), 1);
+        break;
+      case 1:
+        ASSERT_EQ(
+            PQsendQueryParams(client.get(), "INSERT INTO kept VALUES (2)", 0, nullptr, nullptr, nullptr, nullptr, 0),
+            1);
+        break;
+      case 2:
+        ASSERT_EQ(PQsendQuery(client.get(), "INSERT INTO kept VALUES (3); SELECT 'more'"), 1);
+        break;
+      default:
+        ASSERT_EQ(PQsendQueryParams(client.get(), "COMMIT", 0, nullptr, nullptr, nullptr, nullptr, 0), 1);
+    }
+    ASSERT_EQ(PQflush(client.get()), 0);
+    AwaitCommitWait();
+    Ask(admin_, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+    std::string code = LastCode(client);
+    EXPECT_EQ(code, "40003") << "way " << way << " " << PQerrorMessage(client.get());
+    EXPECT_EQ(PQstatus(client.get()), CONNECTION_BAD) << "way " << way;
+  }
+}
+
+TEST_F(GatewaySyncTest, Cancel_WaitsWithTheCommit) {
+  Pq client = sandbox_->Connect();
+  ASSERT_EQ(PQsendQuery(client.get(), "INSERT INTO kept VALUES (5)"), 1);
+  ASSERT_EQ(PQflush(client.get()), 0);
+  AwaitCommitWait();
+  char error[256];
+  std::unique_ptr<PGcancel, void (*)(PGcancel*)> cancel(PQgetCancel(client.get()), PQfreeCancel);
+  EXPECT_EQ(PQcancel(cancel.get(), error, sizeof error), 1) << error;  // returns after a moment
+  AwaitCommitWait();
+  Standbys("");
+  PqResult result(PQgetResult(client.get()));
+  EXPECT_EQ(PQresultStatus(result.get()), PGRES_COMMAND_OK) << PQerrorMessage(client.get());
+}
+
+}  // namespace
+}  // namespace mg::tests
