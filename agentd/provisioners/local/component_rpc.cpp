@@ -46,10 +46,8 @@ void ComponentRpc::Forget() {
   channels_.clear();
 }
 
-void ComponentRpc::Ask(std::vector<StatusQuestion>* questions, absl::Time deadline) {
-  if (questions->empty()) {
-    return;
-  }
+void ComponentRpc::Ask(std::vector<StatusQuestion>* questions, absl::Time deadline,
+                       const std::function<void()>& meanwhile) {
   grpc::CompletionQueue queue;
   std::vector<std::unique_ptr<PendingCall<pgctldservice::StatusResponse>>> pgctld_calls(questions->size());
   std::vector<std::unique_ptr<PendingCall<multipoolermanagerdata::StatusResponse>>> pooler_calls(questions->size());
@@ -71,6 +69,9 @@ void ComponentRpc::Ask(std::vector<StatusQuestion>* questions, absl::Time deadli
       call->reader->Finish(&question.multipooler, &call->status, tag);
       pooler_calls[i] = std::move(call);
     }
+  }
+  if (meanwhile) {
+    meanwhile();
   }
   for (size_t answered = 0; answered < questions->size(); ++answered) {
     void* tag = nullptr;

@@ -2,6 +2,7 @@
 /// kept per port and dropped when a server is away, so that a restarted one is found at once. Any thread; blocking.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -35,8 +36,9 @@ class ComponentRpc {
   ComponentRpc();
   ~ComponentRpc();
 
-  /// Asks all of them at once; each has its own result.
-  void Ask(std::vector<StatusQuestion>* questions, absl::Time deadline);
+  /// Asks all of them at once; each has its own result. `meanwhile` runs in this thread while they are under way.
+  void Ask(std::vector<StatusQuestion>* questions, absl::Time deadline,
+           const std::function<void()>& meanwhile = nullptr);
 
   /// Stops PostgreSQL through its pgctld. Modes: fast, immediate.
   absl::Status StopPostgres(int pgctld_port, const std::string& mode, absl::Time deadline);

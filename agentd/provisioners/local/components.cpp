@@ -96,7 +96,7 @@ absl::Status Components::WaitReady(const v1::ComponentSpec& spec, absl::Time lim
   absl::Duration pause = kFirstPause;
   for (;;) {
     absl::Time now = absl::Now();
-    absl::Status ready = ProbeAll({&spec}, rpc_, std::min(limit, now + kOneProbe))[0].ready;
+    absl::Status ready = ProbeStart(spec, rpc_, std::min(limit, now + kOneProbe));
     if (ready.ok() || halt.is_set()) {
       return halt.is_set() ? absl::CancelledError("called off") : absl::OkStatus();
     }
@@ -145,7 +145,7 @@ absl::StatusOr<StepOutcome> Components::MakeReady(const v1::ComponentSpec& spec,
   supervisor::Watched who = WhoIs(spec.name());
   shim::ShimState state = supervisor_->Adopt(who, /*announce=*/false);
   if (state.child_alive) {
-    absl::Status ready = ProbeAll({&spec}, rpc_, std::min(limit, absl::Now() + kOneProbe))[0].ready;
+    absl::Status ready = ProbeStart(spec, rpc_, std::min(limit, absl::Now() + kOneProbe));
     if (ready.ok()) {
       return StepOutcome{.skipped = true, .detail = ReadyDetail(spec)};
     }
@@ -169,7 +169,7 @@ absl::StatusOr<StepOutcome> Components::EnsurePostgres(const v1::ComponentSpec& 
   int ends = 0;
   for (bool first = true;; first = false) {
     absl::Time now = absl::Now();
-    absl::Status ready = ProbeAll({&spec}, rpc_, std::min(limit, now + kOneProbe))[0].ready;
+    absl::Status ready = ProbeStart(spec, rpc_, std::min(limit, now + kOneProbe));
     if (ready.ok()) {
       supervisor_->Adopt(who, /*announce=*/!first);
       return StepOutcome{.skipped = first, .detail = ReadyDetail(spec)};

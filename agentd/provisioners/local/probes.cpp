@@ -1,6 +1,7 @@
 #include "agentd/provisioners/local/probes.h"
 
-#include <thread>
+#include <map>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -115,40 +116,75 @@ void AddExchanges(const v1::ComponentSpec& spec, std::vector<net::Exchange>* exc
   }
 }
 
-}  // namespace
-
-std::vector<ProbeResult> ProbeAll(const std::vector<const v1::ComponentSpec*>& specs, ComponentRpc* rpc,
-                                  absl::Time deadline) {
-  std::vector<ProbeResult> results(specs.size());
+/// Carries out the exchanges of some components and judges each.
+void RunAndJudge(const std::vector<const v1::ComponentSpec*>& specs, const std::vector<size_t>& places,
+                 absl::Time deadline, std::vector<ProbeResult>* results) {
   std::vector<net::Exchange> exchanges;
   std::vector<Range> ranges;
-  for (const v1::ComponentSpec* spec : specs) {
+  for (size_t place : places) {
     Range range{.begin = exchanges.size()};
-    AddExchanges(*spec, &exchanges);
+    AddExchanges(*specs[place], &exchanges);
     range.end = exchanges.size();
     ranges.push_back(range);
   }
   net::RunExchanges(&exchanges, deadline);
-  // The Status RPC only where the port answers: a channel to a port that refuses would hold the others up.
+  for (size_t i = 0; i < places.size(); ++i) {
+    (*results)[places[i]].ready = Judge(*specs[places[i]], exchanges, ranges[i]);
+  }
+}
+
+}  // namespace
+
+absl::Status ProbeStart(const v1::ComponentSpec& spec, ComponentRpc* rpc, absl::Time deadline) {
+  std::vector<ProbeResult> results(1);
+  RunAndJudge({&spec}, {0}, deadline, &results);
+  const std::string& type = spec.readiness().type();
+  // The Status RPC only where the port answers: a channel to a port that refuses backs off.
+  if (!results[0].ready.ok() || (type != "pgctld-status" && type != "multipooler-status")) {
+    return results[0].ready;
+  }
+  std::vector<StatusQuestion> questions(1);
+  questions[0].server =
+      type == "pgctld-status" ? StatusQuestion::Server::kPgctld : StatusQuestion::Server::kMultipooler;
+  questions[0].port = PortOf(spec, "grpc");
+  rpc->Ask(&questions, deadline);
+  return questions[0].status;
+}
+
+std::vector<ProbeResult> ProbeAll(const std::vector<const v1::ComponentSpec*>& specs, ComponentRpc* rpc,
+                                  absl::Time deadline) {
+  std::vector<ProbeResult> results(specs.size());
   std::vector<StatusQuestion> questions;
-  std::vector<size_t> askers;
+  std::vector<size_t> poolers, others, servers;
   for (size_t i = 0; i < specs.size(); ++i) {
-    results[i].ready = Judge(*specs[i], exchanges, ranges[i]);
     const std::string& type = specs[i]->readiness().type();
-    if (results[i].ready.ok() && (type == "pgctld-status" || type == "multipooler-status")) {
-      questions.push_back(
-          {.server = type == "pgctld-status" ? StatusQuestion::Server::kPgctld : StatusQuestion::Server::kMultipooler,
-           .port = PortOf(*specs[i], "grpc")});
-      askers.push_back(i);
+    if (type == "multipooler-status") {
+      questions.push_back({.server = StatusQuestion::Server::kMultipooler, .port = PortOf(*specs[i], "grpc")});
+      poolers.push_back(i);
+    }
+    (type == "postgres" ? servers : others).push_back(i);
+  }
+  rpc->Ask(&questions, deadline, [&] { RunAndJudge(specs, others, deadline, &results); });
+  std::map<std::string, bool> answers_sql;
+  for (size_t q = 0; q < questions.size(); ++q) {
+    ProbeResult& result = results[poolers[q]];
+    if (result.ready.ok()) {
+      result.ready = questions[q].status;
+    }
+    result.multipooler = std::move(questions[q].multipooler);
+    answers_sql[specs[poolers[q]]->cell()] = questions[q].status.ok() && result.multipooler.status().postgres_ready();
+  }
+  // PostgreSQL forks a process for every connection, its pooler asks on a kept one: a second question only where the
+  // first was not answered.
+  std::vector<size_t> unanswered;
+  for (size_t place : servers) {
+    if (answers_sql[specs[place]->cell()]) {
+      results[place].ready = absl::OkStatus();
+    } else {
+      unanswered.push_back(place);
     }
   }
-  rpc->Ask(&questions, deadline);
-  for (size_t q = 0; q < questions.size(); ++q) {
-    ProbeResult& result = results[askers[q]];
-    result.ready = questions[q].status;
-    result.pgctld = std::move(questions[q].pgctld);
-    result.multipooler = std::move(questions[q].multipooler);
-  }
+  RunAndJudge(specs, unanswered, deadline, &results);
   return results;
 }
 

@@ -15,12 +15,16 @@ namespace mg::local {
 /// What a component answered.
 struct ProbeResult {
   absl::Status ready = absl::UnavailableError("not asked");  ///< the message says why it is not
-  pgctldservice::StatusResponse pgctld;
   multipoolermanagerdata::StatusResponse multipooler;
 };
 
-/// Asks all of them now, at once: HTTP, a connection to every port, the Status RPC of pgctld and multipooler, a
-/// start-up packet to PostgreSQL. Results are in the order of `specs`.
+/// Whether one component has started: HTTP, a connection to every port, the Status RPC of pgctld and multipooler, a
+/// start-up packet to PostgreSQL.
+absl::Status ProbeStart(const v1::ComponentSpec& spec, ComponentRpc* rpc, absl::Time deadline);
+
+/// Asks all of a running cluster now, at once, by kept connections where there are any. PostgreSQL is asked by its
+/// cell's multipooler, whose `postgres_ready` is an answer of this moment; by a start-up packet only where the pooler
+/// has none. Results are in the order of `specs`.
 std::vector<ProbeResult> ProbeAll(const std::vector<const v1::ComponentSpec*>& specs, ComponentRpc* rpc,
                                   absl::Time deadline);
 

@@ -248,11 +248,13 @@ absl::StatusOr<clustermetadata::ConsensusStatus> Manager::ConsensusStatusNow(abs
 
 multipoolermanagerdata::StatusResponse Manager::Status() {
   // A fresh look on a kept connection of its own, so that neither an action nor the monitor is in the way; when
-  // PostgreSQL does not answer, what was known last is the answer.
+  // PostgreSQL does not answer now, it is not ready, whatever was known last.
   ManagerState state = Snapshot();
   absl::Time deadline = absl::Now() + kStatusLimit;
   std::unique_lock<std::timed_mutex> lock(status_mutex_, absl::ToChronoTime(deadline));
-  if (state.connected && lock.owns_lock()) {
+  if (state.connected && !lock.owns_lock()) {
+    state.connected = false;
+  } else if (state.connected) {
     if (status_connection_ == nullptr || !status_connection_->CheckAlive()) {
       absl::StatusOr<ConnectionPtr> connection = Connect(deadline);
       status_connection_ = connection.ok() ? *connection : nullptr;
@@ -260,9 +262,11 @@ multipoolermanagerdata::StatusResponse Manager::Status() {
     absl::StatusOr<PostgresView> view = status_connection_ != nullptr
                                             ? ReadView(*status_connection_, deadline)
                                             : absl::StatusOr<PostgresView>(absl::UnavailableError("no connection"));
+    state = Snapshot();
     if (view.ok()) {
-      state = Snapshot();
       state.view = *std::move(view);
+    } else {
+      state.connected = false;
     }
   }
   return BuildStatus(config_, state, promises_->Get());
