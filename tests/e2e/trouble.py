@@ -1,5 +1,6 @@
 """Bad input and bad luck: each gives a clear error or the right outcome, and leaves nothing behind."""
 
+import errno
 import json
 import os
 import signal
@@ -89,6 +90,44 @@ def missing_programs_are_named():
         assert "apt" in error["hint"] or "install" in error["hint"], error
 
 
+def fill_disk(path):
+    with open(path, "wb", buffering=0) as fill:
+        try:
+            while True:
+                fill.write(bytes(1 << 20))
+        except OSError as error:
+            assert error.errno == errno.ENOSPC, error
+
+
+def full_disk_during_bring_up():
+    if os.geteuid() != 0:
+        print("skipped: mounting a file system needs root")
+        return
+    with Sandbox("full") as s:
+        s.home.mkdir(exist_ok=True)
+        size = 440 << 20  # enough for preflight, with a warning
+        mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size},mode=711", "tmpfs", s.home])
+        if mounted.returncode != 0:
+            print("skipped: mount is not allowed here")
+            return
+        try:
+            process = start_in_background(s, "up", "--cells", "1", "--json")
+            eventually(lambda: len(s.processes()) > 4, seconds=20, what="components are started")
+            fill_disk(s.home / "fill")
+            out, err = process.communicate(timeout=60)
+            error = json.loads(err[err.index("{"):])["error"]
+            assert process.returncode in (1, 4) and error["reason"] == "DISK_FULL", (process.returncode, out, err)
+            assert "make room" in error["hint"], error
+            (s.home / "fill").unlink()
+            s.run("up", "--cells", "1")
+            assert s.sql("select 1") == "1"
+            s.run("down", "--clean", "--yes")
+            s.run("agent", "stop")
+        finally:
+            subprocess.run(["umount", "-l", s.home], check=True)
+
+
 if __name__ == "__main__":
     main([two_ups_at_once, interrupted_up_goes_on, down_during_up, busy_fixed_port_names_its_holder,
-          malformed_configuration_is_located, unknown_names, missing_programs_are_named])
+          malformed_configuration_is_located, unknown_names, missing_programs_are_named,
+          full_disk_during_bring_up])

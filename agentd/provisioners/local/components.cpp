@@ -1,7 +1,12 @@
 #include "agentd/provisioners/local/components.h"
 
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "agentd/provisioners/local/machine.h"
 #include "agentd/provisioners/local/probes.h"
 #include "agentd/store/component_name.h"
 #include "common/fs/fs.h"
@@ -21,6 +26,11 @@ constexpr absl::Duration kPatienceWithRunning = absl::Seconds(8);
 /// A PostgreSQL that ended this often while we waited will not come.
 constexpr int kMaxPostgresEnds = 3;
 constexpr int kShownLines = 10;
+/// Bytes; with less left, whatever failed most likely failed for want of room.
+constexpr std::uint64_t kFullDisk = 4 << 20;
+/// Bytes; less than an instance of PostgreSQL needs.
+constexpr std::uint64_t kScarceDisk = 32 << 20;
+constexpr absl::Duration kPatienceWithFullDisk = absl::Seconds(5);
 
 std::string ReadyDetail(const v1::ComponentSpec& spec) {
   for (const char* name : {"postgres", "http", "client"}) {
@@ -29,6 +39,13 @@ std::string ReadyDetail(const v1::ComponentSpec& spec) {
     }
   }
   return "ready";
+}
+
+/// What failed may have removed its half-made files already: then its words are what is left of a full disk.
+bool TellsOfFullDisk(const std::vector<std::string>& lines) {
+  return std::any_of(lines.begin(), lines.end(), [](const std::string& line) {
+    return absl::StrContains(absl::AsciiStrToLower(line), "no space left on device");
+  });
 }
 
 }  // namespace
@@ -66,6 +83,11 @@ absl::Status Components::Blame(const std::string& component, absl::StatusCode co
     detail.log_tail = LastLinesOf(store::ComponentName{store::kPgctld, name->cell, ""}.ToString());
     detail.hint = absl::StrCat("see 'multigres logs pgctld/", name->cell, " multipooler/", name->cell,
                                "'; 'multigres up' goes on from here");
+  }
+  if (FreeDisk(model_.place.root_dir) < kFullDisk || TellsOfFullDisk(detail.log_tail)) {
+    detail.reason = "DISK_FULL";
+    detail.hint = absl::StrCat("the disk that holds ", model_.place.root_dir,
+                               " is full: make room; 'multigres up' goes on from here");
   }
   return MakeError(code, absl::StrCat(component, " ", message), std::move(detail));
 }
@@ -167,6 +189,7 @@ absl::StatusOr<StepOutcome> Components::EnsurePostgres(const v1::ComponentSpec& 
   absl::Duration pause = kFirstPause;
   std::optional<shim::ExitRecord> last = shim::ReadShimState(who.run_dir).exit;
   int ends = 0;
+  absl::Time full_since = absl::InfiniteFuture();
   for (bool first = true;; first = false) {
     absl::Time now = absl::Now();
     absl::Status ready = ProbeStart(spec, rpc_, std::min(limit, now + kOneProbe));
@@ -186,6 +209,12 @@ absl::StatusOr<StepOutcome> Components::EnsurePostgres(const v1::ComponentSpec& 
         return Blame(spec.name(), absl::StatusCode::kInternal,
                      absl::StrCat(supervisor::DescribeExit(*last), ", ", ends, " times"));
       }
+    }
+    // initdb and pg_basebackup are tried again by the pooler for ever; on a full disk that leads nowhere.
+    full_since = FreeDisk(model_.place.root_dir) < kScarceDisk ? std::min(full_since, now) : absl::InfiniteFuture();
+    if (now - full_since > kPatienceWithFullDisk) {
+      return Blame(spec.name(), absl::StatusCode::kResourceExhausted,
+                   absl::StrCat("does not accept connections: ", std::string(ready.message())));
     }
     MG_RETURN_IF_ERROR(CheckAlive());
     if (halt.WaitUntil(std::min(limit, now + pause))) {
