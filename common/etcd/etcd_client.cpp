@@ -168,7 +168,7 @@ class WatchImpl final : public Client::Watch {
 
 class ClientImpl final : public Client {
  public:
-  explicit ClientImpl(const std::vector<std::string>& endpoints) {
+  ClientImpl(const std::vector<std::string>& endpoints, std::shared_ptr<grpc::ChannelCredentials> credentials) {
     std::string target = endpoints.size() == 1 ? endpoints[0] : "";
     if (endpoints.size() > 1) {
       for (const std::string& endpoint : endpoints) {
@@ -182,7 +182,8 @@ class ClientImpl final : public Client {
     arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 200);
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     arguments.SetLoadBalancingPolicyName("round_robin");
-    channel_ = grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+    channel_ = grpc::CreateCustomChannel(
+        target, credentials != nullptr ? std::move(credentials) : grpc::InsecureChannelCredentials(), arguments);
     kv_ = pb::KV::NewStub(channel_);
   }
 
@@ -308,8 +309,9 @@ class ClientImpl final : public Client {
 
 }  // namespace
 
-std::unique_ptr<Client> Client::Create(const std::vector<std::string>& endpoints) {
-  return std::make_unique<ClientImpl>(endpoints);
+std::unique_ptr<Client> Client::Create(const std::vector<std::string>& endpoints,
+                                       std::shared_ptr<grpc::ChannelCredentials> credentials) {
+  return std::make_unique<ClientImpl>(endpoints, std::move(credentials));
 }
 
 }  // namespace mg::etcd

@@ -11,6 +11,10 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 
+namespace grpc {
+class ChannelCredentials;
+}
+
 namespace mg::etcd {
 
 struct KeyValue {
@@ -32,7 +36,9 @@ struct WatchEvent {
 class Client {
  public:
   /// `endpoints` are host:port. Dials lazily; never fails for an etcd that is away.
-  static std::unique_ptr<Client> Create(const std::vector<std::string>& endpoints);
+  /// Without credentials it speaks plaintext.
+  static std::unique_ptr<Client> Create(const std::vector<std::string>& endpoints,
+                                        std::shared_ptr<grpc::ChannelCredentials> credentials = nullptr);
   virtual ~Client() = default;
 
   virtual absl::StatusOr<KeyValue> Get(const std::string& key, absl::Time deadline) = 0;  ///< NOT_FOUND

@@ -4,6 +4,7 @@
 #include <grpcpp/security/credentials.h>
 
 #include "absl/time/clock.h"
+#include "common/rpc/channel_arguments.h"
 #include "common/rpc/rpc.h"
 
 namespace mg::rpc {
@@ -15,7 +16,7 @@ constexpr int kMinReconnectMillis = 50;
 
 }  // namespace
 
-std::shared_ptr<grpc::Channel> DialPlain(const std::string& target) {
+grpc::ChannelArguments StandardArguments() {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
   arguments.SetMaxSendMessageSize(kMaxMessageBytes);
@@ -27,7 +28,11 @@ std::shared_ptr<grpc::Channel> DialPlain(const std::string& target) {
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   // No TXT lookups for service configurations.
   arguments.SetInt(GRPC_ARG_SERVICE_CONFIG_DISABLE_RESOLUTION, 1);
-  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+  return arguments;
+}
+
+std::shared_ptr<grpc::Channel> DialPlain(const std::string& target) {
+  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), StandardArguments());
 }
 
 std::shared_ptr<grpc::Channel> ChannelFromFd(UniqueFd fd) {

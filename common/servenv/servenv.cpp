@@ -111,6 +111,8 @@ struct Server::Impl {
   void WatchSignals();
 };
 
+const ServerFlags& Server::options() const { return impl_->options; }
+
 Server::Server(std::string name, std::string description) : impl_(std::make_unique<Impl>(name, description)) {
   impl_->options.AddTo(&impl_->flag_set);
   // Blocked in every thread from the start: only the watcher in Run takes them.
@@ -266,6 +268,13 @@ int Server::Run() {
     impl_->http.reset();
     return 1;
   }
+  if (const std::string& path = impl_->options.pid_file; !path.empty()) {
+    if (absl::Status written = WriteFileAtomically(path, absl::StrCat(::getpid(), "\n"), 0644); !written.ok()) {
+      log::Error("cannot serve", {{"error", written.message()}});
+      std::fprintf(stderr, "Error: --pid-file: %s\n", std::string(written.message()).c_str());
+      return 1;
+    }
+  }
   impl_->WatchSignals();
   log::Info("service started", {{"event_type", "lifecycle"}, {"outcome", "started"}, {"name", impl_->name}});
   for (const auto& hook : impl_->on_run) {
@@ -283,6 +292,9 @@ int Server::Run() {
     impl_->grpc_server->Wait();
   }
   impl_->http.reset();
+  if (!impl_->options.pid_file.empty()) {
+    ::unlink(impl_->options.pid_file.c_str());
+  }
   RunBounded(impl_->on_close, impl_->options.onclose_timeout, "on-close");
   // The watcher may still wait for a signal (Shutdown ended us): give it one.
   pthread_kill(impl_->signal_thread.native_handle(), SIGTERM);

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "common/flags/flags.h"
+#include "common/servenv/server_flags.h"
 
 namespace grpc {
 class Service;
@@ -79,6 +80,8 @@ class Server {
   int Run();
   /// Ends Run from another thread; `exit_status` is what Run returns.
   void Shutdown(int exit_status = 0);
+
+  const ServerFlags& options() const;  ///< after Init
 
   const std::string& hostname() const;  ///< --hostname, else the machine's name
   int http_port() const;                ///< the real one after StartHttp

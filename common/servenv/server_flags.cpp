@@ -6,7 +6,9 @@
 #include <climits>
 #include <cstdlib>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/fs/fs.h"
 #include "common/status/status.h"
 
@@ -22,6 +24,32 @@ std::vector<std::string> DefaultConfigPath() {
              ? std::vector<std::string>()
              : std::vector<std::string>{absl::StrCat(directory, "/multigres_local")};
 }
+
+/// Lets calls in whose client certificate has one of the names in its subject or its alternative names.
+class SubjectCheck final : public grpc::AuthMetadataProcessor {
+ public:
+  explicit SubjectCheck(std::vector<std::string> names) : names_(std::move(names)) {}
+  bool IsBlocking() const override { return false; }
+
+  grpc::Status Process(const InputMetadata&, grpc::AuthContext* context, OutputMetadata*, OutputMetadata*) override {
+    std::string seen;
+    for (const char* property : {"x509_subject", "x509_common_name", "x509_subject_alternative_name"}) {
+      for (const grpc::string_ref& value : context->FindPropertyValues(property)) {
+        absl::StrAppend(&seen, seen.empty() ? "" : ", ", absl::string_view(value.data(), value.size()));
+      }
+    }
+    for (const std::string& name : names_) {
+      if (absl::StrContains(seen, name)) {
+        return grpc::Status::OK;
+      }
+    }
+    return grpc::Status(grpc::StatusCode::UNAUTHENTICATED,
+                        absl::StrCat("a client certificate of ", seen, " is not allowed"));
+  }
+
+ private:
+  const std::vector<std::string> names_;
+};
 
 }  // namespace
 
@@ -82,17 +110,14 @@ absl::Status ServerFlags::Check() const {
   if (!grpc_auth_mode.empty() && grpc_auth_mode != "mtls") {
     return refuse(absl::StrCat("--grpc-auth-mode: no such mode: ", grpc_auth_mode));
   }
-  if (!mtls_allowed.empty()) {
-    return refuse("--grpc-auth-mtls-allowed-substrings is not implemented");
+  if (!mtls_allowed.empty() && grpc_ca.empty()) {
+    return refuse("--grpc-auth-mtls-allowed-substrings needs --grpc-ca");
   }
   if (grpc_cert.empty() != grpc_key.empty()) {
     return refuse("--grpc-cert and --grpc-key must be given together");
   }
   if ((grpc_auth_mode == "mtls" || !grpc_ca.empty()) && grpc_cert.empty()) {
     return refuse("client certificates need --grpc-cert and --grpc-key");
-  }
-  if (!pid_file.empty()) {
-    return refuse("--pid-file is not implemented");
   }
   return absl::OkStatus();
 }
@@ -132,7 +157,15 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerFlags::Credential
   if (!grpc_ca.empty()) {
     MG_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile(grpc_ca));
   }
-  return grpc::SslServerCredentials(options);
+  std::shared_ptr<grpc::ServerCredentials> credentials = grpc::SslServerCredentials(options);
+  if (std::vector<std::string> names = AllowedNames(); !names.empty()) {
+    credentials->SetAuthMetadataProcessor(std::make_shared<SubjectCheck>(std::move(names)));
+  }
+  return credentials;
+}
+
+std::vector<std::string> ServerFlags::AllowedNames() const {
+  return absl::StrSplit(mtls_allowed, ':', absl::SkipEmpty());
 }
 
 }  // namespace mg::servenv

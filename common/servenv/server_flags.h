@@ -49,6 +49,8 @@ struct ServerFlags {
   absl::Status Check() const;
   /// Keepalive and connection ages.
   void Apply(grpc::ServerBuilder* builder) const;
+  /// Parts of a client certificate's subject, one of which it must have; empty: any that the authority signed.
+  std::vector<std::string> AllowedNames() const;
   absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> Credentials() const;
 };
 

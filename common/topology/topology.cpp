@@ -189,8 +189,12 @@ class KeyWatch final : public Topology::Watch {
 
 class TopologyImpl final : public Topology {
  public:
-  TopologyImpl(const std::vector<std::string>& servers, std::string root)
-      : servers_(servers), root_(std::move(root)), global_(etcd::Client::Create(servers)) {}
+  TopologyImpl(const std::vector<std::string>& servers, std::string root,
+               std::shared_ptr<grpc::ChannelCredentials> credentials)
+      : servers_(servers),
+        root_(std::move(root)),
+        credentials_(std::move(credentials)),
+        global_(etcd::Client::Create(servers, credentials_)) {}
 
   absl::StatusOr<std::vector<std::string>> CellNames(absl::Time deadline) override {
     return Names("cells/", "/Cell", deadline);
@@ -333,7 +337,7 @@ class TopologyImpl final : public Topology {
     std::lock_guard lock(mutex_);
     std::shared_ptr<etcd::Client>& client = clients_[addresses];
     if (client == nullptr) {
-      client = etcd::Client::Create(addresses);
+      client = etcd::Client::Create(addresses, credentials_);
     }
     return client;
   }
@@ -386,6 +390,7 @@ class TopologyImpl final : public Topology {
 
   const std::vector<std::string> servers_;
   const std::string root_;
+  const std::shared_ptr<grpc::ChannelCredentials> credentials_;
   std::shared_ptr<etcd::Client> global_;
   std::mutex mutex_;
   std::map<std::vector<std::string>, std::shared_ptr<etcd::Client>> clients_;
@@ -393,8 +398,9 @@ class TopologyImpl final : public Topology {
 
 }  // namespace
 
-std::unique_ptr<Topology> Topology::Create(const std::vector<std::string>& servers, const std::string& root) {
-  return std::make_unique<TopologyImpl>(servers, root);
+std::unique_ptr<Topology> Topology::Create(const std::vector<std::string>& servers, const std::string& root,
+                                           std::shared_ptr<grpc::ChannelCredentials> credentials) {
+  return std::make_unique<TopologyImpl>(servers, root, std::move(credentials));
 }
 
 }  // namespace mg::topology

@@ -13,6 +13,10 @@
 #include "absl/time/time.h"
 #include "clustermetadata.pb.h"
 
+namespace grpc {
+class ChannelCredentials;
+}
+
 namespace mg::topology {
 
 template <typename T>
@@ -46,7 +50,9 @@ absl::StatusOr<std::string> AddressOf(const Record& record, const std::string& p
 class Topology {
  public:
   /// `servers` and `root` are --topo-global-server-addresses and --topo-global-root.
-  static std::unique_ptr<Topology> Create(const std::vector<std::string>& servers, const std::string& root);
+  /// Without credentials etcd is spoken to in plaintext.
+  static std::unique_ptr<Topology> Create(const std::vector<std::string>& servers, const std::string& root,
+                                          std::shared_ptr<grpc::ChannelCredentials> credentials = nullptr);
   virtual ~Topology() = default;
 
   virtual absl::StatusOr<std::vector<std::string>> CellNames(absl::Time deadline) = 0;

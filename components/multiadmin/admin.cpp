@@ -165,7 +165,7 @@ absl::StatusOr<std::shared_ptr<multipoolermanager::MultipoolerManager::Stub>> Ad
     }
     auto& stub = managers_[*address];
     if (stub == nullptr) {
-      stub = multipoolermanager::MultipoolerManager::NewStub(rpc::DialPlain(*address));
+      stub = multipoolermanager::MultipoolerManager::NewStub(dialer_.Dial(*address));
     }
     return stub;
   }

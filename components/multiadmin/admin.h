@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/rpc/dialer.h"
 #include "common/topology/topology.h"
 #include "multiadminservice.pb.h"
 #include "multipoolermanagerservice.grpc.pb.h"
@@ -23,7 +24,7 @@ using CellErrors = std::vector<std::pair<std::string, std::string>>;
 
 class Admin {
  public:
-  explicit Admin(topology::Topology* topology) : topology_(topology) {}
+  Admin(topology::Topology* topology, rpc::Dialer dialer) : topology_(topology), dialer_(std::move(dialer)) {}
 
   absl::StatusOr<pb::GetCellResponse> GetCell(const pb::GetCellRequest& request, absl::Time deadline);
   absl::StatusOr<pb::GetCellNamesResponse> GetCellNames(absl::Time deadline);
@@ -48,6 +49,7 @@ class Admin {
                                                                                         absl::Time deadline);
 
   topology::Topology* topology_;
+  const rpc::Dialer dialer_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<multipoolermanager::MultipoolerManager::Stub>> managers_;
 };

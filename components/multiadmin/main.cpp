@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
+#include "common/servenv/client_tls_flags.h"
 #include "common/servenv/servenv.h"
 #include "common/topology/topology.h"
 #include "components/multiadmin/admin.h"
@@ -13,9 +14,8 @@
 int main(int argc, char** argv) {
   mg::servenv::Server server("multiadmin", "The Admin API of a cluster.");
   std::vector<std::string> servers;
-  std::string root, ignored_text;
+  std::string root;
   int read_concurrency = 32, lease_ttl = 30;
-  bool require_tls = false;
   absl::Duration lock_timeout = absl::Seconds(45), remote_timeout = absl::Seconds(15);
   server.flags().Add("topo-global-server-addresses", &servers, "etcd endpoints of the global topology");
   server.flags().Add("topo-global-root", &root, "root of the global topology");
@@ -24,24 +24,27 @@ int main(int argc, char** argv) {
   server.flags().Add("lock-timeout", &lock_timeout, "accepted for compatibility", {"MT_LOCK_TIMEOUT"});
   server.flags().Add("remote-operation-timeout", &remote_timeout, "accepted for compatibility",
                      {"MT_REMOTE_OPERATION_TIMEOUT"});
-  for (const char* name :
-       {"topo-etcd-tls-cert", "topo-etcd-tls-key", "topo-etcd-tls-ca", "multipooler-grpc-cert", "multipooler-grpc-key",
-        "multipooler-grpc-ca", "multipooler-grpc-crl", "multipooler-grpc-server-name"}) {
-    server.flags().Add(name, &ignored_text, "not implemented");
-  }
-  server.flags().Add("multipooler-grpc-require-tls", &require_tls, "not implemented");
+  mg::servenv::EtcdTlsFlags etcd_tls;
+  mg::servenv::PoolerTlsFlags pooler_tls;
+  etcd_tls.AddTo(&server.flags());
+  pooler_tls.AddTo(&server.flags());
   if (std::optional<int> done = server.Init(argc, argv); done.has_value()) {
     return *done;
   }
-  if (servers.empty() || root.empty() || !ignored_text.empty() || require_tls) {
-    std::fprintf(stderr, "Error: %s\n",
-                 servers.empty() || root.empty()
-                     ? "--topo-global-server-addresses and --topo-global-root are required"
-                     : "TLS towards etcd and poolers is not implemented; leave those flags out");
+  auto fail = [](absl::string_view message) {
+    std::fprintf(stderr, "Error: %s\n", std::string(message).c_str());
     return 1;
+  };
+  if (servers.empty() || root.empty()) {
+    return fail("--topo-global-server-addresses and --topo-global-root are required");
   }
-  std::unique_ptr<mg::topology::Topology> topology = mg::topology::Topology::Create(servers, root);
-  mg::multiadmin::Admin admin(topology.get());
+  absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> etcd = etcd_tls.Load();
+  absl::StatusOr<mg::rpc::Dialer> poolers = pooler_tls.Load();
+  if (!etcd.ok() || !poolers.ok()) {
+    return fail(etcd.ok() ? poolers.status().message() : etcd.status().message());
+  }
+  std::unique_ptr<mg::topology::Topology> topology = mg::topology::Topology::Create(servers, root, *etcd);
+  mg::multiadmin::Admin admin(topology.get(), *poolers);
   mg::multiadmin::GrpcService service(&admin);
   server.AddService(&service, "grpc-multiadmin", false);
   if (server.grpc_port() != 0 && server.ServiceEnabled("grpc-multiadmin", false)) {

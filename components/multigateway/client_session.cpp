@@ -23,16 +23,9 @@ constexpr size_t kTlsBuffer = 16 << 10;
 constexpr auto kRetryPause = std::chrono::milliseconds(50);
 /// The pooler's own bounds (look-up, queue, PostgreSQL's login) end before.
 constexpr auto kPoolerBound = std::chrono::seconds(20);
-constexpr size_t kMaxSocketPath = 107;
 constexpr std::uint32_t kMaxGreeting = 1 << 20;
 /// PostgreSQL starts, stops or recovers: it may be better in a moment, or elsewhere.
 constexpr char kCannotConnectNow[] = "57P03";
-
-bool OwnedByUs(int fd) {
-  ucred peer{};
-  socklen_t size = sizeof peer;
-  return ::getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && (peer.uid == ::geteuid() || peer.uid == 0);
-}
 
 }  // namespace
 
@@ -47,18 +40,17 @@ ClientSession::ClientSession(ClientHost* host, tcp::socket socket, bool read_onl
       login_timer_(host->loop()),
       backend_end_(host->loop(), Clock::time_point::max()) {}
 
-asio::awaitable<ClientSession::Try> ClientSession::TryBackend(std::string path) {
+asio::awaitable<ClientSession::Try> ClientSession::TryBackend(PoolerAddress address) {
   error_code error;
-  server_ = LocalSocket(host_->loop());
-  co_await server_.async_connect(asio::local::stream_protocol::endpoint(path),
-                                 asio::redirect_error(asio::use_awaitable, error));
-  if (error || !OwnedByUs(server_.native_handle())) {
+  absl::StatusOr<LocalSocket> connected = co_await host_->pooler_link().Connect(address);
+  if (!connected.ok() || ended_) {
     co_return Try::kAgain;
   }
+  server_ = *std::move(connected);
   std::string hello = pgwire::EncodeHandoff(handoff_);
   co_await asio::async_write(server_, asio::buffer(hello), asio::redirect_error(asio::use_awaitable, error));
   std::string greeting;
-  Backend backend{.socket_path = path};
+  Backend backend{.address = address};
   while (!error) {
     char head[5];
     co_await asio::async_read(server_, asio::buffer(head), asio::redirect_error(asio::use_awaitable, error));
@@ -108,9 +100,9 @@ asio::awaitable<bool> ClientSession::ConnectBackend() {
   for (unsigned turn = 0; !ended_; ++turn) {
     std::optional<clustermetadata::Multipooler> pooler = host_->Route(read_only_, turn);
     if (pooler.has_value()) {
-      std::string path = pgwire::PoolerSocketPath(pooler->pooler_dir());
-      if (path.size() > kMaxSocketPath) {
-        std::string refusal = Fatal("08001", absl::StrCat("the pooler's socket path is too long: ", path));
+      absl::StatusOr<PoolerAddress> address = host_->pooler_link().AddressOf(*pooler);
+      if (!address.ok()) {
+        std::string refusal = Fatal("08001", std::string(address.status().message()));
         co_await Refuse(std::move(refusal));
         co_return false;
       }
@@ -122,7 +114,7 @@ asio::awaitable<bool> ClientSession::ConnectBackend() {
           self->server_.close(ignored);
         }
       });
-      Try result = co_await TryBackend(std::move(path));
+      Try result = co_await TryBackend(*address);
       trying_.clear();
       if (result != Try::kAgain) {
         co_return result == Try::kConnected;

@@ -16,6 +16,7 @@
 #include "common/relay/pump.h"
 #include "components/multigateway/client_stream.h"
 #include "components/multigateway/gateway_server.h"
+#include "components/multigateway/pooler_link.h"
 
 namespace mg::multigateway {
 
@@ -30,6 +31,7 @@ class ClientHost {
   virtual const GatewayOptions& options() const = 0;
   virtual TlsContext* tls() = 0;  ///< nullptr: none
   virtual const std::string& mock_secret() const = 0;
+  virtual PoolerLink& pooler_link() = 0;
   virtual asio::awaitable<absl::StatusOr<std::string>> Verifier(std::string role) = 0;
   virtual std::optional<clustermetadata::Multipooler> Route(bool read_only, unsigned turn) = 0;
   /// Until the routes change or the bound is over.
@@ -54,7 +56,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   std::uint32_t secret() const { return secret_; }
   /// Where its query runs, for a cancel; none before it has a server connection.
   struct Backend {
-    std::string socket_path;
+    PoolerAddress address;
     std::uint32_t pid = 0, secret = 0;
   };
   const std::optional<Backend>& backend() const { return backend_; }
@@ -72,7 +74,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   // client_session.cpp
   asio::awaitable<bool> ConnectBackend();
   enum class Try { kConnected, kRefused, kAgain };
-  asio::awaitable<Try> TryBackend(std::string path);
+  asio::awaitable<Try> TryBackend(PoolerAddress address);
   asio::awaitable<void> Relay();
   asio::awaitable<void> FromBackend();
   asio::awaitable<error_code> FromClient();

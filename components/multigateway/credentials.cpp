@@ -12,7 +12,7 @@ std::shared_ptr<multipoolerservice::MultipoolerService::Stub> Credentials::StubF
   std::lock_guard lock(mutex_);
   auto& stub = stubs_[address];
   if (stub == nullptr) {
-    stub = multipoolerservice::MultipoolerService::NewStub(rpc::DialPlain(address));
+    stub = multipoolerservice::MultipoolerService::NewStub(dialer_.Dial(address));
   }
   return stub;
 }

@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/rpc/dialer.h"
 #include "components/multigateway/router.h"
 #include "multipoolerservice.grpc.pb.h"
 
@@ -15,7 +16,7 @@ namespace mg::multigateway {
 
 class Credentials {
  public:
-  explicit Credentials(Router* router) : router_(router) {}
+  Credentials(Router* router, rpc::Dialer dialer) : router_(router), dialer_(std::move(dialer)) {}
   /// The role's verifier; empty: it has no password. NOT_FOUND: no such role. UNAVAILABLE: no pooler answers.
   absl::StatusOr<std::string> Verifier(const std::string& pool_database, const std::string& role, absl::Time deadline);
 
@@ -23,6 +24,7 @@ class Credentials {
   std::shared_ptr<multipoolerservice::MultipoolerService::Stub> StubFor(const std::string& address);
 
   Router* router_;
+  const rpc::Dialer dialer_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<multipoolerservice::MultipoolerService::Stub>> stubs_;
 };

@@ -37,16 +37,9 @@ void Flags::AddTo(flags::FlagSet* flags) {
   flags->Add("buffer-min-time-between-failovers", &other_.between, compatible,
              {"MT_BUFFER_MIN_TIME_BETWEEN_FAILOVERS"});
   flags->Add("buffer-drain-concurrency", &other_.drain, compatible, {"MT_BUFFER_DRAIN_CONCURRENCY"});
-  flags->Add("topo-etcd-tls-cert", &other_.etcd_cert, "not implemented");
-  flags->Add("topo-etcd-tls-key", &other_.etcd_key, "not implemented");
-  flags->Add("topo-etcd-tls-ca", &other_.etcd_ca, "not implemented");
+  etcd_tls.AddTo(flags);
+  pooler_tls.AddTo(flags);
   flags->Add("topo-etcd-lease-ttl", &other_.lease_ttl, compatible);
-  flags->Add("multipooler-grpc-cert", &other_.pooler_cert, "not implemented");
-  flags->Add("multipooler-grpc-key", &other_.pooler_key, "not implemented");
-  flags->Add("multipooler-grpc-ca", &other_.pooler_ca, "not implemented");
-  flags->Add("multipooler-grpc-crl", &other_.pooler_crl, "not implemented");
-  flags->Add("multipooler-grpc-server-name", &other_.pooler_name, "not implemented");
-  flags->Add("multipooler-grpc-require-tls", &other_.require_tls, "not implemented");
 }
 
 absl::Status Flags::Check() const {
@@ -64,15 +57,6 @@ absl::Status Flags::Check() const {
   }
   if (require_ssl && tls_cert.empty()) {
     return absl::InvalidArgumentError("--pg-require-ssl needs --pg-tls-cert-file and --pg-tls-key-file");
-  }
-  for (const std::string* value : {&other_.etcd_cert, &other_.etcd_key, &other_.etcd_ca, &other_.pooler_cert,
-                                   &other_.pooler_key, &other_.pooler_ca, &other_.pooler_crl, &other_.pooler_name}) {
-    if (!value->empty()) {
-      return absl::InvalidArgumentError("TLS to etcd and to poolers is not implemented; leave those flags out");
-    }
-  }
-  if (other_.require_tls) {
-    return absl::InvalidArgumentError("TLS to poolers is not implemented; leave --multipooler-grpc-require-tls out");
   }
   return absl::OkStatus();
 }

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/flags/flags.h"
+#include "common/servenv/client_tls_flags.h"
 
 namespace mg::multigateway {
 
@@ -21,6 +22,8 @@ struct Flags {
   absl::Duration buffer_window = absl::Seconds(10);
   std::string tls_cert, tls_key;
   bool require_ssl = false;
+  servenv::EtcdTlsFlags etcd_tls;
+  servenv::PoolerTlsFlags pooler_tls;
 
   void AddTo(flags::FlagSet* flags);
   absl::Status Check() const;
@@ -32,8 +35,7 @@ struct Flags {
         sql_bytes = 4096, sample = 0, buffer_size = 1000, drain = 1;
     absl::Duration lock = absl::Seconds(45), remote = absl::Seconds(15), statement = absl::Seconds(30),
                    failover = absl::Seconds(20), between = absl::Minutes(1);
-    bool slots = false, buffer = false, require_tls = false;
-    std::string etcd_cert, etcd_key, etcd_ca, pooler_cert, pooler_key, pooler_ca, pooler_crl, pooler_name;
+    bool slots = false, buffer = false;
     int lease_ttl = 30;
   } other_;
 };

@@ -19,6 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/log/log.h"
+#include "common/log/throttle.h"
 #include "common/pgwire/scram.h"
 #include "common/status/status.h"
 #include "components/multigateway/client_session.h"
@@ -47,7 +48,10 @@ asio::awaitable<void> Forward(const std::function<void(std::uint32_t, std::uint3
 class GatewayServerImpl final : public GatewayServer, public ClientHost {
  public:
   GatewayServerImpl(GatewayOptions options, Router* router)
-      : options_(std::move(options)), router_(router), credentials_(router), mock_secret_(pgwire::RandomBytes(32)) {}
+      : options_(std::move(options)),
+        router_(router),
+        credentials_(router, options_.dialer),
+        mock_secret_(pgwire::RandomBytes(32)) {}
 
   ~GatewayServerImpl() override {
     if (thread_.joinable()) {
@@ -65,6 +69,7 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
     if (!options_.tls_certificate.empty()) {
       MG_ASSIGN_OR_RETURN(tls_, TlsContext::Load(options_.tls_certificate, options_.tls_key));
     }
+    MG_ASSIGN_OR_RETURN(link_, PoolerLink::Create(&loop_, options_.hostname, options_.pooler_tls));
     MG_RETURN_IF_ERROR(Listen(options_.port, /*read_only=*/false));
     if (options_.replica_port != 0) {
       MG_RETURN_IF_ERROR(Listen(options_.replica_port, /*read_only=*/true));
@@ -116,6 +121,7 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
 
   relay::Scratch& scratch() override { return scratch_; }
   TlsContext* tls() override { return tls_.get(); }
+  PoolerLink& pooler_link() override { return *link_; }
 
   asio::awaitable<absl::StatusOr<std::string>> Verifier(std::string role) override {
     auto looking = LookUp(&credentials_, options_.database, std::move(role));
@@ -203,7 +209,9 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
         if (!acceptor->is_open() || error == asio::error::operation_aborted) {
           co_return;
         }
-        log::Warn("accept failed", {{"error", error.message()}});
+        if (std::optional<std::int64_t> untold = accept_faults_.Next(); untold.has_value()) {
+          log::Warn("accept failed", {{"error", error.message()}, {"untold", *untold}});
+        }
         asio::steady_timer pause(loop_, std::chrono::milliseconds(50));  // out of descriptors: let some end
         co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
         continue;
@@ -236,19 +244,17 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
       co_return;
     }
     ClientSession::Backend backend = *it->second->backend();
-    LocalSocket socket(loop_);
+    absl::StatusOr<LocalSocket> socket = co_await link_->Connect(backend.address);
     error_code error;
-    co_await socket.async_connect(asio::local::stream_protocol::endpoint(backend.socket_path),
-                                  asio::redirect_error(asio::use_awaitable, error));
     pgwire::Handoff cancel;
     cancel.cancel = true;
     cancel.backend_pid = backend.pid;
     cancel.backend_secret = backend.secret;
     std::string message = pgwire::EncodeHandoff(cancel);
-    if (!error) {
-      co_await asio::async_write(socket, asio::buffer(message), asio::redirect_error(asio::use_awaitable, error));
+    if (socket.ok()) {
+      co_await asio::async_write(*socket, asio::buffer(message), asio::redirect_error(asio::use_awaitable, error));
       char end[1];
-      co_await asio::async_read(socket, asio::buffer(end), asio::redirect_error(asio::use_awaitable, error));
+      co_await asio::async_read(*socket, asio::buffer(end), asio::redirect_error(asio::use_awaitable, error));
     }
   }
 
@@ -272,7 +278,9 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
   asio::executor_work_guard<asio::io_context::executor_type> work_ = asio::make_work_guard(loop_);
   asio::thread_pool lookups_{2};
   relay::Scratch scratch_;
+  log::Throttle accept_faults_;
   std::unique_ptr<TlsContext> tls_;
+  std::unique_ptr<PoolerLink> link_;
   std::set<asio::steady_timer*> waiting_;  ///< for a change of the routes, which cancels them
   const std::string mock_secret_;
   std::vector<std::unique_ptr<tcp::acceptor>> acceptors_;

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "common/rpc/dialer.h"
 #include "components/multigateway/router.h"
 
 namespace mg::multigateway {
@@ -23,6 +24,9 @@ struct GatewayOptions {
   absl::Duration primary_wait = absl::Seconds(10);
   std::string tls_certificate, tls_key;  ///< PEM files; empty: no TLS
   bool require_tls = false;
+  std::string hostname;       ///< its own, as poolers on the same machine have it in their records too
+  rpc::Dialer dialer;         ///< for gRPC to poolers
+  rpc::ClientTls pooler_tls;  ///< for PostgreSQL connections to poolers on other machines
 };
 
 struct GatewayCounters {

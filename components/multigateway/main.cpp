@@ -55,7 +55,8 @@ class ManagerService final : public multigatewaymanager::MultigatewayManager::Se
   GatewayServer* server_;
 };
 
-void ForwardCancel(topology::Topology* topology, std::uint32_t process_id, std::uint32_t secret) {
+void ForwardCancel(topology::Topology* topology, const rpc::Dialer& dialer, std::uint32_t process_id,
+                   std::uint32_t secret) {
   absl::Time deadline = absl::Now() + absl::Seconds(5);
   absl::StatusOr<clustermetadata::Multigateway> owner = FindByPrefix(topology, process_id >> 20, deadline);
   absl::StatusOr<std::string> address = owner.ok() ? topology::AddressOf(*owner, "grpc") : owner.status();
@@ -63,7 +64,7 @@ void ForwardCancel(topology::Topology* topology, std::uint32_t process_id, std::
     log::Warn("a cancel could not be forwarded", {{"error", address.status()}});
     return;
   }
-  auto stub = multigatewayservice::MultigatewayService::NewStub(rpc::DialPlain(*address));
+  auto stub = multigatewayservice::MultigatewayService::NewStub(dialer.Dial(*address));
   grpc::ClientContext context;
   rpc::SetDeadline(&context, deadline);
   multigatewayservice::CancelQueryRequest request;
@@ -92,7 +93,12 @@ int Main(int argc, char** argv) {
     return Fail(status);
   }
   RaiseFileLimit();  // two descriptors a session
-  std::unique_ptr<topology::Topology> topology = topology::Topology::Create(flags.topo_servers, flags.topo_root);
+  absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> etcd = flags.etcd_tls.Load();
+  absl::StatusOr<rpc::Dialer> poolers = flags.pooler_tls.Load();
+  if (!etcd.ok() || !poolers.ok()) {
+    return Fail(etcd.ok() ? poolers.status() : etcd.status());
+  }
+  std::unique_ptr<topology::Topology> topology = topology::Topology::Create(flags.topo_servers, flags.topo_root, *etcd);
   Router router(topology.get(), flags.cell);
   server.SetReadyCheck([&router] { return router.any(); });
   server.SetStatusPage([&] {
@@ -128,10 +134,13 @@ int Main(int argc, char** argv) {
                              .primary_wait = flags.buffer_window,
                              .tls_certificate = flags.tls_cert,
                              .tls_key = flags.tls_key,
-                             .require_tls = flags.require_ssl},
+                             .require_tls = flags.require_ssl,
+                             .hostname = server.hostname(),
+                             .dialer = *poolers,
+                             .pooler_tls = flags.pooler_tls.tls()},
                             &router);
-  gateway->forward_cancel = [&topology](std::uint32_t pid, std::uint32_t secret) {
-    ForwardCancel(topology.get(), pid, secret);
+  gateway->forward_cancel = [&](std::uint32_t pid, std::uint32_t secret) {
+    ForwardCancel(topology.get(), *poolers, pid, secret);
   };
   router.OnChange([&gateway] { gateway->RoutesChanged(); });
   router.Start();

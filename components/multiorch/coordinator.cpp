@@ -211,7 +211,8 @@ absl::StatusOr<Proposal> ChooseLeader(const Action& action, const clustermetadat
   return proposal;
 }
 
-absl::Status Appoint(const ShardView& view, const Action& action, const std::function<bool()>& cancelled) {
+absl::Status Appoint(const ShardView& view, const Action& action, const rpc::Dialer& dialer,
+                     const std::function<bool()>& cancelled) {
   clustermetadata::TermRevocation revocation = NewRevocation(view, action, absl::Now());
   log::Info("appointment begins", {{"why", action.why},
                                    {"term", revocation.revoked_below_term()},
@@ -221,7 +222,7 @@ absl::Status Appoint(const ShardView& view, const Action& action, const std::fun
   for (const auto& [text, pooler] : view.poolers) {
     absl::StatusOr<std::string> address = topology::AddressOf(pooler.record, "grpc");
     if (address.ok()) {
-      clients[topology::IdString(pooler.id())] = std::make_shared<PoolerClient>(*address);
+      clients[topology::IdString(pooler.id())] = std::make_shared<PoolerClient>(*address, dialer);
     }
   }
   std::vector<std::thread> threads;

@@ -37,6 +37,7 @@ absl::StatusOr<Proposal> ChooseLeader(const Action& action, const clustermetadat
 clustermetadata::TermRevocation NewRevocation(const ShardView& view, const Action& action, absl::Time now);
 
 /// Runs the whole appointment. `cancelled` ends it early.
-absl::Status Appoint(const ShardView& view, const Action& action, const std::function<bool()>& cancelled);
+absl::Status Appoint(const ShardView& view, const Action& action, const rpc::Dialer& dialer,
+                     const std::function<bool()>& cancelled);
 
 }  // namespace mg::multiorch

@@ -21,6 +21,7 @@ constexpr auto kLongestRetry = std::chrono::milliseconds(1000);
 
 struct HealthStream::Impl {
   std::string address;
+  rpc::Dialer dialer;
   absl::Duration interval;
   std::function<void(const multipoolermanagerdata::StatusResponse&)> snapshot;
   std::function<void()> lost;
@@ -43,7 +44,7 @@ struct HealthStream::Impl {
       context = &call;
     }
     // A new channel for each try: an old one would wait out its own back-off first.
-    auto stub = multipoolermanager::MultipoolerManager::NewStub(rpc::DialPlain(address));
+    auto stub = multipoolermanager::MultipoolerManager::NewStub(dialer.Dial(address));
     auto stream = stub->ManagerHealthStream(&call);
     multipoolermanagerdata::ManagerHealthStreamClientMessage start;
     std::int64_t nanos = absl::ToInt64Nanoseconds(interval);
@@ -81,11 +82,12 @@ struct HealthStream::Impl {
   }
 };
 
-HealthStream::HealthStream(std::string address, absl::Duration interval,
+HealthStream::HealthStream(std::string address, rpc::Dialer dialer, absl::Duration interval,
                            std::function<void(const multipoolermanagerdata::StatusResponse&)> snapshot,
                            std::function<void()> lost)
     : impl_(std::make_unique<Impl>()) {
   impl_->address = std::move(address);
+  impl_->dialer = std::move(dialer);
   impl_->interval = interval;
   impl_->snapshot = std::move(snapshot);
   impl_->lost = std::move(lost);

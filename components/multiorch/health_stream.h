@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/time/time.h"
+#include "common/rpc/dialer.h"
 #include "multipoolermanagerdata.pb.h"
 
 namespace mg::multiorch {
@@ -15,7 +16,7 @@ class HealthStream {
  public:
   /// `snapshot` for each message; `lost` when the stream ends (again at each failed try). Both come from the stream's
   /// thread, one at a time.
-  HealthStream(std::string address, absl::Duration interval,
+  HealthStream(std::string address, rpc::Dialer dialer, absl::Duration interval,
                std::function<void(const multipoolermanagerdata::StatusResponse&)> snapshot, std::function<void()> lost);
   ~HealthStream();  ///< ends the stream and waits for the thread
   /// Tries at once, when it was waiting for the next try.

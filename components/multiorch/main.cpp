@@ -41,8 +41,13 @@ int main(int argc, char** argv) {
   if (absl::Status status = server.StartHttp(); !status.ok()) {
     return fail(status);
   }
+  absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> etcd = options.etcd_tls.Load();
+  absl::StatusOr<mg::rpc::Dialer> poolers = options.pooler_tls.Load();
+  if (!etcd.ok() || !poolers.ok()) {
+    return fail(etcd.ok() ? poolers.status() : etcd.status());
+  }
   std::unique_ptr<mg::topology::Topology> topology =
-      mg::topology::Topology::Create(options.topo_servers, options.topo_root);
+      mg::topology::Topology::Create(options.topo_servers, options.topo_root, *etcd);
   clustermetadata::Multiorch record;
   record.mutable_id()->set_component(clustermetadata::ID::MULTIORCH);
   record.mutable_id()->set_cell(options.cell);
@@ -57,7 +62,8 @@ int main(int argc, char** argv) {
     mo::EngineOptions engine{.shard = shard,
                              .self = record.id(),
                              .health_interval = options.health_interval,
-                             .cycle = options.recovery_cycle};
+                             .cycle = options.recovery_cycle,
+                             .dialer = *poolers};
     engines.push_back(std::make_unique<mo::ShardEngine>(engine, topology.get()));
     plain.push_back(engines.back().get());
   }

@@ -31,14 +31,8 @@ void Options::AddTo(flags::FlagSet* flags) {
     flags->Add(name, &ignored_.number, "taken and not used");
     flags->Hide(name);
   }
-  for (const char* name :
-       {"multipooler-grpc-cert", "multipooler-grpc-key", "multipooler-grpc-ca", "multipooler-grpc-crl",
-        "multipooler-grpc-server-name", "topo-etcd-tls-cert", "topo-etcd-tls-key", "topo-etcd-tls-ca"}) {
-    flags->Add(name, &ignored_.text, "taken and not used");
-    flags->Hide(name);
-  }
-  flags->Add("multipooler-grpc-require-tls", &ignored_.flag, "taken and not used");
-  flags->Hide("multipooler-grpc-require-tls");
+  etcd_tls.AddTo(flags);
+  pooler_tls.AddTo(flags);
 }
 
 absl::StatusOr<std::vector<clustermetadata::ShardKey>> Options::Shards() const {

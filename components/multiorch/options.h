@@ -7,6 +7,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "clustermetadata.pb.h"
+#include "common/servenv/client_tls_flags.h"
 
 namespace mg::flags {
 class FlagSet;
@@ -22,6 +23,8 @@ struct Options {
   std::vector<std::string> watch_targets;
   absl::Duration health_interval = absl::Seconds(5);
   absl::Duration recovery_cycle = absl::Seconds(1);
+  servenv::EtcdTlsFlags etcd_tls;
+  servenv::PoolerTlsFlags pooler_tls;
 
   /// Binds the flags. Those of upstream that have no meaning here are taken and hidden.
   void AddTo(flags::FlagSet* flags);
@@ -30,9 +33,7 @@ struct Options {
 
  private:
   struct Ignored {
-    std::string text;
     int number = 0;
-    bool flag = false;
     absl::Duration duration;
   };
   Ignored ignored_;

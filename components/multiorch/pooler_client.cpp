@@ -36,8 +36,8 @@ struct PoolerClient::Impl {
   }
 };
 
-PoolerClient::PoolerClient(const std::string& address) : impl_(std::make_unique<Impl>()) {
-  impl_->stub = consensus::MultipoolerConsensus::NewStub(rpc::DialPlain(address));
+PoolerClient::PoolerClient(const std::string& address, const rpc::Dialer& dialer) : impl_(std::make_unique<Impl>()) {
+  impl_->stub = consensus::MultipoolerConsensus::NewStub(dialer.Dial(address));
 }
 
 PoolerClient::~PoolerClient() = default;

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/rpc/dialer.h"
 #include "consensusdata.pb.h"
 #include "multipoolermanagerdata.pb.h"
 
@@ -14,7 +15,7 @@ namespace mg::multiorch {
 
 class PoolerClient {
  public:
-  explicit PoolerClient(const std::string& address);
+  PoolerClient(const std::string& address, const rpc::Dialer& dialer);
   ~PoolerClient();
 
   absl::StatusOr<clustermetadata::ConsensusStatus> Recruit(const consensusdata::RecruitRequest& request,

@@ -164,7 +164,7 @@ void ShardEngine::UpdateLinks() {
     auto link = std::make_unique<Link>();
     link->address = *address;
     link->stream = std::make_unique<HealthStream>(
-        *address, options_.health_interval,
+        *address, options_.dialer, options_.health_interval,
         [this, text = text](const multipoolermanagerdata::StatusResponse& status) {
           std::lock_guard view_lock(mutex_);
           auto found = view_.poolers.find(text);
@@ -288,7 +288,7 @@ absl::Status ShardEngine::Run(const Action& action, ShardView view) {
       return absl::OkStatus();
     }
     case ActionKind::kAppoint:
-      return Appoint(view, action, [this] { return stop_.load(); });
+      return Appoint(view, action, options_.dialer, [this] { return stop_.load(); });
     case ActionKind::kMaintain:
       Maintain(action, view);
       return absl::OkStatus();
@@ -352,7 +352,7 @@ void ShardEngine::Maintain(const Action& action, const ShardView& view) {
 void ShardEngine::StartTask(const PoolerView& pooler, std::function<void(PoolerClient*)> work) {
   absl::StatusOr<std::string> address = topology::AddressOf(pooler.record, "grpc");
   Task task;
-  task.client = std::make_shared<PoolerClient>(address.ok() ? *address : "");
+  task.client = std::make_shared<PoolerClient>(address.ok() ? *address : "", options_.dialer);
   task.done = std::make_shared<std::atomic<bool>>(false);
   task.thread = std::thread([this, client = task.client, done = task.done, work = std::move(work)] {
     work(client.get());

@@ -26,6 +26,7 @@ struct EngineOptions {
   clustermetadata::ID self;
   absl::Duration health_interval = absl::Seconds(5);
   absl::Duration cycle = absl::Seconds(1);  ///< longest time between two decisions
+  rpc::Dialer dialer;                       ///< to poolers
 };
 
 class ShardEngine {

@@ -15,6 +15,7 @@
 #include "components/multipooler/options.h"
 #include "components/multipooler/pool/pool_server.h"
 #include "components/multipooler/pool/query_service.h"
+#include "components/multipooler/pool/remote_endpoint.h"
 
 int main(int argc, char** argv) {
   namespace mp = mg::multipooler;
@@ -38,8 +39,17 @@ int main(int argc, char** argv) {
   }
   config->http_port = server.http_port();
   mg::RaiseFileLimit();  // two descriptors a session
+  const mg::servenv::ServerFlags& tls = server.options();
+  absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> etcd = options.etcd_tls.Load();
+  absl::StatusOr<mg::rpc::Dialer> peers =
+      mg::rpc::Dialer::Create({.certificate = tls.grpc_cert, .key = tls.grpc_key, .authority = tls.grpc_ca});
+  if (!etcd.ok() || !peers.ok()) {
+    return fail(etcd.ok() ? peers.status() : etcd.status());
+  }
+  config->peers = *peers;
+  config->pooler_pg_port = options.pooler_pg_port;
   std::unique_ptr<mg::topology::Topology> topology =
-      mg::topology::Topology::Create(options.topo_servers, options.topo_root);
+      mg::topology::Topology::Create(options.topo_servers, options.topo_root, *etcd);
   mp::ServingState serving;
   absl::StatusOr<std::unique_ptr<mp::Manager>> manager = mp::Manager::Create(*config, topology.get(), &serving);
   if (!manager.ok()) {
@@ -58,6 +68,19 @@ int main(int argc, char** argv) {
                              config->postgres, &serving);
   if (absl::Status status = pool->Start(); !status.ok()) {
     return fail(status);
+  }
+  std::unique_ptr<mp::RemoteEndpoint> remote;
+  if (options.pooler_pg_port != 0) {
+    remote = mp::RemoteEndpoint::Create({.address = tls.grpc_bind_address.empty() ? "127.0.0.1" : tls.grpc_bind_address,
+                                         .port = options.pooler_pg_port,
+                                         .certificate = tls.grpc_cert,
+                                         .key = tls.grpc_key,
+                                         .authority = tls.grpc_ca,
+                                         .names = tls.AllowedNames(),
+                                         .socket_path = mg::pgwire::PoolerSocketPath(config->pooler_dir)});
+    if (absl::Status status = remote->Start(); !status.ok()) {
+      return fail(status);
+    }
   }
   mp::QueryService query_service(pool.get(), &serving, config->id);
   server.AddService(&query_service, "grpc-pooler", true);

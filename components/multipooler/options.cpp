@@ -71,6 +71,9 @@ void Options::AddTo(flags::FlagSet* flags) {
   flags->Add("socket-file", &socket_file, "Unix socket of its PostgreSQL; empty: TCP to --hostname");
   flags->Add("pooler-dir", &pooler_dir, "directory of the pooler");
   flags->Add("pg-port", &pg_port, "port of its PostgreSQL");
+  flags->Add("pooler-pg-port", &pooler_pg_port,
+             "port for gateways of other machines, by mutual TLS with --grpc-cert, --grpc-key and --grpc-ca; 0: none");
+  etcd_tls.AddTo(flags);
   flags->Add("heartbeat-interval-milliseconds", &heartbeat_ms, "between writes of the leader's heartbeat");
   flags->Add("health-stream-staleness-timeout", &staleness_timeout, "told to orchs; 0: 90s");
   flags->Add("connpool-admin-user", &admin_user, "superuser", {"CONNPOOL_ADMIN_USER", "POSTGRES_USER"});
@@ -86,9 +89,9 @@ void Options::AddTo(flags::FlagSet* flags) {
   flags->Add("connpool-dial-timeout", &dial_timeout, "limit of a login to PostgreSQL");
   flags->Add("connpool-user-regular-idle-timeout", &idle_timeout, "an idle server connection ends after this");
   flags->Add("connpool-user-regular-max-lifetime", &max_lifetime, "a server connection is not used again after this");
-  for (const char* name : {"pgbackrest-cert-file", "pgbackrest-key-file", "pgbackrest-ca-file",
-                           "pgbackrest-cipher-key-file", "pg-client-sslmode", "pg-client-sslrootcert",
-                           "pg-client-sslnegotiation", "topo-etcd-tls-cert", "topo-etcd-tls-key", "topo-etcd-tls-ca"}) {
+  for (const char* name :
+       {"pgbackrest-cert-file", "pgbackrest-key-file", "pgbackrest-ca-file", "pgbackrest-cipher-key-file",
+        "pg-client-sslmode", "pg-client-sslrootcert", "pg-client-sslnegotiation"}) {
     flags->Add(name, &ignored_.text, "taken and not used");
     flags->Hide(name);
   }

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/servenv/client_tls_flags.h"
 #include "components/multipooler/manager/config.h"
 
 namespace mg::flags {
@@ -27,6 +28,8 @@ struct Options {
   std::string socket_file;
   std::string pooler_dir;
   int pg_port = 5432;
+  int pooler_pg_port = 0;
+  servenv::EtcdTlsFlags etcd_tls;
   int heartbeat_ms = 1000;
   absl::Duration staleness_timeout;
   std::string admin_user = "postgres";

@@ -3,14 +3,16 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 
 #include "absl/strings/numbers.h"
 #include "absl/time/clock.h"
 #include "common/fs/fs.h"
-#include "common/process/process_id.h"
+#include "common/fs/unique_fd.h"
 
 namespace mg::tests {
 
@@ -58,12 +60,12 @@ pid_t AgentSandbox::AgentPid() const {
 }
 
 bool WaitForEnd(pid_t pid, absl::Duration limit) {
-  absl::StatusOr<ProcessId> process = IdentifyProcess(pid);
-  absl::StatusOr<UniqueFd> holder = process.ok() ? OpenPidfd(*process) : process.status();
-  if (!holder.ok()) {
-    return true;
+  // Not by /proc: the first thread of a killed process is a zombie while others still hold its descriptors.
+  UniqueFd holder(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
+  if (!holder.valid()) {
+    return errno == ESRCH;
   }
-  pollfd wait = {.fd = holder->get(), .events = POLLIN};
+  pollfd wait = {.fd = holder.get(), .events = POLLIN};
   return ::poll(&wait, 1, static_cast<int>(absl::ToInt64Milliseconds(limit))) == 1;
 }
 

@@ -9,9 +9,11 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "agentd/provisioners/local/certificates.h"
 #include "common/fs/fs.h"
 #include "common/logs/last_lines.h"
 #include "common/pgwire/handoff.h"
+#include "common/process/limits.h"
 #include "common/shim_protocol/shim.h"
 #include "common/status/status.h"
 #include "tests/integration/pgctld_sandbox.h"
@@ -36,6 +38,7 @@ bool GatewaySandbox::Possible() { return PgctldSandbox::Possible() && FindProgra
 GatewaySandbox::GatewaySandbox(GatewaySandboxOptions options) : options_(std::move(options)) {
   char name[] = "/tmp/mg-gateway-XXXXXX";
   directory_ = ::mkdtemp(name);
+  RaiseFileLimit();  // the pool is in this process
   testing::PostgresOptions postgres;
   postgres.password = kPassword;
   postgres.settings = options_.postgres_settings;
@@ -46,7 +49,7 @@ GatewaySandbox::GatewaySandbox(GatewaySandboxOptions options) : options_(std::mo
     StartGateway(i);
   }
   Serve(multipooler::ServingMode::kReadWrite);
-  for (int i = 0; i < options_.gateways; ++i) {
+  for (int i = 0; i < options_.gateways && options_.allowed_names.empty(); ++i) {
     EXPECT_TRUE(Eventually([&] { return PQstatus(Connect("", i).get()) == CONNECTION_OK; }))
         << PQerrorMessage(Connect("", i).get());
   }
@@ -66,6 +69,7 @@ GatewaySandbox::~GatewaySandbox() {
   if (grpc_ != nullptr) {
     grpc_->Shutdown(std::chrono::system_clock::now());
   }
+  remote_.reset();
   query_service_.reset();
   pool_.reset();
   postgres_.reset();
@@ -125,16 +129,52 @@ void GatewaySandbox::StartPooler() {
   query_service_ = std::make_unique<multipooler::QueryService>(pool_.get(), &serving_, record_.id());
   int port = 0;
   grpc::ServerBuilder builder;
-  builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+  builder.AddListeningPort("127.0.0.1:0", GrpcCredentials(), &port);
   builder.RegisterService(query_service_.get());
   grpc_ = builder.BuildAndStart();
   record_.mutable_shard_key()->set_database("postgres");
   record_.mutable_shard_key()->set_table_group("default");
   record_.mutable_shard_key()->set_shard("0-inf");
-  record_.set_hostname("127.0.0.1");
+  // One host has two names here: a gateway that goes by the other takes the pooler for a machine of its own.
+  record_.set_hostname(options_.elsewhere ? "localhost" : "127.0.0.1");
   (*record_.mutable_port_map())["grpc"] = port;
   record_.set_pooler_dir(directory_ + "/pooler");
   record_.mutable_lifecycle_status()->set_status(clustermetadata::LIFECYCLE_ACTIVE);
+  if (options_.elsewhere) {
+    StartRemoteEndpoint();
+  }
+}
+
+std::string GatewaySandbox::Certificate(const std::string& name) const {
+  return absl::StrCat(directory_, "/certs/", name);
+}
+
+std::shared_ptr<grpc::ServerCredentials> GatewaySandbox::GrpcCredentials() const {
+  if (!options_.elsewhere) {
+    return grpc::InsecureServerCredentials();
+  }
+  EXPECT_TRUE(local::EnsureCertificates(directory_ + "/certs").ok());
+  grpc::SslServerCredentialsOptions ssl(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  ssl.pem_root_certs = *ReadFile(Certificate("ca.crt"));
+  ssl.pem_key_cert_pairs.push_back(
+      {*ReadFile(Certificate("pgbackrest.key")), *ReadFile(Certificate("pgbackrest.crt"))});
+  return grpc::SslServerCredentials(ssl);
+}
+
+void GatewaySandbox::StartRemoteEndpoint() {
+  int port = FreePort();
+  remote_ = multipooler::RemoteEndpoint::Create({.port = port,
+                                                 .certificate = Certificate("pgbackrest.crt"),
+                                                 .key = Certificate("pgbackrest.key"),
+                                                 .authority = Certificate("ca.crt"),
+                                                 .names = options_.allowed_names,
+                                                 .socket_path = options_.pool.socket_path});
+  absl::Status started = remote_->Start();
+  EXPECT_TRUE(started.ok()) << started;
+  (*record_.mutable_port_map())["pooler-pg"] = port;
+  options_.gateway_flags.push_back("--multipooler-grpc-cert=" + Certificate("pgbackrest.crt"));
+  options_.gateway_flags.push_back("--multipooler-grpc-key=" + Certificate("pgbackrest.key"));
+  options_.gateway_flags.push_back("--multipooler-grpc-ca=" + Certificate("ca.crt"));
 }
 
 void GatewaySandbox::StartGateway(int index) {

@@ -12,6 +12,7 @@
 #include "common/topology/topology.h"
 #include "components/multipooler/pool/pool_server.h"
 #include "components/multipooler/pool/query_service.h"
+#include "components/multipooler/pool/remote_endpoint.h"
 #include "tests/integration/postgres_fixture.h"
 
 namespace mg::tests {
@@ -30,6 +31,10 @@ struct GatewaySandboxOptions {
   std::vector<std::string> gateway_flags;
   multipooler::PoolOptions pool;
   std::vector<std::string> postgres_settings;
+  /// The pooler is on another machine, as far as the gateway can see: only mutual TLS reaches it.
+  bool elsewhere = false;
+  /// With `elsewhere`: whose certificates the pooler lets in.
+  std::vector<std::string> allowed_names;
 };
 
 class GatewaySandbox {
@@ -64,6 +69,9 @@ class GatewaySandbox {
   void Launch(const std::string& name, std::vector<std::string> argv);
   void StartEtcd();
   void StartPooler();
+  std::string Certificate(const std::string& name) const;
+  void StartRemoteEndpoint();
+  std::shared_ptr<grpc::ServerCredentials> GrpcCredentials() const;
   void StartGateway(int index);
 
   GatewaySandboxOptions options_;
@@ -76,6 +84,7 @@ class GatewaySandbox {
   multipooler::ServingState serving_;
   std::unique_ptr<multipooler::PoolServer> pool_;
   std::unique_ptr<multipooler::QueryService> query_service_;
+  std::unique_ptr<multipooler::RemoteEndpoint> remote_;
   std::unique_ptr<grpc::Server> grpc_;
   clustermetadata::Multipooler record_;
 };

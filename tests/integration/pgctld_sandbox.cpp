@@ -11,7 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <cstdlib>
+#include <random>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -40,14 +43,21 @@ std::unique_ptr<grpc::ClientContext> Context() {
 }  // namespace
 
 int FreePort() {
-  UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  EXPECT_EQ(::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
-  EXPECT_EQ(::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
-  return ntohs(address.sin_port);
+  // Not one of the kernel's own choice: a connection of some other program could take it before our server does.
+  constexpr int kFirst = 16000, kLast = 24999;
+  static std::mt19937 random{std::random_device()()};
+  static std::set<int> given;
+  for (;;) {
+    int port = std::uniform_int_distribution<int>(kFirst, kLast)(random);
+    UniqueFd fd(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    address.sin_port = htons(static_cast<std::uint16_t>(port));
+    if (::bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) == 0 && given.insert(port).second) {
+      return port;
+    }
+  }
 }
 
 bool Eventually(const std::function<bool()>& predicate, absl::Duration bound) {

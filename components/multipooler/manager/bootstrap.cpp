@@ -23,9 +23,9 @@ constexpr absl::Duration kTopologyLimit = absl::Seconds(5);
 constexpr absl::Duration kSchemaLimit = absl::Seconds(10);
 constexpr absl::Duration kPeerLimit = absl::Seconds(2);
 
-absl::Status AskPeer(const clustermetadata::Multipooler& peer) {
+absl::Status AskPeer(const rpc::Dialer& dialer, const clustermetadata::Multipooler& peer) {
   MG_ASSIGN_OR_RETURN(std::string address, topology::AddressOf(peer, "grpc"));
-  auto stub = multipoolermanager::MultipoolerManager::NewStub(rpc::DialPlain(address));
+  auto stub = multipoolermanager::MultipoolerManager::NewStub(dialer.Dial(address));
   grpc::ClientContext context;
   rpc::SetDeadline(&context, absl::Now() + kPeerLimit);
   multipoolermanagerdata::StatusResponse response;
@@ -58,7 +58,7 @@ absl::Status Manager::CheckNobodyHasData(const ManagerState& state) const {
     absl::Status status = absl::NotFoundError("it has no record in the topology");
     for (const clustermetadata::Multipooler& pooler : state.poolers) {
       if (consensus::SameNode(pooler.id(), member)) {
-        status = AskPeer(pooler);
+        status = AskPeer(config_.peers, pooler);
       }
     }
     if (!status.ok()) {

@@ -6,6 +6,7 @@
 
 #include "absl/time/time.h"
 #include "clustermetadata.pb.h"
+#include "common/rpc/dialer.h"
 #include "components/multipooler/manager/serving_state.h"
 
 namespace mg::multipooler {
@@ -16,6 +17,8 @@ struct Config {
   std::string hostname;
   int grpc_port = 0;
   int http_port = 0;
+  int pooler_pg_port = 0;      ///< for gateways of other machines; 0: none
+  rpc::Dialer peers;           ///< to other poolers
   std::string pooler_dir;      ///< absolute
   std::string data_directory;  ///< PGDATA, absolute
   std::string pgctld_address;

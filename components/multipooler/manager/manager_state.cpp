@@ -212,6 +212,9 @@ clustermetadata::Multipooler BuildRecord(const Config& config, const ManagerStat
   ports["grpc"] = config.grpc_port;
   ports["http"] = config.http_port;
   ports["postgres"] = config.postgres.port;
+  if (config.pooler_pg_port != 0) {
+    ports["pooler-pg"] = config.pooler_pg_port;
+  }
   record.set_pooler_dir(config.pooler_dir);
   record.set_pg_data_dir(config.data_directory);
   clustermetadata::PoolerLifecycle* lifecycle = record.mutable_lifecycle_status();

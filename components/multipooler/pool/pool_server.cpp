@@ -21,6 +21,7 @@
 #include "absl/time/clock.h"
 #include "common/fs/fs.h"
 #include "common/log/log.h"
+#include "common/log/throttle.h"
 #include "common/pgwire/message.h"
 #include "common/status/status.h"
 #include "components/multipooler/pool/connection_pool.h"
@@ -216,7 +217,9 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
         co_return;
       }
       if (error) {
-        log::Warn("accept failed", {{"error", error.message()}});
+        if (std::optional<std::int64_t> untold = accept_faults_.Next(); untold.has_value()) {
+          log::Warn("accept failed", {{"error", error.message()}, {"untold", *untold}});
+        }
         asio::steady_timer pause(loop_, std::chrono::milliseconds(50));  // out of descriptors: let some end
         co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
         continue;
@@ -280,6 +283,7 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
   asio::thread_pool lookups_{1};
   asio::local::stream_protocol::acceptor acceptor_;
   asio::steady_timer check_timer_;
+  log::Throttle accept_faults_;
   relay::Scratch scratch_;
   std::string output_;
   RoleDirectory roles_;
