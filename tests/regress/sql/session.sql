@@ -1,0 +1,27 @@
+-- State that belongs to a session: settings, prepared statements, temporary tables, advisory locks, roles, sequences.
+SHOW search_path;
+SET search_path = pg_catalog, public; SHOW search_path;
+SET LOCAL work_mem = '7MB';
+BEGIN; SET LOCAL work_mem = '7MB'; SHOW work_mem; COMMIT; SHOW work_mem;
+SET application_name = 'regress äöü'; SHOW application_name;
+SET client_encoding = 'LATIN1'; SHOW client_encoding; RESET client_encoding;
+SET my.variable = 'mine'; SHOW my.variable; SELECT current_setting('my.variable'), current_setting('no.such', true);
+SET no_such_parameter = 1;
+SET work_mem = 'a lot';
+PREPARE q(int) AS SELECT $1 * 2; EXECUTE q(21); EXECUTE q('x'); PREPARE q AS SELECT 1; DEALLOCATE q; EXECUTE q(1);
+PREPARE a AS SELECT 1; PREPARE b AS SELECT 2; SELECT name, statement FROM pg_prepared_statements ORDER BY 1;
+DEALLOCATE ALL; SELECT count(*) FROM pg_prepared_statements;
+CREATE TEMP TABLE tmp (a int) ON COMMIT DELETE ROWS; INSERT INTO tmp VALUES (1); SELECT * FROM tmp;
+BEGIN; INSERT INTO tmp VALUES (1); SELECT * FROM tmp; COMMIT; SELECT * FROM tmp;
+CREATE SEQUENCE s; SELECT currval('s'); SELECT nextval('s'), currval('s'), lastval();
+SELECT pg_advisory_lock(42), pg_try_advisory_lock(42), pg_advisory_unlock(42), pg_advisory_unlock(42), pg_advisory_unlock(42);
+CREATE ROLE regress_someone; SET ROLE regress_someone; SELECT current_user = session_user; CREATE TABLE forbidden (a int);
+RESET ROLE; SET SESSION AUTHORIZATION regress_someone; SELECT session_user; RESET SESSION AUTHORIZATION;
+DISCARD TEMP; SELECT * FROM tmp;
+SET statement_timeout = '50ms'; SELECT pg_sleep(5); RESET statement_timeout;
+SET lock_timeout = 1; SET idle_in_transaction_session_timeout = '1h'; RESET ALL; SHOW lock_timeout;
+DISCARD ALL; SHOW search_path;
+SET setting_without_dot TO DEFAULT;
+SELECT set_config('work_mem', '9MB', false); SHOW work_mem;
+DROP SEQUENCE s; DROP ROLE regress_someone;
+SELECT pg_backend_pid() = pg_backend_pid(), inet_server_port() IS NOT DISTINCT FROM inet_server_port();
