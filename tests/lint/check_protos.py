@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Every message, field, enum, value and RPC of our own .proto files has a comment right above it or at its line's end; upstream's, whose
-meaning is upstream's, begin with a comment that says whose they are."""
+"""Every message, field, enum, value and RPC of the .proto files has a comment right above it or at its line's end; upstream's begin with
+a comment that says whose contract they are."""
 
 import pathlib
 import re
@@ -14,8 +14,8 @@ DECLARATION = re.compile(
 def check(path: pathlib.Path) -> list:
     problems = []
     lines = path.read_text().splitlines()
-    if "upstream" in path.parts:
-        return [] if lines and lines[0].startswith("//") else [f"{path}:1: no comment that says whose contract this is"]
+    if "upstream" in path.parts and not (lines and lines[0].startswith("//")):
+        problems.append(f"{path}:1: no comment that says whose contract this is")
     for number, line in enumerate(lines, 1):
         if not DECLARATION.match(line) or re.match(r"^\s*(syntax|package|import|option|extend)\b", line):
             continue
