@@ -94,6 +94,13 @@ class Provisioner {
   /// Adopts what runs after a start of the agent; before any other call.
   virtual absl::Status Recover() = 0;
 
+  /// What an agent that died left half done, and its successor should finish; after Recover.
+  struct Unfinished {
+    ClusterInfo cluster;
+    std::string kind;  ///< up, down, clean
+  };
+  virtual std::vector<Unfinished> FindUnfinished() { return {}; }
+
   /// Events out (transitions, starts, exits, adoptions): set once before Recover; any thread.
   struct Event {
     std::string cluster, component, type, message;

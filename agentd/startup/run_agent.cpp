@@ -23,6 +23,7 @@
 #include "absl/time/clock.h"
 #include "agentd/events/event_log.h"
 #include "agentd/operations/registry.h"
+#include "agentd/operations/resume.h"
 #include "agentd/rpc/server.h"
 #include "agentd/startup/startup.h"
 #include "common/config/cluster_config.h"
@@ -199,6 +200,7 @@ absl::Status Serve(const Found& found, const MakeProvisioner& make_provisioner, 
     log::Error("cannot take over everything that runs", {{"error", std::string(recovered.message())}});
   }
   operations::Registry registry([&events](const operations::Operation& operation) { Observe(events, operation); });
+  operations::ResumeUnfinished(*provisioner, registry);
   MG_ASSIGN_OR_RETURN(std::unique_ptr<rpc::AgentServer> server,
                       rpc::AgentServer::Start({.paths = found.paths,
                                                .home = found.place.home,

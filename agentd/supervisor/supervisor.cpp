@@ -1,12 +1,6 @@
 #include "agentd/supervisor/supervisor.h"
 
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
-
-#include <array>
-#include <chrono>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -14,114 +8,238 @@
 
 namespace mg::supervisor {
 
-namespace {
-
-constexpr int kEventsAtOnce = 32;
-
-void AddToEpoll(int epoll, int fd) {
-  epoll_event event{};
-  event.events = EPOLLIN | EPOLLRDHUP;
-  event.data.fd = fd;
-  epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event);
-}
-
-}  // namespace
-
 std::string DescribeExit(const shim::ExitRecord& exit) {
   return exit.signal != 0 ? absl::StrCat("was killed by signal ", exit.signal, " (", strsignal(exit.signal), ")")
                           : absl::StrCat("exited with status ", exit.exit_code);
 }
 
-Supervisor::Supervisor(std::string shim_path, std::function<void(const Event&)> sink)
-    : shim_path_(std::move(shim_path)),
-      sink_(std::move(sink)),
-      epoll_(epoll_create1(EPOLL_CLOEXEC)),
-      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
-  AddToEpoll(epoll_.get(), wake_.get());
-  thread_ = std::thread([this] { Run(); });
+Supervisor::Entry& Supervisor::EntryOf(const Watched& who) {
+  Entry& entry = entries_[who.run_dir];
+  entry.who = who;
+  return entry;
 }
 
-Supervisor::~Supervisor() {
+void Supervisor::TakeCare(const Watched& who, Care care, bool wanted) {
+  std::lock_guard lock(mutex_);
+  Entry& entry = EntryOf(who);
+  entry.care = std::move(care);
+  entry.cared = true;
+  entry.wanted = wanted;
+}
+
+void Supervisor::OnlyWatch(const Watched& who, bool wanted) {
+  std::lock_guard lock(mutex_);
+  EntryOf(who).wanted = wanted;
+}
+
+void Supervisor::Resume(const Watched& who) {
+  std::vector<News> news;
   {
     std::lock_guard lock(mutex_);
-    ending_ = true;
+    Entry& entry = EntryOf(who);
+    if (entry.client != nullptr || entry.busy > 0) {
+      return;
+    }
+    entry.due = absl::Now();
+    Carry(&entry, Apply(&entry, Event::kWanted, &news));
   }
-  std::uint64_t one = 1;
-  (void)!write(wake_.get(), &one, sizeof(one));
-  thread_.join();
+  Tell(news);
 }
 
 absl::StatusOr<shim::ShimState> Supervisor::Start(const Watched& who, const shim::LaunchSpec& spec) {
-  absl::StatusOr<shim::ShimState> state = shim::Launch(shim_path_, spec);
-  if (absl::IsAlreadyExists(state.status())) {
-    return Adopt(who, /*announce=*/false);
+  std::vector<News> news;
+  {
+    std::lock_guard lock(mutex_);
+    Entry& entry = EntryOf(who);
+    entry.wanted = true;
+    entry.spec = spec;
+    entry.history.Reset();
+    ++entry.attended;
+    (void)Apply(&entry, Event::kWanted, &news);  // the launch is carried out here
+    --entry.attended;
   }
-  MG_RETURN_IF_ERROR(state.status());
-  Watch(who, spec.generation);
-  Tell(Event::Type::kStarted, who, absl::StrCat("started with pid ", state->child ? state->child->pid : 0));
+  absl::StatusOr<shim::ShimState> state = shim::Launch(shim_path_, spec);
+  bool ran = absl::IsAlreadyExists(state.status());
+  if (ran) {
+    state = shim::ReadShimState(who.run_dir);
+  }
+  if (state.ok()) {
+    Watch(who, *state, /*announce=*/false, &news);
+    if (!ran) {
+      news.push_back({.type = "started",
+                      .who = who,
+                      .message = absl::StrCat("started with pid ", state->child ? state->child->pid : 0)});
+    }
+  } else {
+    std::lock_guard lock(mutex_);
+    Entry& entry = EntryOf(who);
+    entry.reason = std::string(state.status().message());
+    (void)Apply(&entry, Event::kEnded, &news, Verdict::kLeave);
+  }
+  Tell(news);
   return state;
 }
 
 shim::ShimState Supervisor::Adopt(const Watched& who, bool announce) {
   shim::ShimState state = shim::ReadShimState(who.run_dir);
-  if (state.shim_alive) {
-    {
-      std::lock_guard lock(mutex_);
-      auto found = entries_.find(who.run_dir);
-      if (found != entries_.end() && found->second.client != nullptr) {
-        return state;
-      }
-    }
-    Watch(who, state.launch ? state.launch->generation : 0);
-    if (announce) {
-      Tell(Event::Type::kAdopted, who, absl::StrCat("runs as pid ", state.child ? state.child->pid : 0));
+  if (!state.shim_alive) {
+    return state;
+  }
+  std::vector<News> news;
+  {
+    std::lock_guard lock(mutex_);
+    if (EntryOf(who).client != nullptr) {
+      return state;
     }
   }
+  Watch(who, state, announce, &news);
+  Tell(news);
   return state;
 }
 
-void Supervisor::Watch(const Watched& who, std::int64_t /*generation*/) {
-  absl::StatusOr<std::unique_ptr<shim::ShimClient>> client = shim::ShimClient::Connect(who.run_dir);
-  std::lock_guard lock(mutex_);
-  Entry& entry = entries_[who.run_dir];
-  if (entry.client != nullptr) {
-    run_dir_of_fd_.erase(entry.client->fd());  // closing it takes it out of epoll
-  }
-  entry = Entry{.who = who};
-  if (client.ok()) {
-    entry.client = *std::move(client);
-    run_dir_of_fd_[entry.client->fd()] = who.run_dir;
-    AddToEpoll(epoll_.get(), entry.client->fd());
-  }
-  // A shim that does not answer has ended just now: its files say how, and nobody waits for it here.
-  changed_.notify_all();
-}
-
 absl::Status Supervisor::Stop(const Watched& who, const std::vector<shim::StopStep>& ladder) {
+  ExpectEnd(who.run_dir);
+  std::vector<News> news;
+  std::int64_t life = 0;
   {
     std::lock_guard lock(mutex_);
-    Entry& entry = entries_[who.run_dir];
-    entry.who = who;
-    entry.expected = entry.stopping = true;
+    Entry& entry = EntryOf(who);
+    entry.wanted = false;
+    entry.stopping = true;
+    life = entry.life;
+    (void)Apply(&entry, Event::kUnwanted, &news);  // the stop is carried out here
   }
+  Tell(news);
   absl::Status status = shim::StopAndWait(who.run_dir, ladder);
+  if (status.ok()) {
+    OnEnd(who.run_dir, life);  // unless the loop's thread was faster
+  }
   std::lock_guard lock(mutex_);
-  entries_[who.run_dir].stopping = false;
+  EntryOf(who).stopping = false;
   return status;
 }
 
 void Supervisor::ExpectEnd(const std::string& run_dir) {
+  std::vector<News> news;
+  {
+    std::unique_lock lock(mutex_);
+    auto found = entries_.find(run_dir);
+    if (found == entries_.end()) {
+      return;
+    }
+    found->second.wanted = false;
+    found->second.due = absl::InfiniteFuture();
+    changed_.wait(lock, [&] { return entries_[run_dir].busy == 0; });
+    Entry& entry = entries_[run_dir];
+    entry.wanted = false;
+    if (!HasProcess(entry.state)) {
+      (void)Apply(&entry, Event::kUnwanted, &news);
+    }
+  }
+  Tell(news);
+}
+
+void Supervisor::Forget(const std::string& run_dir) {
+  ExpectEnd(run_dir);
   std::lock_guard lock(mutex_);
   auto found = entries_.find(run_dir);
-  if (found != entries_.end()) {
-    found->second.expected = true;
+  if (found != entries_.end() && found->second.busy == 0 && found->second.attended == 0) {
+    Unwatch(&found->second);
+    entries_.erase(found);
   }
+}
+
+Supervisor::Attendance::Attendance(Supervisor* supervisor, std::string run_dir)
+    : supervisor_(supervisor), run_dir_(std::move(run_dir)) {
+  std::unique_lock lock(supervisor_->mutex_);
+  ++supervisor_->entries_[run_dir_].attended;
+  supervisor_->changed_.wait(lock, [&] { return supervisor_->entries_[run_dir_].busy == 0; });
+}
+
+Supervisor::Attendance::~Attendance() { supervisor_->Release(run_dir_); }
+
+void Supervisor::Release(const std::string& run_dir) {
+  bool judge = false;
+  {
+    std::lock_guard lock(mutex_);
+    Entry& entry = entries_[run_dir];
+    if (--entry.attended > 0 || !entry.cared || HasProcess(entry.state)) {
+      return;
+    }
+    judge = entry.wanted && entry.state == State::kFailed;
+  }
+  Decision decision;
+  if (judge) {
+    decision = Judge(run_dir, shim::ReadShimState(run_dir));
+  }
+  std::vector<News> news;
+  {
+    std::lock_guard lock(mutex_);
+    Entry& entry = entries_[run_dir];
+    if (entry.attended == 0 && !HasProcess(entry.state)) {
+      if (judge) {
+        entry.reason = decision.reason.empty() ? entry.reason : decision.reason;
+        entry.due = absl::Now() + decision.delay;
+      } else if (entry.due == absl::InfiniteFuture()) {
+        entry.due = absl::Now();
+      }
+      Carry(&entry, Apply(&entry, Event::kReleased, &news, decision.verdict));
+    }
+  }
+  Tell(news);
+}
+
+void Supervisor::Report(const std::string& run_dir, const Answer& answer) {
+  std::vector<News> news;
+  {
+    std::lock_guard lock(mutex_);
+    auto found = entries_.find(run_dir);
+    if (found == entries_.end() || found->second.client == nullptr || found->second.state == State::kStopping) {
+      return;
+    }
+    Entry& entry = found->second;
+    absl::Time now = absl::Now();
+    entry.silent_since = answer.alive && !answer.stopped ? absl::InfiniteFuture() : std::min(entry.silent_since, now);
+    if (answer.ready.ok() && !answer.stopped) {
+      entry.answered = true;
+      (void)Apply(&entry, Event::kReady, &news);
+    } else {
+      entry.reason = answer.stopped ? "not answering: its process is stopped by a signal"
+                     : answer.alive ? std::string(answer.ready.message())
+                                    : absl::StrCat("not answering: ", std::string(answer.ready.message()));
+      (void)Apply(&entry, Event::kNotReady, &news);
+      bool silent = now - entry.silent_since >= entry.care.hung_after && (entry.answered || answer.stopped);
+      bool never_started = !entry.answered && now - entry.launched >= entry.care.starting_bound;
+      if (silent || never_started) {
+        Carry(&entry, Apply(&entry, Event::kHung, &news));
+      }
+    }
+  }
+  Tell(news);
 }
 
 bool Supervisor::IsStopping(const std::string& run_dir) const {
   std::lock_guard lock(mutex_);
   auto found = entries_.find(run_dir);
-  return found != entries_.end() && found->second.stopping;
+  return found != entries_.end() && (found->second.stopping || found->second.state == State::kStopping);
+}
+
+View Supervisor::Look(const std::string& run_dir) const {
+  std::lock_guard lock(mutex_);
+  auto found = entries_.find(run_dir);
+  if (found == entries_.end()) {
+    return {};
+  }
+  const Entry& entry = found->second;
+  return {.state = entry.state,
+          .wanted = entry.wanted,
+          .cared = entry.cared,
+          .observed = entry.seen,
+          .reason = entry.reason,
+          .since = entry.since,
+          .due = entry.due,
+          .ends = entry.history.ends_in_window(),
+          .last_exit = entry.last_exit};
 }
 
 bool Supervisor::HasEnded(const std::string& run_dir) const {
@@ -147,61 +265,11 @@ void Supervisor::Wake() {
   changed_.notify_all();
 }
 
-void Supervisor::Run() {
-  std::array<epoll_event, kEventsAtOnce> events;
-  for (;;) {
-    int count = epoll_wait(epoll_.get(), events.data(), kEventsAtOnce, -1);
-    std::vector<std::string> ended;
-    {
-      std::lock_guard lock(mutex_);
-      if (ending_) {
-        return;
-      }
-      for (int i = 0; i < count; ++i) {
-        auto found = run_dir_of_fd_.find(events[static_cast<size_t>(i)].data.fd);
-        if (found != run_dir_of_fd_.end()) {
-          ended.push_back(found->second);
-        }
-      }
+void Supervisor::Tell(const std::vector<News>& news) {
+  for (const News& item : news) {
+    if (sink_) {
+      sink_(item);
     }
-    for (const std::string& run_dir : ended) {
-      OnEnd(run_dir);
-    }
-  }
-}
-
-/// News of a shim: its component's end, or its own. A restart policy for run time would decide here what follows an end
-/// that was not expected.
-void Supervisor::OnEnd(const std::string& run_dir) {
-  std::unique_ptr<shim::ShimClient> client;
-  Watched who;
-  bool expected = false;
-  {
-    std::lock_guard lock(mutex_);
-    auto found = entries_.find(run_dir);
-    if (found == entries_.end() || found->second.client == nullptr) {
-      return;
-    }
-    absl::StatusOr<shim::ExitRecord> exit = found->second.client->WaitExit(absl::Now());
-    if (absl::IsDeadlineExceeded(exit.status())) {
-      return;  // other news, such as the answer to a signal
-    }
-    client = std::move(found->second.client);
-    run_dir_of_fd_.erase(client->fd());
-    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, client->fd(), nullptr);
-    who = found->second.who;
-    expected = found->second.expected;
-    changed_.notify_all();
-  }
-  shim::ShimState state = shim::ReadShimState(run_dir);
-  std::string how = state.exit ? DescribeExit(*state.exit) : "ended together with its shim";
-  absl::Duration ran = state.exit ? state.exit->ended - state.exit->started : absl::ZeroDuration();
-  Tell(expected ? Event::Type::kStopped : Event::Type::kExited, who, std::move(how), ran);
-}
-
-void Supervisor::Tell(Event::Type type, const Watched& who, std::string message, absl::Duration ran) {
-  if (sink_) {
-    sink_({.type = type, .who = who, .message = std::move(message), .ran = ran});
   }
 }
 

@@ -49,6 +49,7 @@ struct ClusterConfig {
   std::string admin_auth = "none";  ///< token or none; token is not implemented yet by multiadmin
 
   std::map<std::string, Implementation> implementations;  ///< by kind; absent: auto
+  std::map<std::string, std::string> restart;             ///< by kind: always, on-failure, never; absent: always
   std::string log_level = "info";
 
   // PostgreSQL

@@ -83,6 +83,14 @@ Key ComponentKey(const std::string& kind) {
           .set_string = [kind](ClusterConfig* c, const std::string& v) { c->implementations[kind] = v; }};
 }
 
+Key RestartKey(const std::string& kind) {
+  return {.path = absl::StrCat("restart.", kind),
+          .doc = absl::StrCat("what follows the end of a ", kind),
+          .default_text = "always",
+          .choices = {"always", "on-failure", "never"},
+          .set_string = [kind](ClusterConfig* c, const std::string& v) { c->restart[kind] = v; }};
+}
+
 Key ListKey(std::string path, std::string doc, std::string pattern, std::string expected,
             std::vector<std::string> ClusterConfig::*member) {
   return {.path = std::move(path),
@@ -179,6 +187,9 @@ std::vector<Key> MakeKeys() {
   for (const char* kind : {"etcd", "multiadmin", "pgctld", "multipooler", "multiorch", "multigateway"}) {
     keys.push_back(ComponentKey(kind));
   }
+  for (const char* kind : {"etcd", "multiadmin", "pgctld", "multipooler", "multiorch", "multigateway"}) {
+    keys.push_back(RestartKey(kind));
+  }
   for (const Key& port : CellKeys()) {
     if (port.type == KeyType::kInteger) {
       keys.push_back(port);
@@ -237,6 +248,7 @@ std::string SectionDoc(const std::string& section) {
       {"etcd", "ports that are given here are fixed; others move when they are taken"},
       {"multiadmin", "the Admin API"},
       {"components", "which program runs: auto (upstream's when it can), builtin, or an absolute path"},
+      {"restart", "when a component that ended is started again; PostgreSQL belongs to its pooler"},
       {"ports", "fixed ports of the first cell; each further cell takes the next number"},
   };
   auto it = kDocs.find(section);

@@ -78,6 +78,14 @@ bool IsAlive(const ProcessId& id) {
   return stat.ok() && stat->start_ticks == id.start_ticks && stat->state != 'Z' && stat->state != 'X';
 }
 
+bool IsStopped(const ProcessId& id) {
+  if (!id.valid() || id.boot_id != BootId()) {
+    return false;
+  }
+  absl::StatusOr<Stat> stat = ReadStat(id.pid);
+  return stat.ok() && stat->start_ticks == id.start_ticks && (stat->state == 'T' || stat->state == 't');
+}
+
 void ReapIfOurs(const ProcessId& id) {
   if (!id.valid() || id.boot_id != BootId()) {
     return;

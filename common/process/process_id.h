@@ -31,6 +31,9 @@ absl::StatusOr<ProcessId> IdentifyProcess(pid_t pid);
 /// The very same process still runs (a zombie does not).
 bool IsAlive(const ProcessId& id);
 
+/// It was stopped by a signal (SIGSTOP and its kin) or by a tracer, and runs no instruction now.
+bool IsStopped(const ProcessId& id);
+
 /// Waits for exactly this process if it is an ended child of the calling one, so that no zombie stays; else does
 /// nothing. Never blocks, and never takes another child's end away from whoever waits for that.
 void ReapIfOurs(const ProcessId& id);

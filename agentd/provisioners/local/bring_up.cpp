@@ -33,10 +33,10 @@ constexpr char kRewindMark[] = ".multigres-rewind-in-progress";
 
 class BringUpRun {
  public:
-  BringUpRun(const Model& model, supervisor::Supervisor* supervisor, ComponentRpc* rpc, unsigned uid,
-             provisioners::OperationContext& context, std::set<std::string> running)
+  BringUpRun(const Model& model, supervisor::Supervisor* supervisor, Watchman* watchman, ComponentRpc* rpc,
+             unsigned uid, provisioners::OperationContext& context, std::set<std::string> running)
       : model_(model),
-        components_(model, supervisor, rpc),
+        components_(model, supervisor, watchman, rpc),
         rpc_(rpc),
         uid_(uid),
         deadline_(context.deadline),
@@ -186,12 +186,12 @@ absl::Status RememberSuccess(const Model& model, bool was_stopped) {
 
 }  // namespace
 
-absl::StatusOr<bool> BringUp(const Model& model, Part part, supervisor::Supervisor* supervisor, ComponentRpc* rpc,
-                             unsigned uid, provisioners::OperationContext& context) {
+absl::StatusOr<bool> BringUp(const Model& model, Part part, supervisor::Supervisor* supervisor, Watchman* watchman,
+                             ComponentRpc* rpc, unsigned uid, provisioners::OperationContext& context) {
   std::vector<std::string> cells(model.record.cells().begin(), model.record.cells().end());
   std::set<std::string> running = RunningComponents(model.input.paths, cells);
   std::vector<PlannedStep> planned = PlanSteps(model, part, running);
-  BringUpRun run(model, supervisor, rpc, uid, context, running);
+  BringUpRun run(model, supervisor, watchman, rpc, uid, context, running);
   std::vector<Step> steps;
   for (const PlannedStep& step : planned) {
     if (step.kind == PlannedStep::Kind::kPreflight) {

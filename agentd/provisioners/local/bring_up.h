@@ -36,7 +36,7 @@ std::vector<PlannedStep> PlanSteps(const Model& model, Part part, const std::set
 v1::PlanClusterResponse PlanResponse(const Model& model, const std::vector<PlannedStep>& steps);
 
 /// Carries it out. True: nothing had to be done.
-absl::StatusOr<bool> BringUp(const Model& model, Part part, supervisor::Supervisor* supervisor, ComponentRpc* rpc,
-                             unsigned uid, provisioners::OperationContext& context);
+absl::StatusOr<bool> BringUp(const Model& model, Part part, supervisor::Supervisor* supervisor, Watchman* watchman,
+                             ComponentRpc* rpc, unsigned uid, provisioners::OperationContext& context);
 
 }  // namespace mg::local

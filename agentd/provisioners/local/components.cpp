@@ -50,21 +50,7 @@ bool TellsOfFullDisk(const std::vector<std::string>& lines) {
 
 }  // namespace
 
-std::vector<shim::StopStep> LadderOf(const v1::ComponentSpec& spec) {
-  std::vector<shim::StopStep> ladder;
-  for (const v1::StopStep& step : spec.stop()) {
-    ladder.push_back({.signal = step.signal(),
-                      .wait = absl::Seconds(step.wait().seconds()) + absl::Nanoseconds(step.wait().nanos())});
-  }
-  return ladder;
-}
-
-supervisor::Watched Components::WhoIs(const std::string& component) const {
-  absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(component);
-  return {.cluster = model_.place.name,
-          .component = component,
-          .run_dir = name.ok() ? model_.input.paths.RunDir(*name) : ""};
-}
+supervisor::Watched Components::WhoIs(const std::string& component) const { return WatchedOf(model_, component); }
 
 std::vector<std::string> Components::LastLinesOf(const std::string& component) const {
   absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(component);
@@ -92,22 +78,27 @@ absl::Status Components::Blame(const std::string& component, absl::StatusCode co
   return MakeError(code, absl::StrCat(component, " ", message), std::move(detail));
 }
 
-absl::Status Components::Launch(const v1::ComponentSpec& spec) {
-  supervisor::Watched who = WhoIs(spec.name());
-  absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(spec.name());
-  MG_RETURN_IF_ERROR(name.status());
+absl::StatusOr<shim::LaunchSpec> LaunchSpecOf(const Model& model, const v1::ComponentSpec& spec) {
+  MG_ASSIGN_OR_RETURN(store::ComponentName name, store::ComponentName::Parse(spec.name()));
   shim::LaunchSpec launch;
   launch.name = spec.name();
-  launch.run_dir = who.run_dir;
-  launch.log_dir = model_.input.paths.LogDir(*name);
+  launch.run_dir = model.input.paths.RunDir(name);
+  launch.log_dir = model.input.paths.LogDir(name);
   launch.argv.assign(spec.argv().begin(), spec.argv().end());
   for (const v1::EnvironmentVariable& variable : spec.environment()) {
     launch.environment.push_back(absl::StrCat(variable.name(), "=", variable.value()));
   }
-  launch.working_directory = model_.place.root_dir;
+  launch.working_directory = model.place.root_dir;
   launch.run_as = spec.run_as();
+  launch.stop = LadderOf(spec);
+  return launch;
+}
+
+absl::Status Components::Launch(const v1::ComponentSpec& spec) {
+  MG_ASSIGN_OR_RETURN(shim::LaunchSpec launch, LaunchSpecOf(model_, spec));
+  watchman_->TakeCare(model_, spec, [launch] { return launch; });
   MG_ASSIGN_OR_RETURN(launch.generation, model_.store->NextGeneration(spec.name()));
-  absl::StatusOr<shim::ShimState> state = supervisor_->Start(who, launch);
+  absl::StatusOr<shim::ShimState> state = supervisor_->Start(WhoIs(spec.name()), launch);
   return state.ok() ? absl::OkStatus()
                     : Blame(spec.name(), state.status().code(),
                             absl::StrCat("could not be started: ", std::string(state.status().message())));
@@ -141,14 +132,10 @@ absl::Status Components::WaitReady(const v1::ComponentSpec& spec, absl::Time lim
 absl::Status Components::CheckAlive() const {
   std::lock_guard lock(mutex_);
   for (const std::string& name : ready_) {
-    std::string run_dir = WhoIs(name).run_dir;
-    if (!supervisor_->HasEnded(run_dir)) {
-      continue;
-    }
-    shim::ShimState state = shim::ReadShimState(run_dir);
-    if (!state.child_alive) {
-      return Blame(name, absl::StatusCode::kInternal,
-                   state.exit ? supervisor::DescribeExit(*state.exit) : "ended together with its shim");
+    supervisor::View view = supervisor_->Look(WhoIs(name).run_dir);
+    // What waits for its next start is being seen to.
+    if (view.state == supervisor::State::kFailed || view.state == supervisor::State::kCrashLooping) {
+      return Blame(name, absl::StatusCode::kInternal, view.reason);
     }
   }
   return absl::OkStatus();
@@ -165,8 +152,10 @@ absl::StatusOr<StepOutcome> Components::Ensure(const v1::ComponentSpec& spec, ab
 
 absl::StatusOr<StepOutcome> Components::MakeReady(const v1::ComponentSpec& spec, absl::Time limit, const Halt& halt) {
   supervisor::Watched who = WhoIs(spec.name());
+  supervisor::Supervisor::Attendance attendance(supervisor_, who.run_dir);
   shim::ShimState state = supervisor_->Adopt(who, /*announce=*/false);
   if (state.child_alive) {
+    watchman_->TakeCare(model_, spec);
     absl::Status ready = ProbeStart(spec, rpc_, std::min(limit, absl::Now() + kOneProbe));
     if (ready.ok()) {
       return StepOutcome{.skipped = true, .detail = ReadyDetail(spec)};
@@ -186,6 +175,7 @@ absl::StatusOr<StepOutcome> Components::MakeReady(const v1::ComponentSpec& spec,
 absl::StatusOr<StepOutcome> Components::EnsurePostgres(const v1::ComponentSpec& spec, absl::Time limit,
                                                        const Halt& halt) {
   supervisor::Watched who = WhoIs(spec.name());
+  watchman_->TakeCare(model_, spec);
   absl::Duration pause = kFirstPause;
   std::optional<shim::ExitRecord> last = shim::ReadShimState(who.run_dir).exit;
   int ends = 0;

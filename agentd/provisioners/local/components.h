@@ -11,14 +11,15 @@
 #include "agentd/provisioners/local/component_rpc.h"
 #include "agentd/provisioners/local/executor.h"
 #include "agentd/provisioners/local/model.h"
+#include "agentd/provisioners/local/watchman.h"
 #include "agentd/supervisor/supervisor.h"
 
 namespace mg::local {
 
 class Components {
  public:
-  Components(const Model& model, supervisor::Supervisor* supervisor, ComponentRpc* rpc)
-      : model_(model), supervisor_(supervisor), rpc_(rpc) {}
+  Components(const Model& model, supervisor::Supervisor* supervisor, Watchman* watchman, ComponentRpc* rpc)
+      : model_(model), supervisor_(supervisor), watchman_(watchman), rpc_(rpc) {}
 
   /// Starts it, unless it runs, and waits until it is ready. One that runs and does not become ready is restarted
   /// once. `limit` bounds the wait. Skipped: it was ready already.
@@ -42,12 +43,13 @@ class Components {
 
   const Model& model_;
   supervisor::Supervisor* const supervisor_;
+  Watchman* const watchman_;
   ComponentRpc* const rpc_;
   mutable std::mutex mutex_;
   std::set<std::string> ready_;  ///< that Ensure made ready
 };
 
-/// The ladder of a spec as the shim takes it.
-std::vector<shim::StopStep> LadderOf(const v1::ComponentSpec& spec);
+/// What the shim of a component is told; without a generation.
+absl::StatusOr<shim::LaunchSpec> LaunchSpecOf(const Model& model, const v1::ComponentSpec& spec);
 
 }  // namespace mg::local

@@ -11,9 +11,11 @@
 #include "agentd/provisioners/local/records.h"
 #include "agentd/provisioners/local/status.h"
 #include "agentd/provisioners/local/teardown.h"
+#include "agentd/provisioners/local/watchman.h"
 #include "agentd/store/component_name.h"
 #include "common/fs/fs.h"
 #include "common/process/helper.h"
+#include "common/process/process_id.h"
 #include "common/status/status.h"
 
 namespace mg::local {
@@ -26,19 +28,26 @@ using provisioners::Provisioner;
 constexpr absl::Duration kStatusBound = absl::Seconds(1);
 constexpr absl::Duration kComponentLimit = absl::Seconds(60);
 
-const char* WordOf(supervisor::Event::Type type) {
-  switch (type) {
-    case supervisor::Event::Type::kStarted:
-      return "started";
-    case supervisor::Event::Type::kAdopted:
-      return "adopted";
-    case supervisor::Event::Type::kStopped:
-      return "stopped";
-    case supervisor::Event::Type::kExited:
-      return "exited";
+/// Keeps on disk, for its life, that the whole cluster is being brought up or stopped.
+class UnderWay {
+ public:
+  static void Mark(store::ClusterRecord* record, const std::string& kind) {
+    record->set_under_way(kind);
+    record->set_under_way_boot(BootId());
   }
-  return "";
-}
+  explicit UnderWay(std::shared_ptr<store::ClusterStore> store) : store_(std::move(store)) {}
+  ~UnderWay() {
+    (void)store_->Update([](store::ClusterRecord* record) {
+      record->clear_under_way();
+      record->clear_under_way_boot();
+    });
+  }
+  UnderWay(const UnderWay&) = delete;
+  UnderWay& operator=(const UnderWay&) = delete;
+
+ private:
+  const std::shared_ptr<store::ClusterStore> store_;
+};
 
 /// Says for its life that something is under way on a cluster.
 class ActivityMark {
@@ -60,8 +69,10 @@ class LocalProvisioner final : public Provisioner {
       : options_(std::move(options)),
         machine_(options_.libexec_dir, options_.uid),
         clusters_(options_),
+        watchman_(&supervisor_),
         supervisor_(JoinPath(options_.libexec_dir, "multigres-shim"),
-                    [this](const supervisor::Event& event) { Tell(event); }) {}
+                    [this](const supervisor::News& news) { Tell(news); }) {}
+  ~LocalProvisioner() override { watchman_.Stop(); }
 
   std::string flavour() const override { return "local"; }
 
@@ -118,7 +129,7 @@ class LocalProvisioner final : public Provisioner {
     (*model.record.mutable_components())[spec->name()].set_stopped_by_name(false);
     model.record.set_wanted(true);
     MG_RETURN_IF_ERROR(clusters_.Save(cluster.get(), &model));
-    Components components(model, &supervisor_, &rpc_);
+    Components components(model, &supervisor_, &watchman_, &rpc_);
     absl::Time limit = std::min(context.deadline, absl::Now() + kComponentLimit);
     Step step{.id = spec->name(),
               .group = spec->cell().empty() ? spec->name() : spec->cell(),
@@ -145,8 +156,8 @@ class LocalProvisioner final : public Provisioner {
     MG_RETURN_IF_ERROR(model.store->Update([&](store::ClusterRecord* record) {
       (*record->mutable_components())[spec->name()].set_stopped_by_name(record->wanted());
     }));
-    Components components(model, &supervisor_, &rpc_);
-    supervisor::Watched who = components.WhoIs(spec->name());
+    supervisor::Watched who = WatchedOf(model, spec->name());
+    supervisor_.ExpectEnd(who.run_dir);
     Step step{.id = spec->name(),
               .group = spec->cell().empty() ? spec->name() : spec->cell(),
               .after = {},
@@ -167,19 +178,26 @@ class LocalProvisioner final : public Provisioner {
     if (model.store == nullptr) {
       return true;
     }
-    MG_RETURN_IF_ERROR(model.store->Update([](store::ClusterRecord* record) {
+    MG_RETURN_IF_ERROR(model.store->Update([&](store::ClusterRecord* record) {
       record->set_wanted(false);
+      UnderWay::Mark(record, request.clean() ? "clean" : "down");
       for (auto& [name, entry] : *record->mutable_components()) {
         entry.set_stopped_by_name(false);
       }
     }));
     ActivityMark mark(cluster.get(), Activity::kStopping);
-    MG_ASSIGN_OR_RETURN(bool unchanged, StopCluster(model, StopPart::kAll, &supervisor_, &rpc_, context));
-    MG_RETURN_IF_ERROR(RemoveShortDirectory(model, options_.uid));
-    rpc_.Forget();
-    if (!request.clean()) {
-      return unchanged;
+    bool unchanged = true;
+    {
+      UnderWay under_way(model.store);
+      MG_ASSIGN_OR_RETURN(unchanged, StopCluster(model, StopPart::kAll, &supervisor_, &rpc_, context));
+      MG_RETURN_IF_ERROR(RemoveShortDirectory(model, options_.uid));
+      rpc_.Forget();
+      if (!request.clean()) {
+        return unchanged;
+      }
+      MG_RETURN_IF_ERROR(model.store->Update([](store::ClusterRecord* record) { UnderWay::Mark(record, "clean"); }));
     }
+    watchman_.Forget(model.place.name);
     MG_RETURN_IF_ERROR(RemoveClusterData(model));
     MG_RETURN_IF_ERROR(clusters_.Forget(cluster.get()));
     return false;
@@ -270,15 +288,57 @@ class LocalProvisioner final : public Provisioner {
       if (!model.ok()) {
         continue;  // whoever asks for this cluster is told why
       }
-      Components components(*model, &supervisor_, &rpc_);
       for (const v1::ComponentSpec& spec : model->specs) {
-        supervisor_.Adopt(components.WhoIs(spec.name()), /*announce=*/true);
+        TakeOver(cluster, *model, spec);
       }
     }
     return absl::OkStatus();
   }
 
+  std::vector<Unfinished> FindUnfinished() override {
+    std::vector<Unfinished> unfinished;
+    absl::StatusOr<std::vector<std::shared_ptr<Cluster>>> all = clusters_.All();
+    for (const std::shared_ptr<Cluster>& cluster : all.ok() ? *all : std::vector<std::shared_ptr<Cluster>>()) {
+      const store::ClusterRecord record = cluster->store->Get();
+      std::vector<std::string> cells(record.cells().begin(), record.cells().end());
+      std::string kind = record.under_way_boot() == BootId() ? record.under_way() : "";
+      if (kind.empty() && !record.wanted() &&
+          !RunningComponents(store::Paths(cluster->place.root_dir), cells).empty()) {
+        kind = "down";
+      }
+      if (!kind.empty()) {
+        unfinished.push_back({.cluster = InfoOf(cluster.get()), .kind = kind});
+      }
+    }
+    return unfinished;
+  }
+
  private:
+  /// One component of a cluster that a former agent looked after: watched when it runs, and brought to where the record
+  /// wants it. What a reboot ended is not started: 'up' does that.
+  void TakeOver(const std::shared_ptr<Cluster>& cluster, const Model& model, const v1::ComponentSpec& spec) {
+    auto entry = model.record.components().find(spec.name());
+    bool by_name = entry != model.record.components().end() && entry->second.stopped_by_name();
+    supervisor::Watched who = WatchedOf(model, spec.name());
+    shim::ShimState state = shim::ReadShimState(who.run_dir);
+    // A whole cluster's stop is finished as an operation, in its order.
+    bool launched_now = state.shim && state.shim->boot_id == BootId();
+    if (!model.record.wanted() || !launched_now) {
+      supervisor_.Adopt(who, /*announce=*/true);
+      return;
+    }
+    auto make_spec = [this, cluster, name = spec.name()]() -> absl::StatusOr<shim::LaunchSpec> {
+      MG_ASSIGN_OR_RETURN(Model planned, Build(cluster.get(), 0, ModelUse::kPlan));
+      MG_ASSIGN_OR_RETURN(const v1::ComponentSpec* found, SpecOf(planned, name));
+      return LaunchSpecOf(planned, *found);
+    };
+    watchman_.TakeCare(model, spec, make_spec, !by_name);
+    if (!supervisor_.Adopt(who, /*announce=*/true).shim_alive && !by_name && !spec.observed_only() &&
+        model.record.under_way().empty()) {
+      supervisor_.Resume(who);
+    }
+  }
+
   absl::StatusOr<Model> Build(Cluster* cluster, int cells, ModelUse use) {
     ModelContext context{
         .machine = &machine_, .environment = options_.environment, .uid = options_.uid, .ports_of_others = {}};
@@ -297,11 +357,13 @@ class LocalProvisioner final : public Provisioner {
     for (auto& [name, entry] : *model.record.mutable_components()) {
       entry.set_stopped_by_name(false);
     }
+    UnderWay::Mark(&model.record, "up");
     MG_RETURN_IF_ERROR(clusters_.Save(cluster.get(), &model));
+    UnderWay under_way(model.store);
     for (const std::string& remark : model.remarks) {
       context.message(remark);
     }
-    return local::BringUp(model, part, &supervisor_, &rpc_, options_.uid, context);
+    return local::BringUp(model, part, &supervisor_, &watchman_, &rpc_, options_.uid, context);
   }
 
   absl::Status CheckDatabase(const v1::ClusterSelector& selector, const std::string& database) {
@@ -367,13 +429,14 @@ class LocalProvisioner final : public Provisioner {
     return info;
   }
 
-  void Tell(const supervisor::Event& event) {
+  void Tell(const supervisor::News& news) {
+    watchman_.Poke();
     if (on_event) {
-      on_event({.cluster = event.who.cluster,
-                .component = event.who.component,
-                .type = WordOf(event.type),
-                .message = event.message,
-                .duration = event.ran});
+      on_event({.cluster = news.who.cluster,
+                .component = news.who.component,
+                .type = news.type,
+                .message = news.message,
+                .duration = news.ran});
     }
   }
 
@@ -381,7 +444,8 @@ class LocalProvisioner final : public Provisioner {
   Machine machine_;
   local::Clusters clusters_;
   ComponentRpc rpc_;
-  supervisor::Supervisor supervisor_;  ///< last: its thread calls Tell
+  Watchman watchman_;
+  supervisor::Supervisor supervisor_;  ///< last: its threads call Tell
 };
 
 }  // namespace

@@ -135,6 +135,25 @@ void RunAndJudge(const std::vector<const v1::ComponentSpec*>& specs, const std::
 
 }  // namespace
 
+std::vector<LifeSign> AskForLife(const std::vector<const v1::ComponentSpec*>& specs, absl::Time deadline) {
+  std::vector<net::Exchange> exchanges;
+  for (const v1::ComponentSpec* spec : specs) {
+    exchanges.push_back(net::HttpGet(spec->liveness().port(), spec->liveness().path()));
+  }
+  net::RunExchanges(&exchanges, deadline);
+  std::vector<LifeSign> signs(specs.size());
+  for (size_t i = 0; i < specs.size(); ++i) {
+    absl::StatusOr<net::HttpReply> reply = net::ReplyOf(exchanges[i]);
+    signs[i].alive = reply.ok();
+    signs[i].ready = !reply.ok() ? reply.status()
+                     : reply->status == 200
+                         ? absl::OkStatus()
+                         : absl::UnavailableError(absl::StrCat("127.0.0.1:", exchanges[i].port, " answers ",
+                                                               reply->status, " ", reply->body.substr(0, 200)));
+  }
+  return signs;
+}
+
 absl::Status ProbeStart(const v1::ComponentSpec& spec, ComponentRpc* rpc, absl::Time deadline) {
   std::vector<ProbeResult> results(1);
   RunAndJudge({&spec}, {0}, deadline, &results);

@@ -28,6 +28,14 @@ absl::Status ProbeStart(const v1::ComponentSpec& spec, ComponentRpc* rpc, absl::
 std::vector<ProbeResult> ProbeAll(const std::vector<const v1::ComponentSpec*>& specs, ComponentRpc* rpc,
                                   absl::Time deadline);
 
+/// What one cheap question to each shows: any answer is a sign of life, the right one means that it is ready.
+struct LifeSign {
+  absl::Status ready;
+  bool alive = true;
+};
+/// Asks the liveness probes of all at once, one connection each.
+std::vector<LifeSign> AskForLife(const std::vector<const v1::ComponentSpec*>& specs, absl::Time deadline);
+
 /// SELECT 1 through one gateway, logged in as a client would be.
 struct Login {
   int port = 0;

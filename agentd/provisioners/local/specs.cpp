@@ -22,6 +22,8 @@ constexpr char kTableGroup[] = "default";
 constexpr char kShard[] = "0-inf";
 /// Of upstream's generated file; it makes an orch look twice a second.
 constexpr char kOrchInterval[] = "500ms";
+constexpr int kHungAfterSeconds = 15;
+constexpr int kStartBoundSeconds = 45;
 
 class SpecBuilder {
  public:
@@ -43,6 +45,10 @@ class SpecBuilder {
       spec_.set_implementation(implementation_.word);
       spec_.add_argv(implementation_.program);
     }
+    auto restart = input.config.restart.find(name.kind);
+    spec_.set_restart(restart == input.config.restart.end() ? "always" : restart->second);
+    spec_.mutable_hung_after()->set_seconds(kHungAfterSeconds);
+    spec_.mutable_start_bound()->set_seconds(kStartBoundSeconds);
     for (const auto& [key, value] : input.environment) {
       Env(key, value);
     }
@@ -81,6 +87,14 @@ class SpecBuilder {
     probe->set_port(port_number);
     probe->set_path(path);
   }
+  /// Any answer to an HTTP request will do.
+  void AliveByHttp(int port_number, const std::string& path) {
+    v1::Probe* probe = spec_.mutable_liveness();
+    probe->set_type("http");
+    probe->set_host(kLoopback);
+    probe->set_port(port_number);
+    probe->set_path(path);
+  }
   void StopBy(int signal_number, int seconds) {
     v1::StopStep* step = spec_.add_stop();
     step->set_signal(signal_number);
@@ -107,7 +121,8 @@ class SpecBuilder {
     Flag("bind-address", kLoopback);
     Flag("grpc-bind-address", kLoopback);
   }
-  void ServiceEnd() {
+  void Service() {
+    AliveByHttp(port("http"), "/live");
     StopBy(SIGTERM, 2);
     StopBy(SIGKILL, 1);
   }
@@ -139,6 +154,7 @@ v1::ComponentSpec Etcd(const SpecInput& input) {
   b.Env("ETCD_ELECTION_TIMEOUT", "100");
   b.Directory(input.paths.EtcdData(), 0700);
   b.Ready("etcd-health", b.port("metrics"), "/health");
+  b.AliveByHttp(b.port("metrics"), "/health");
   b.StopBy(SIGTERM, 2);
   b.StopBy(SIGKILL, 1);
   return b.Take();
@@ -154,7 +170,7 @@ v1::ComponentSpec Multiadmin(const SpecInput& input) {
   b.Flag("hostname", kHost);
   b.LoopbackFlags();
   b.Ready("http", b.port("http"), "/live");
-  b.ServiceEnd();
+  b.Service();
   b.After({store::kEtcd});
   return b.Take();
 }
@@ -203,7 +219,7 @@ v1::ComponentSpec Pgctld(const SpecInput& input, const config::CellConfig& cell)
   b.Directory(store::PostgresSockets(dir), 0755, input.root ? input.config.run_as : "");
   b.SecretFile(store::PasswordFile(dir));
   b.Ready("pgctld-status", b.port("grpc"));
-  b.ServiceEnd();
+  b.Service();
   return b.Take();
 }
 
@@ -213,6 +229,7 @@ v1::ComponentSpec Postgres(const SpecInput& input, const config::CellConfig& cel
   b.spec().clear_environment();
   b.spec().set_implementation("debian");
   b.spec().set_observed_only(true);
+  b.spec().set_restart("never");  // by us: its pooler decides
   b.spec().set_run_as(input.root ? input.config.run_as : "");
   int port = b.port("postgres");
   b.Ready("postgres", port, SocketFileOf(input, cell));
@@ -258,7 +275,7 @@ v1::ComponentSpec Multipooler(const SpecInput& input, const config::CellConfig& 
   }
   b.Directory(store::PoolerRun(dir), 0700);
   b.Ready("multipooler-status", b.port("grpc"));
-  b.ServiceEnd();
+  b.Service();
   b.After({store::kEtcd, pgctld.ToString()});
   return b.Take();
 }
@@ -276,7 +293,7 @@ v1::ComponentSpec Multiorch(const SpecInput& input, const config::CellConfig& ce
   b.Flag("recovery-cycle-interval", kOrchInterval);
   b.LoopbackFlags();
   b.Ready("http", b.port("http"), "/live");
-  b.ServiceEnd();
+  b.Service();
   b.After({store::kEtcd});
   return b.Take();
 }
@@ -294,7 +311,7 @@ v1::ComponentSpec Multigateway(const SpecInput& input, const config::CellConfig&
   b.Flag("pg-bind-address", kLoopback);
   b.Flag("pg-replica-port", b.port("postgres_replica"));
   b.Ready("http", b.port("http"), "/live");
-  b.ServiceEnd();
+  b.Service();
   b.After({store::kEtcd});
   return b.Take();
 }

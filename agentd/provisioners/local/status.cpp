@@ -15,22 +15,37 @@ namespace {
 constexpr int kSchemaVersion = 1;
 constexpr char kProvisioner[] = "local";
 
-std::string StateWord(const Observation& o, bool wanted, Activity activity) {
+std::string StateWord(const Observation& o, bool wanted, Activity activity, absl::Time now) {
   if (o.process.child_alive) {
     if (o.stopping || activity == Activity::kStopping) {
       return "stopping";
     }
-    return o.probe.ready.ok() ? "running" : activity == Activity::kStarting ? "starting" : "unhealthy";
+    bool starts = activity == Activity::kStarting || (o.view.cared && o.view.state == supervisor::State::kStarting);
+    return o.probe.ready.ok() && !o.stopped_by_signal ? "running" : starts ? "starting" : "unhealthy";
   }
   if (!wanted || !o.process.launch) {
     return wanted && activity == Activity::kStarting ? "starting" : "stopped";
   }
-  return activity == Activity::kStarting ? "starting" : "failed";
+  bool soon = o.view.state == supervisor::State::kStarting ||
+              (o.view.state == supervisor::State::kWaiting && o.view.due - now < absl::Seconds(1));
+  return activity == Activity::kStarting || soon ? "starting" : "failed";
 }
 
-std::string ReasonFor(const Observation& o, const std::string& state) {
+std::string ReasonFor(const Observation& o, const std::string& state, absl::Time now) {
+  if (o.process.child_alive && o.stopped_by_signal) {
+    return "not answering: its process is stopped by a signal";
+  }
   if (state == "unhealthy" || (state == "starting" && o.process.child_alive)) {
     return std::string(o.probe.ready.message());
+  }
+  bool waits = o.view.state == supervisor::State::kWaiting || o.view.state == supervisor::State::kCrashLooping;
+  if (state == "failed" && (waits || (o.view.cared && o.view.state == supervisor::State::kFailed))) {
+    std::string loop = o.view.state == supervisor::State::kCrashLooping ? "crash loop: " : "";
+    std::string due = waits ? absl::StrCat("; started again in ",
+                                           absl::FormatDuration(absl::Ceil(
+                                               std::max(o.view.due - now, absl::ZeroDuration()), absl::Seconds(1))))
+                            : "";
+    return absl::StrCat(loop, o.view.reason, due);
   }
   if (state == "failed") {
     // The shim writes how it ended a moment after the end.
@@ -91,9 +106,9 @@ v1::ComponentStatus ComponentOf(const Model& model, const Observation& o, Activi
   status.set_cell(spec.cell());
   bool of_database = store::IsPerCell(name->kind);
   status.set_database(of_database ? model.input.config.database : "");
-  status.set_state(StateWord(o, wanted, activity));
+  status.set_state(StateWord(o, wanted, activity, now));
   status.set_desired(wanted ? "running" : "stopped");
-  status.set_ready(o.process.child_alive && o.probe.ready.ok());
+  status.set_ready(o.process.child_alive && o.probe.ready.ok() && !o.stopped_by_signal);
   status.set_pid(o.process.child_alive && o.process.child ? o.process.child->pid : 0);
   std::int64_t generation = o.process.launch ? o.process.launch->generation : entry.generation();
   std::int64_t base = std::max<std::int64_t>(entry.base_generation(), 1);
@@ -104,7 +119,15 @@ v1::ComponentStatus ComponentOf(const Model& model, const Observation& o, Activi
   }
   status.set_implementation(spec.implementation());
   status.set_version(entry.version());
-  status.set_reason(ReasonFor(o, status.state()));
+  status.set_reason(ReasonFor(o, status.state(), now));
+  if (o.view.cared || o.view.observed) {
+    status.set_phase(supervisor::WordOf(o.view.state));
+  }
+  if (o.view.due != absl::InfiniteFuture()) {
+    timespec due = absl::ToTimespec(o.view.due);
+    status.mutable_next_start()->set_seconds(due.tv_sec);
+    status.mutable_next_start()->set_nanos(static_cast<int>(due.tv_nsec));
+  }
   if (name->kind == store::kMultipooler || name->kind == store::kPostgres) {
     SetRole(replication, &status);
   }
@@ -203,6 +226,8 @@ std::vector<Observation> Observe(const Model& model, const supervisor::Superviso
     std::string run_dir = model.input.paths.RunDir(*name);
     o.process = shim::ReadShimState(run_dir);
     o.stopping = supervisor.IsStopping(run_dir);
+    o.view = supervisor.Look(run_dir);
+    o.stopped_by_signal = o.process.child_alive && o.process.child && IsStopped(*o.process.child);
     if (o.process.child_alive) {
       alive.push_back(&spec);
       places.push_back(observations.size());

@@ -16,7 +16,9 @@ struct Observation {
   const v1::ComponentSpec* spec = nullptr;
   shim::ShimState process;
   bool stopping = false;
-  ProbeResult probe;  ///< meaningful when the process lives
+  bool stopped_by_signal = false;
+  supervisor::View view;  ///< where it stands in the loop
+  ProbeResult probe;      ///< meaningful when the process lives
 };
 
 /// Reads the processes' files and asks those that live.

@@ -60,18 +60,22 @@ class Teardown {
            provisioners::OperationContext& context)
       : model_(model),
         part_(part),
-        components_(model, supervisor, rpc),
+        components_(model, supervisor, nullptr, rpc),
         supervisor_(supervisor),
         rpc_(rpc),
         context_(context) {}
 
   absl::StatusOr<bool> Run() {
+    // Also of what waits for its next start; nothing is launched any more when this is done.
+    for (const v1::ComponentSpec& spec : model_.specs) {
+      if (part_ == StopPart::kAll ||
+          (spec.kind() != v1::COMPONENT_KIND_ETCD && spec.kind() != v1::COMPONENT_KIND_MULTIADMIN)) {
+        supervisor_->ExpectEnd(WatchedOf(model_, spec.name()).run_dir);
+      }
+    }
     std::vector<std::string> cells(model_.record.cells().begin(), model_.record.cells().end());
     running_ = RunningComponents(model_.input.paths, cells);
     std::vector<Leftover> leftovers = FindLeftovers(model_);
-    for (const std::string& name : running_) {
-      supervisor_->ExpectEnd(components_.WhoIs(name).run_dir);
-    }
     if (running_.empty() && leftovers.empty()) {
       return true;
     }
