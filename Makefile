@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 JOBS   ?= $(shell nproc)
 
-.PHONY: help deps build up down test bench install format tidy clean
+.PHONY: help deps build up down test bench chaos install format tidy clean
 
 help:
 	@echo "make up                  packages, build, and a running cluster"
@@ -14,6 +14,7 @@ help:
 	@echo "make deps                install the Debian packages that are missing"
 	@echo "make build               build into $(BUILD)/"
 	@echo "make bench               measure; prints figures beside their floors"
+	@echo "make chaos               kill the agent a hundred times (KILLS=100, MG_CHAOS_SEED repeats a run)"
 	@echo "make install PREFIX=…    install (DESTDIR is obeyed)"
 	@echo "make format, make tidy   clang-format in place, clang-tidy"
 	@echo "make down, make clean    stop the cluster; remove $(BUILD)/"
@@ -42,6 +43,10 @@ test:
 
 bench: build
 	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/bench.py
+
+KILLS ?= 100
+chaos: build
+	MULTIGRES_BUILD_DIR=$(BUILD) PYTHONDONTWRITEBYTECODE=1 python3 tests/chaos/agent_kills.py --kills $(KILLS)
 
 install: build
 	cmake --install $(BUILD) --prefix $(PREFIX)

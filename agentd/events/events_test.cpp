@@ -1,6 +1,12 @@
 #include <gtest/gtest.h>
 
+#include <stdlib.h>
+
+#include <fstream>
+
+#include "absl/strings/str_cat.h"
 #include "agentd/events/event_log.h"
+#include "common/fs/fs.h"
 
 namespace mg::events {
 namespace {
@@ -64,6 +70,54 @@ TEST(EventLog, WhenTheCursorIsForeign_BeginsWithTheOldest) {
   EXPECT_EQ(log.Position("rubbish").status().code(), absl::StatusCode::kInvalidArgument);
   EXPECT_FALSE(log.Position("").ok());
   EXPECT_FALSE(log.Position("a-b").ok());
+}
+
+class EventLogOnDisk : public testing::Test {
+ protected:
+  EventLogOnDisk() {
+    char name[] = "/tmp/mg-events.XXXXXX";
+    directory_ = ::mkdtemp(name);
+  }
+  ~EventLogOnDisk() override { EXPECT_TRUE(RemoveTree(directory_).ok()); }
+  std::string directory_;
+};
+
+TEST_F(EventLogOnDisk, WhenTheAgentDied_GoesOnWithTheSameNumbers) {
+  std::string cursor;
+  {
+    EventLog log(directory_);
+    log.Add("a", "etcd", "started", "one");
+    log.Add("a", "etcd", "ready", "two");
+    cursor = log.feed().ReadAfter(0, 10).items.at(0).second.cursor();
+  }
+  std::ofstream(JoinPath(directory_, "events.jsonl"), std::ios::app) << "{\"cursor\":\"unfin";
+  EventLog log(directory_);
+  log.Add("a", "etcd", "exited", "three");
+  absl::StatusOr<std::int64_t> position = log.Position(cursor);
+  ASSERT_TRUE(position.ok());
+  auto batch = log.ReadAfter(*position, 10);
+  ASSERT_EQ(batch.items.size(), 2u);
+  EXPECT_EQ(batch.items[0].second.message(), "two");
+  EXPECT_EQ(batch.items[1].second.message(), "three");
+  EventLog third(directory_);
+  EXPECT_EQ(third.ReadAfter(0, 10).items.size(), 3u);
+}
+
+TEST_F(EventLogOnDisk, WhenThereAreMany_IsBoundedAndReadsTheOlderOnesFromDisk) {
+  EventLog log(directory_, 1u << 20);
+  const std::string text(100, 'x');
+  for (int i = 1; i <= 3000; ++i) {
+    log.Add("a", "etcd", "ready", absl::StrCat(i, " ", text));
+  }
+  auto batch = log.ReadAfter(0, 5);
+  ASSERT_EQ(batch.items.size(), 5u);
+  EXPECT_EQ(batch.items[0].first, 1);
+  EXPECT_EQ(log.ReadAfter(2500, 5).items.at(0).first, 2501);
+  for (int i = 1; i <= 20000; ++i) {
+    log.Add("a", "etcd", "ready", text);
+  }
+  EXPECT_LE(TreeSize(directory_), (2u << 20) + 16384);
+  EXPECT_GT(log.ReadAfter(0, 5).missed, 0);
 }
 
 }  // namespace

@@ -26,6 +26,16 @@ class Feed {
 
   explicit Feed(size_t capacity) : capacity_(capacity) {}
 
+  /// Begins with items of a former life, the last of which has the number `last`. Before any Append.
+  void Restore(std::deque<T> items, std::int64_t last) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    items_ = std::move(items);
+    last_ = last;
+    while (items_.size() > capacity_) {
+      items_.pop_front();
+    }
+  }
+
   /// Adds what `make` makes of the item's sequence number (from 1) and wakes the readers. No effect once closed.
   template <typename Make>
   void Append(Make make) {

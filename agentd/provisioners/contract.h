@@ -94,6 +94,12 @@ class Provisioner {
   /// Adopts what runs after a start of the agent; before any other call.
   virtual absl::Status Recover() = 0;
 
+  /// What every component of a cluster needs and how it is asked, as far as the record says.
+  virtual absl::StatusOr<std::vector<v1::ComponentSpec>> Specs(const v1::ClusterSelector& cluster) = 0;
+  /// Sends a signal to a component's process, or to its whole tree; the pid. FAILED_PRECONDITION when it does not run.
+  virtual absl::StatusOr<int> Signal(const v1::ClusterSelector& cluster, const std::string& component, int signal,
+                                     bool whole_tree) = 0;
+
   /// What an agent that died left half done, and its successor should finish; after Recover.
   struct Unfinished {
     ClusterInfo cluster;

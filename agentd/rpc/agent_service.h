@@ -52,6 +52,12 @@ class AgentServiceImpl final : public agent::AgentService::CallbackService {
   grpc::ServerUnaryReactor* PlanClean(grpc::CallbackServerContext*, const agent::PlanCleanRequest*,
                                       agent::PlanCleanResponse*) override;
 
+  // single components: agent_service_components.cpp
+  grpc::ServerUnaryReactor* SignalComponent(grpc::CallbackServerContext*, const agent::SignalComponentRequest*,
+                                            agent::SignalComponentResponse*) override;
+  grpc::ServerUnaryReactor* ExplainComponent(grpc::CallbackServerContext*, const agent::ExplainComponentRequest*,
+                                             agent::ExplainComponentResponse*) override;
+
   // operations: agent_service_operations.cpp
   using OperationReactor = grpc::ServerWriteReactor<agent::OperationEvent>;
   OperationReactor* Up(grpc::CallbackServerContext*, const agent::UpRequest*) override;

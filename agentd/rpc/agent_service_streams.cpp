@@ -9,7 +9,7 @@ namespace mg::rpc {
 namespace {
 
 constexpr absl::Duration kProbeBound = absl::Seconds(5);
-constexpr size_t kEventsPerMessage = 64;
+constexpr size_t kEventsPerMessage = 256;
 /// Each reader of logs has a thread.
 constexpr int kMostTails = 256;
 
@@ -109,10 +109,10 @@ grpc::ServerWriteReactor<agent::WatchEventsResponse>* AgentServiceImpl::WatchEve
     }
     std::shared_ptr<void> subscription = feed.Subscribe(stream->Waker());
     stream->Attach(
-        [&feed, after, cluster, follow = request.follow()](agent::WatchEventsResponse* response,
-                                                           absl::Status*) mutable {
+        [&events = domain_.events, after, cluster, follow = request.follow()](agent::WatchEventsResponse* response,
+                                                                              absl::Status*) mutable {
           for (;;) {
-            auto batch = feed.ReadAfter(after, kEventsPerMessage);
+            auto batch = events.ReadAfter(after, kEventsPerMessage);
             for (auto& [sequence, event] : batch.items) {
               after = sequence;
               if (cluster.empty() || event.cluster() == cluster) {

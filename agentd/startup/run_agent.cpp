@@ -189,7 +189,7 @@ void Observe(events::EventLog& events, const operations::Operation& operation) {
 absl::Status Serve(const Found& found, const MakeProvisioner& make_provisioner, AgentLocks& locks, ReadyPipe& ready,
                    EndWish& end) {
   absl::Time start = absl::Now();
-  events::EventLog events;
+  events::EventLog events(found.place.home);
   MG_ASSIGN_OR_RETURN(std::unique_ptr<provisioners::Provisioner> provisioner, make_provisioner(found.place));
   provisioner->on_event = [&events](const provisioners::Provisioner::Event& event) {
     events.Add(event.cluster, event.component, event.type, event.message, event.duration);

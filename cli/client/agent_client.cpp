@@ -178,6 +178,15 @@ absl::StatusOr<agent::CancelOperationResponse> AgentClient::Call(const agent::Ca
   return impl_->Unary(&Stub::CancelOperation, request, deadline);
 }
 
+absl::StatusOr<agent::SignalComponentResponse> AgentClient::Call(const agent::SignalComponentRequest& request,
+                                                                 absl::Time deadline) {
+  return impl_->Unary(&Stub::SignalComponent, request, deadline);
+}
+absl::StatusOr<agent::ExplainComponentResponse> AgentClient::Call(const agent::ExplainComponentRequest& request,
+                                                                  absl::Time deadline) {
+  return impl_->Unary(&Stub::ExplainComponent, request, deadline);
+}
+
 absl::Status AgentClient::Stream(const agent::UpRequest& request, const Reader<agent::OperationEvent>& reader) {
   return impl_->Read(&Stub::Up, request, reader);
 }

@@ -67,6 +67,11 @@ class AgentClient {
   absl::StatusOr<agent::CancelOperationResponse> Call(const agent::CancelOperationRequest& request,
                                                       absl::Time deadline);
 
+  absl::StatusOr<agent::SignalComponentResponse> Call(const agent::SignalComponentRequest& request,
+                                                      absl::Time deadline);
+  absl::StatusOr<agent::ExplainComponentResponse> Call(const agent::ExplainComponentRequest& request,
+                                                       absl::Time deadline);
+
   /// What a streaming call's reader returns: false ends the stream early (the call is then OK).
   template <typename T>
   using Reader = std::function<bool(const T&)>;

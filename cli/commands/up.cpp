@@ -4,6 +4,7 @@
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/component.h"
 #include "cli/commands/operation.h"
 #include "cli/output/table.h"
 #include "common/status/status.h"
@@ -106,6 +107,7 @@ int RunRestart(Context& context) {
     return output.ok() ? Finish(context, *std::move(output)) : context.Fail(output.status());
   }
   for (const std::string& name : context.args().positionals) {
+    WarnOfDependants(context, name);
     agent::ComponentRequest request;
     *request.mutable_cluster() = context.Selector();
     request.set_component(name);
@@ -128,6 +130,9 @@ int RunComponents(Context& context, bool start) {
   }
   HoldSignals();
   for (const std::string& name : context.args().positionals) {
+    if (!start) {
+      WarnOfDependants(context, name);
+    }
     agent::ComponentRequest request;
     *request.mutable_cluster() = context.Selector();
     request.set_component(name);

@@ -31,8 +31,55 @@ def eventually(predicate, seconds=10.0, what="condition"):
         time.sleep(0.02)
 
 
+class Leftovers:
+    """What programs can leave on a machine, looked at before and after. Others run tests at the same time, so what is new counts only
+    when it is one of ours, or nobody's."""
+
+    def __init__(self):
+        self.before = self.look()
+        self.pids = set()
+
+    @staticmethod
+    def look():
+        found = {"sysv": set(), "posix": set(), "tmp": set()}
+        for line in pathlib.Path("/proc/sysvipc/shm").read_text().splitlines()[1:]:
+            fields = line.split()
+            found["sysv"].add((fields[1], int(fields[4]), int(fields[6])))  # id, creator, attached processes
+        found["posix"] = set(os.listdir("/dev/shm"))
+        found["tmp"] = {e for e in os.listdir("/tmp") if e.startswith(".s.PGSQL")}
+        return found
+
+    @staticmethod
+    def in_use(names):
+        """Those that a living process has mapped: other programs' PostgreSQL, not what ours left."""
+        used = set()
+        for maps in pathlib.Path("/proc").glob("[0-9]*/maps") if names else ():
+            try:
+                text = maps.read_text(errors="replace")
+            except OSError:
+                continue
+            used |= {name for name in names if name in text}
+        return used
+
+    def find(self):
+        now = self.look()
+        left = [f"SysV shared memory {s[0]} of process {s[1]}" for s in now["sysv"] if s[1] in self.pids and not alive(s[1])]
+        posix = now["posix"] - self.before["posix"]
+        left += [f"/dev/shm/{name}" for name in posix - self.in_use(posix)]
+        left += [f"/tmp/{name}" for name in now["tmp"] - self.before["tmp"] if owner_is_gone("/tmp/" + name)]
+        return left
+
+
+def owner_is_gone(path):
+    """Nobody listens on this socket, or holds anything below this directory."""
+    names = {path} if not os.path.isdir(path) else {str(p) for p in pathlib.Path(path).rglob("*")} | {path}
+    sockets = pathlib.Path("/proc/net/unix").read_text()
+    return not any(name in sockets for name in names)
+
+
 class Sandbox:
     def __init__(self, name):
+        self.leftovers = Leftovers()
         self.root = pathlib.Path(tempfile.mkdtemp(prefix=f"mg-e2e-{name}-", dir="/tmp"))
         self.root.chmod(0o755)  # PostgreSQL's user passes through when the tests run as root
         self.home = self.root / "home"
@@ -48,15 +95,17 @@ class Sandbox:
 
     def __exit__(self, kind, value, trace):
         failed = kind is not None
+        self.remember()
         self.run("down", check=False, timeout=60)
         self.run("agent", "stop", check=False)
         left = self.processes()
+        things = [] if left else self.look_for_leftovers()
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 pass
-        if failed or left:
+        if failed or left or things:
             print(f"the sandbox is kept: {self.root}", file=sys.stderr)
             log = self.home / "agent.log"
             if log.exists():
@@ -65,7 +114,25 @@ class Sandbox:
             shutil.rmtree(self.root)
         if left and not failed:
             raise Failure(f"processes left behind: {left}")
+        if things and not failed:
+            raise Failure(f"left behind: {things}")
         return False
+
+    def remember(self):
+        """Takes note of the processes that run now, so that what they leave can be told from what others leave."""
+        self.leftovers.pids.update(self.processes())
+
+    def look_for_leftovers(self):
+        """Everything that is not as it was before (ports go with the processes that listen); what is about to go is given a moment."""
+        def look():
+            found = self.leftovers.find()
+            found += [str(p) for p in self.runtime.rglob("*") if p.is_socket()]
+            return found
+        try:
+            eventually(lambda: not look(), seconds=3)
+            return []
+        except Failure:
+            return look()
 
     def run(self, *words, check=True, timeout=150, cwd=None, env=None, stdin=subprocess.DEVNULL, program=CLI):
         """Runs the CLI to its end. With check, a non-zero exit is a failure that shows all of its output."""
@@ -77,6 +144,8 @@ class Sandbox:
 
     def json(self, *words, check=True, **more):
         result = self.run(*words, "--json", check=check, **more)
+        if not result.stdout:
+            raise Failure(f"{' '.join(words)} exited {result.returncode} without an answer\n{result.stderr}")
         return json.loads(result.stdout)
 
     def status(self):

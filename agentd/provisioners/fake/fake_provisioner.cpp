@@ -204,6 +204,19 @@ absl::StatusOr<std::string> FakeProvisioner::AdminAddress(const v1::ClusterSelec
   return admin_address_;
 }
 
+absl::StatusOr<std::vector<v1::ComponentSpec>> FakeProvisioner::Specs(const v1::ClusterSelector&) {
+  v1::ComponentSpec etcd;
+  etcd.set_name("etcd");
+  etcd.set_restart("always");
+  return std::vector<v1::ComponentSpec>{etcd};
+}
+
+absl::StatusOr<int> FakeProvisioner::Signal(const v1::ClusterSelector& cluster, const std::string& component,
+                                            int signal, bool) {
+  Note(absl::StrCat("signal ", signal, " ", component), cluster);
+  return 4711;
+}
+
 absl::Status FakeProvisioner::Recover() { return absl::OkStatus(); }
 
 }  // namespace mg::provisioners

@@ -46,6 +46,9 @@ class FakeProvisioner : public Provisioner {
                                            bool read_only) override;
   absl::StatusOr<std::string> AdminAddress(const v1::ClusterSelector& cluster) override;
   absl::Status Recover() override;
+  absl::StatusOr<std::vector<v1::ComponentSpec>> Specs(const v1::ClusterSelector& cluster) override;
+  absl::StatusOr<int> Signal(const v1::ClusterSelector& cluster, const std::string& component, int signal,
+                             bool whole_tree) override;
 
   /// What was called, in order: "validate default", "bootstrap default" …
   std::vector<std::string> calls() const;

@@ -295,6 +295,31 @@ class LocalProvisioner final : public Provisioner {
     return absl::OkStatus();
   }
 
+  absl::StatusOr<std::vector<v1::ComponentSpec>> Specs(const v1::ClusterSelector& selector) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    return model.specs;
+  }
+
+  absl::StatusOr<int> Signal(const v1::ClusterSelector& selector, const std::string& component, int signal,
+                             bool whole_tree) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    MG_RETURN_IF_ERROR(SpecOf(model, component).status());
+    std::string run_dir = WatchedOf(model, component).run_dir;
+    shim::ShimState state = shim::ReadShimState(run_dir);
+    if (!state.child_alive || !state.child) {
+      return MakeError(absl::StatusCode::kFailedPrecondition, absl::StrCat(component, " does not run"),
+                       {.reason = "COMPONENT_STOPPED",
+                        .hint = absl::StrCat("'multigres why ", component, "'"),
+                        .subject = component});
+    }
+    // By its shim, whose child it is: the number cannot be a stranger's.
+    MG_ASSIGN_OR_RETURN(std::unique_ptr<shim::ShimClient> client, shim::ShimClient::Connect(run_dir));
+    MG_RETURN_IF_ERROR(client->Signal(signal, whole_tree));
+    return state.child->pid;
+  }
+
   std::vector<Unfinished> FindUnfinished() override {
     std::vector<Unfinished> unfinished;
     absl::StatusOr<std::vector<std::shared_ptr<Cluster>>> all = clusters_.All();

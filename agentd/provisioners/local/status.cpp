@@ -120,7 +120,7 @@ v1::ComponentStatus ComponentOf(const Model& model, const Observation& o, Activi
   status.set_implementation(spec.implementation());
   status.set_version(entry.version());
   status.set_reason(ReasonFor(o, status.state(), now));
-  if (o.view.cared || o.view.observed) {
+  if (o.view.cared) {
     status.set_phase(supervisor::WordOf(o.view.state));
   }
   if (o.view.due != absl::InfiniteFuture()) {
