@@ -1,0 +1,45 @@
+/// A small model of how a shard of three nodes changes its leader, and an explorer of everything that can happen in it:
+/// every order of recruiting, promising, promoting, writing rules, acknowledging, crashing, restarting and losing
+/// messages, within bounds. The quorum and the choice of a leader are judged by common/consensus itself; the nodes are
+/// a dozen lines each, after manager-rpcs section 10 and docs/consistency.md. Not thread-safe.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mg::model {
+
+/// What a node or a coordinator must do for the protocol to hold; each can be left out on purpose.
+enum class Guard {
+  kPromiseIsOnDisk,        ///< a promise outlives a crash
+  kQuorumOfRecruits,       ///< no leader without a recruitment quorum
+  kMostAdvanced,           ///< the leader is the recruit with the highest position
+  kRulesBeforeLsn,         ///< positions compare by rule first, then by LSN
+  kRecruitCutsStream,      ///< a recruited standby takes nothing more from the old leader
+  kRecruitDemotes,         ///< a recruited leader stops writing
+  kPromoteNeedsPromise,    ///< a promotion under another term than the promised one is refused
+  kFollowNeedsPromise,     ///< a node does not follow a leader of a term below its promise
+  kCommitWaitsForStandby,  ///< an acknowledged write is on two nodes
+};
+std::string NameOf(Guard guard);
+std::vector<Guard> AllGuards();
+
+struct Bounds {
+  int last_term = 3;  ///< coordinators of terms 2 to this
+  int writes = 2;     ///< by clients
+  int crashes = 1;
+  int unreplicated = 0;  ///< writes that only the first leader has when all begins
+  std::int64_t states = 20'000'000;
+};
+
+struct Exploration {
+  std::int64_t states = 0;          ///< different ones
+  bool exhausted = false;           ///< nothing was left out within the bounds
+  std::vector<std::string> broken;  ///< the steps to a lost write; empty: there is none
+};
+
+/// Breadth first, so that `broken` is a shortest way. Ends at the first lost write.
+Exploration Explore(const Bounds& bounds, const std::vector<Guard>& left_out);
+
+}  // namespace mg::model
