@@ -63,7 +63,9 @@ class Leftovers:
 
     def find(self):
         now = self.look()
-        left = [f"SysV shared memory {s[0]} of process {s[1]}" for s in now["sysv"] if s[1] in self.pids and not alive(s[1])]
+        known = {segment for segment, _, _ in self.before["sysv"]}  # a process of an older one may have had the same number
+        left = [f"SysV shared memory {segment} of process {creator}" for segment, creator, _ in now["sysv"]
+                if segment not in known and creator in self.pids and not alive(creator)]
         posix = now["posix"] - self.before["posix"]
         left += [f"/dev/shm/{name}" for name in posix - self.in_use(posix)]
         left += [f"/tmp/{name}" for name in now["tmp"] - self.before["tmp"] if owner_is_gone("/tmp/" + name)]
