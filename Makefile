@@ -43,6 +43,7 @@ test:
 
 bench: build
 	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/bench.py
+	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/supervision.py
 
 KILLS ?= 100
 chaos: build

@@ -154,6 +154,7 @@ void Supervisor::Watch(const Watched& who, const shim::ShimState& state, bool an
     Carry(&entry, Apply(&entry, Event::kLaunched, news));
     if (client.ok()) {
       entry.client = *std::move(client);
+      entry.process = state.child;
       run_dir_of_fd_[entry.client->fd()] = who.run_dir;
       AddToEpoll(epoll_.get(), entry.client->fd());
     } else {

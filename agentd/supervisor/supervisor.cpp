@@ -234,6 +234,7 @@ View Supervisor::Look(const std::string& run_dir) const {
   return {.state = entry.state,
           .wanted = entry.wanted,
           .cared = entry.cared,
+          .process = entry.client != nullptr ? entry.process : std::nullopt,
           .observed = entry.seen,
           .reason = entry.reason,
           .since = entry.since,

@@ -73,6 +73,7 @@ struct View {
   State state = State::kStopped;
   bool wanted = true;
   bool cared = false;
+  std::optional<ProcessId> process;         ///< watched now; unset: none is
   bool observed = false;                    ///< its process is or was watched by this agent
   std::string reason;                       ///< why it waits or failed, or does not answer; empty else
   absl::Time since;                         ///< when the state was entered
@@ -158,6 +159,7 @@ class Supervisor {
     shim::LaunchSpec spec;  ///< of its last launch, where known
     std::optional<shim::ExitRecord> last_exit;
     std::unique_ptr<shim::ShimClient> client;
+    std::optional<ProcessId> process;  ///< of the client's component
   };
 
   Entry& EntryOf(const Watched& who);

@@ -173,13 +173,16 @@ absl::Time Watchman::Round(absl::Time now) {
   std::vector<supervisor::Answer> answers(due.size());
   std::vector<bool> runs(due.size());
   for (size_t i = 0; i < due.size(); ++i) {
-    shim::ShimState state = shim::ReadShimState(due[i].who.run_dir);
-    if (!state.child_alive || !state.child) {
-      continue;
+    std::optional<ProcessId> process = supervisor_->Look(due[i].who.run_dir).process;
+    if (!process) {
+      // One that somebody else launched, or whose shim did not answer before. What is watched needs no file.
+      shim::ShimState state = supervisor_->Adopt(due[i].who, /*announce=*/due[i].spec.observed_only());
+      if (!state.child_alive || !state.child) {
+        continue;
+      }
+      process = state.child;
     }
-    // One that somebody else launched, or whose shim did not answer before.
-    supervisor_->Adopt(due[i].who, /*announce=*/due[i].spec.observed_only());
-    answers[i].stopped = IsStopped(*state.child);
+    answers[i].stopped = IsStopped(*process);
     runs[i] = true;
     if (!due[i].spec.liveness().type().empty()) {
       asked.push_back(&due[i].spec);
