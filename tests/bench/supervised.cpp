@@ -101,7 +101,7 @@ int Run(const std::string& shim, const std::string& root, int count, int kills, 
     spec.log_dir = absl::StrCat(root, "/", i, "/log");
     spec.argv = {"/bin/sleep", "100000"};
     spec.environment = {"PATH=/bin"};
-    spec.working_directory = "/";
+    spec.working_directory = root;
     spec.generation = ++generations[i];
     supervisor::Care care;
     care.next_generation = [&generations, i]() -> absl::StatusOr<std::int64_t> { return ++generations[i]; };
