@@ -8,6 +8,7 @@
 #include "agentd/provisioners/local/local_provisioner.h"
 #include "agentd/startup/run_agent.h"
 #include "common/fs/fs.h"
+#include "common/process/process_id.h"
 
 namespace {
 
@@ -23,6 +24,12 @@ std::map<std::string, std::string> Environment() {
   return environment;
 }
 
+/// A test of what a reboot leaves gives another id.
+std::string BootIdOf(const std::map<std::string, std::string>& environment) {
+  auto given = environment.find("MULTIGRES_TEST_BOOT_ID");
+  return given != environment.end() ? given->second : mg::BootId();
+}
+
 absl::StatusOr<std::unique_ptr<mg::provisioners::Provisioner>> MakeLocal(const mg::startup::AgentPlace& place) {
   // <prefix>/bin/multigres-agent and <prefix>/libexec/multigres/.
   std::string prefix = mg::DirName(mg::DirName(place.executable));
@@ -30,7 +37,8 @@ absl::StatusOr<std::unique_ptr<mg::provisioners::Provisioner>> MakeLocal(const m
                                             .home_is_explicit = place.home_is_explicit,
                                             .libexec_dir = mg::JoinPath(prefix, "libexec/multigres"),
                                             .environment = place.environment,
-                                            .uid = ::geteuid()});
+                                            .uid = ::geteuid(),
+                                            .boot_id = BootIdOf(place.environment)});
 }
 
 }  // namespace

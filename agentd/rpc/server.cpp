@@ -102,7 +102,10 @@ absl::StatusOr<std::unique_ptr<AgentServer>> AgentServer::Start(ServerOptions op
   if (impl->server == nullptr) {
     return absl::InternalError("gRPC refused to start the agent's server");
   }
-  MG_ASSIGN_OR_RETURN(impl->listener, PrivateListener::Open(impl->options.paths.socket));
+  int handed_over = impl->options.listener_fd;
+  MG_ASSIGN_OR_RETURN(impl->listener, handed_over >= 0
+                                          ? PrivateListener::Adopt(UniqueFd(handed_over), impl->options.paths.socket)
+                                          : PrivateListener::Open(impl->options.paths.socket));
   impl->listener->Serve(impl->server.get());
   MG_RETURN_IF_ERROR(WriteDiscovery(impl->options.paths.discovery, impl->info));
   return std::unique_ptr<AgentServer>(new AgentServer(std::move(impl)));

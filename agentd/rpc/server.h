@@ -21,6 +21,7 @@ struct ServerOptions {
   std::string log_file;
   std::string executable;
   absl::Time start_time;
+  int listener_fd = -1;            ///< a socket that was handed over, which the server takes; -1: it makes its own
   std::function<void()> shutdown;  ///< asked for by a client; any thread; must not block
 };
 

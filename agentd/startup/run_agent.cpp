@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -32,12 +33,15 @@
 #include "common/rpc/rpc.h"
 #include "common/status/exit_code.h"
 #include "common/status/status.h"
+#include "common/systemd/systemd.h"
 #include "common/version/version.h"
 
 namespace mg::startup {
 namespace {
 
 constexpr absl::Duration kStartBound = absl::Seconds(20);
+/// How often systemd hears of us, when it looks.
+constexpr absl::Duration kStatusPeriod = absl::Seconds(30);
 constexpr size_t kLogBytes = 8u << 20;
 constexpr int kOldLogs = 2;
 
@@ -141,10 +145,15 @@ class EndWish {
     ::signal(SIGHUP, SIG_IGN);
   }
   void Make() { ::eventfd_write(wish_.get(), 1); }
-  /// What it was.
-  std::string Wait() {
+  /// What it was. `meanwhile` is called every so often.
+  std::string Wait(absl::Duration every, const std::function<void()>& meanwhile) {
     pollfd fds[2] = {{.fd = wish_.get(), .events = POLLIN}, {.fd = signals_.get(), .events = POLLIN}};
-    while (::poll(fds, 2, -1) < 0) {
+    int milliseconds = every == absl::InfiniteDuration() ? -1 : static_cast<int>(absl::ToInt64Milliseconds(every));
+    for (int ready = 0; ready <= 0;) {
+      ready = ::poll(fds, 2, milliseconds);
+      if (ready == 0) {
+        meanwhile();
+      }
     }
     signalfd_siginfo info = {};
     if (fds[1].revents != 0 && ::read(signals_.get(), &info, sizeof info) == sizeof info) {
@@ -187,7 +196,7 @@ void Observe(events::EventLog& events, const operations::Operation& operation) {
 }
 
 absl::Status Serve(const Found& found, const MakeProvisioner& make_provisioner, AgentLocks& locks, ReadyPipe& ready,
-                   EndWish& end) {
+                   EndWish& end, UniqueFd listener, const systemd::Notifier& notifier) {
   absl::Time start = absl::Now();
   events::EventLog events(found.place.home);
   MG_ASSIGN_OR_RETURN(std::unique_ptr<provisioners::Provisioner> provisioner, make_provisioner(found.place));
@@ -207,6 +216,7 @@ absl::Status Serve(const Found& found, const MakeProvisioner& make_provisioner, 
                                                .log_file = found.place.log_file,
                                                .executable = found.place.executable,
                                                .start_time = start,
+                                               .listener_fd = listener.Release(),
                                                .shutdown = [&end] { end.Make(); }},
                                               *provisioner, registry, events));
   log::Info("the agent serves", {{"version", kVersion},
@@ -217,7 +227,19 @@ absl::Status Serve(const Found& found, const MakeProvisioner& make_provisioner, 
   locks.StartIsOver();
   ready.Say(absl::OkStatus());
   ::malloc_trim(0);
-  std::string why = end.Wait();
+  auto line = [&] {
+    // Asks what a lock that is never given back would block, so that the watchdog is not fed by a frozen agent.
+    return absl::StrCat("serving ", provisioner->Clusters().size(), " clusters at ", found.paths.socket);
+  };
+  if (notifier.active()) {
+    notifier.Ready(line());
+  }
+  std::string why =
+      end.Wait(notifier.active() ? std::min(notifier.watchdog() / 2, kStatusPeriod) : absl::InfiniteDuration(), [&] {
+        notifier.Status(line());
+        notifier.Watchdog();
+      });
+  notifier.Stopping();
   log::Info("the agent ends; the components go on", {{"why", why}});
   registry.Stop();
   server.reset();
@@ -254,12 +276,25 @@ int RunAgent(const std::vector<std::string>& arguments, std::map<std::string, st
     ready.Say(status);
     return ExitCodeOf(status.code());
   };
+  absl::StatusOr<std::vector<UniqueFd>> handed_over = systemd::TakeListenFds(environment);
+  if (!handed_over.ok()) {
+    return fail(handed_over.status());
+  }
+  systemd::Notifier notifier(environment);
   absl::StatusOr<Found> found = FindPlace(std::move(environment));
   if (!found.ok()) {
     return fail(found.status());
   }
+  UniqueFd listener;
+  if (handed_over->size() > 1) {
+    return fail(
+        absl::InvalidArgumentError(absl::StrCat("one socket was expected from systemd, not ", handed_over->size())));
+  }
+  if (!handed_over->empty()) {
+    listener = std::move(handed_over->front());
+  }
   absl::StatusOr<AgentLocks> locks =
-      AgentLocks::Acquire(found->place.home, found->paths.socket, absl::Now() + kStartBound);
+      AgentLocks::Acquire(found->place.home, listener.valid() ? "" : found->paths.socket, absl::Now() + kStartBound);
   if (!locks.ok()) {
     if (absl::IsAlreadyExists(locks.status()) && ready.valid()) {
       ready.Say(absl::OkStatus());  // what the starter wanted is there
@@ -273,7 +308,7 @@ int RunAgent(const std::vector<std::string>& arguments, std::map<std::string, st
     return fail(logging);
   }
   EndWish end;
-  absl::Status served = Serve(*found, make_provisioner, *locks, ready, end);
+  absl::Status served = Serve(*found, make_provisioner, *locks, ready, end, std::move(listener), notifier);
   return served.ok() ? kExitOk : fail(served);
 }
 

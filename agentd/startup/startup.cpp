@@ -86,7 +86,7 @@ absl::StatusOr<AgentLocks> AgentLocks::Acquire(const std::string& home, const st
   std::string path = JoinPath(home, "agent.lock");
   absl::StatusOr<FileLock> life = FileLock::TryAcquire(path);
   for (bool waited = false; !life.ok() && absl::IsUnavailable(life.status()); waited = true) {
-    if (rpc::ConnectPrivate(socket).ok()) {
+    if (!socket.empty() && rpc::ConnectPrivate(socket).ok()) {
       return MakeError(
           absl::StatusCode::kAlreadyExists,
           absl::StrCat("an agent serves this state directory already: ", std::string(life.status().message())),

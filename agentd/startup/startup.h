@@ -35,7 +35,8 @@ class ReadyPipe {
 class AgentLocks {
  public:
   /// ALREADY_EXISTS when another agent serves this state directory; DEADLINE_EXCEEDED when another holds the lock but
-  /// does not answer.
+  /// does not answer. An empty `socket`: this process has it already, so nobody else can answer there, and one that
+  /// still holds the lock is waited for.
   static absl::StatusOr<AgentLocks> Acquire(const std::string& home, const std::string& socket, absl::Time deadline);
   /// This agent serves: others that start may look now.
   void StartIsOver() { starting_.Reset(); }

@@ -1,5 +1,7 @@
 #include "cli/client/agent_client.h"
 
+#include <google/protobuf/util/json_util.h>
+
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 
@@ -11,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "cli/client/start_agent.h"
+#include "common/fs/fs.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
 #include "multigres/agent/v1/agent.grpc.pb.h"
@@ -130,6 +133,18 @@ absl::StatusOr<std::unique_ptr<AgentClient>> AgentClient::Connect(const AgentOpt
 
 const AgentPlace& AgentClient::place() const { return impl_->place; }
 bool AgentClient::started() const { return impl_->started; }
+
+std::optional<agent::GetInfoResponse> AgentClient::Discovered() const {
+  agent::GetInfoResponse info;
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;  // of a newer agent
+  absl::StatusOr<std::string> json = ReadFile(impl_->place.discovery);
+  if (!json.ok() || !google::protobuf::util::JsonStringToMessage(*json, &info, options).ok()) {
+    return std::nullopt;
+  }
+  return info;
+}
+
 std::shared_ptr<grpc::Channel> AgentClient::channel() const { return impl_->channel; }
 
 void AgentClient::Cancel() {

@@ -52,6 +52,8 @@ class AgentClient {
 
   const AgentPlace& place() const;
   bool started() const;  ///< Connect started the agent
+  /// What the agent wrote about itself beside its socket, without a call; unset when that is not there or not readable.
+  std::optional<agent::GetInfoResponse> Discovered() const;
 
   // Unary calls. `deadline` bounds the whole call.
   absl::StatusOr<agent::GetInfoResponse> Call(const agent::GetInfoRequest& request, absl::Time deadline);

@@ -43,16 +43,15 @@ absl::Status CheckProtocol(const agent::GetInfoResponse& info) {
       absl::StrCat("the agent (version ", info.version(), ") speaks protocols ", info.protocol_min(), " to ",
                    info.protocol_max(), ", this program ", kAgentProtocolMin, " to ", kAgentProtocol),
       {.reason = "PROTOCOL_MISMATCH",
-       .hint = "multigres agent stop; the next command starts the right one, and the components go on meanwhile"});
+       .hint = "multigres agent restart has the right one take over; the components go on meanwhile"});
 }
 
 std::string VersionWarning(const agent::GetInfoResponse& info, const std::string& own_version) {
   if (info.version() == own_version) {
     return "";
   }
-  return absl::StrCat(
-      "the agent is version ", info.version(), " and this program ", own_version,
-      "; after multigres agent stop the next command starts the right one, and the components go on meanwhile");
+  return absl::StrCat("the agent is version ", info.version(), " and this program ", own_version,
+                      "; multigres agent restart has the right one take over, and the components go on meanwhile");
 }
 
 }  // namespace mg::cli

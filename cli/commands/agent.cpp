@@ -2,6 +2,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
@@ -24,7 +25,7 @@ namespace agent = multigres::agent::v1;
 namespace {
 
 absl::StatusOr<agent::GetInfoResponse> Info(Context& context, bool start) {
-  MG_ASSIGN_OR_RETURN(AgentClient * client, context.Agent(start));
+  MG_ASSIGN_OR_RETURN(AgentClient * client, context.Agent(start, /*any=*/true));
   MG_ASSIGN_OR_RETURN(absl::Time deadline, context.Deadline(absl::Seconds(5)));
   return client->Call(agent::GetInfoRequest(), deadline);
 }
@@ -61,6 +62,25 @@ int RunStatus(Context& context) {
   return info.ok() || NotRunning(info.status()) ? EmitInfo(context, info) : context.Fail(info.status());
 }
 
+/// Ends the agent that `info` names and waits for its end.
+absl::Status EndAgent(Context& context, const agent::GetInfoResponse& info) {
+  MG_ASSIGN_OR_RETURN(absl::Time deadline, context.Deadline(absl::Seconds(20)));
+  absl::StatusOr<ProcessId> process = IdentifyProcess(info.pid());
+  absl::StatusOr<UniqueFd> pidfd = process.ok() ? OpenPidfd(*process) : process.status();
+  MG_ASSIGN_OR_RETURN(AgentClient * client, context.Agent(/*start=*/false, /*any=*/true));
+  MG_RETURN_IF_ERROR(client->Call(agent::ShutdownRequest(), deadline).status());
+  if (pidfd.ok()) {
+    pollfd wait = {pidfd->get(), POLLIN, 0};
+    int left = static_cast<int>(absl::ToInt64Milliseconds(std::max(deadline - absl::Now(), absl::ZeroDuration())));
+    if (::poll(&wait, 1, left) == 0) {
+      return MakeError(absl::StatusCode::kDeadlineExceeded, absl::StrCat("the agent (pid ", info.pid(), ") still runs"),
+                       {.hint = absl::StrCat("see ", info.log_file())});
+    }
+  }
+  context.LeaveAgent();
+  return absl::OkStatus();
+}
+
 int RunStop(Context& context) {
   multigres::cli::v1::AgentOutput output;
   absl::StatusOr<agent::GetInfoResponse> info = Info(context, /*start=*/false);
@@ -68,29 +88,24 @@ int RunStop(Context& context) {
     return NotRunning(info.status()) ? context.Emit(output, [] { return "no agent runs\n"; })
                                      : context.Fail(info.status());
   }
-  absl::StatusOr<absl::Time> deadline = context.Deadline(absl::Seconds(20));
-  if (!deadline.ok()) {
-    return context.Fail(deadline.status());
-  }
-  absl::StatusOr<ProcessId> process = IdentifyProcess(info->pid());
-  absl::StatusOr<UniqueFd> pidfd = process.ok() ? OpenPidfd(*process) : process.status();
-  absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/false);
-  if (!client.ok()) {
-    return context.Fail(client.status());
-  }
-  if (absl::Status status = (*client)->Call(agent::ShutdownRequest(), *deadline).status(); !status.ok()) {
+  if (absl::Status status = EndAgent(context, *info); !status.ok()) {
     return context.Fail(status);
   }
-  if (pidfd.ok()) {
-    pollfd wait = {pidfd->get(), POLLIN, 0};
-    int left = static_cast<int>(absl::ToInt64Milliseconds(*deadline - absl::Now()));
-    if (::poll(&wait, 1, left) == 0) {
-      return context.Fail(MakeError(absl::StatusCode::kDeadlineExceeded,
-                                    absl::StrCat("the agent (pid ", info->pid(), ") still runs"),
-                                    {.hint = absl::StrCat("see ", info->log_file())}));
+  return context.Emit(output, [] { return "the agent is stopped; the components go on\n"; });
+}
+
+int RunRestart(Context& context) {
+  absl::StatusOr<agent::GetInfoResponse> before = Info(context, /*start=*/false);
+  if (!before.ok() && !NotRunning(before.status())) {
+    return context.Fail(before.status());
+  }
+  if (before.ok()) {
+    if (absl::Status status = EndAgent(context, *before); !status.ok()) {
+      return context.Fail(status);
     }
   }
-  return context.Emit(output, [] { return "the agent is stopped; the components go on\n"; });
+  // The program beside this one: after an upgrade that is the new one. It finds what runs and looks after it.
+  return RunStart(context);
 }
 
 int RunLogs(Context& context) {
@@ -120,6 +135,14 @@ std::vector<Command> AgentCommands() {
        .summary = "stop the agent; the components go on",
        .examples = {{"multigres agent stop", "the next command that needs one starts it again"}},
        .run = RunStop},
+      {.path = "agent restart",
+       .summary = "end the agent and start it anew, after an upgrade for example; the components go on",
+       .description =
+           "End the running agent and start the one beside this program. Every component keeps its process, and every "
+           "client its connection to the database: the new agent takes over what runs, and an operation that was under "
+           "way is finished.",
+       .examples = {{"multigres agent restart", "have the installed version take over"}},
+       .run = RunRestart},
       {.path = "agent status",
        .summary = "show the agent",
        .examples = {{"multigres agent status --json", "pid, socket, versions"}},

@@ -12,6 +12,7 @@ std::vector<Command> AllCommands();
 
 Command UpCommand();
 Command DownCommand();
+Command DiffCommand();
 Command RestartCommand();
 Command StartComponentCommand();
 Command StopComponentCommand();

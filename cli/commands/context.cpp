@@ -15,6 +15,7 @@
 #include "common/config/cluster_config.h"
 #include "common/status/exit_code.h"
 #include "common/status/status.h"
+#include "common/version/version.h"
 
 namespace mg::cli {
 
@@ -63,15 +64,24 @@ absl::StatusOr<absl::Time> Context::Deadline(absl::Duration fallback) const {
   return absl::Now() + duration;
 }
 
-absl::StatusOr<AgentClient*> Context::Agent(bool start) {
+absl::StatusOr<AgentClient*> Context::Agent(bool start, bool any) {
   if (agent_ == nullptr) {
     AgentOptions options;
     options.environment = environment_;
     options.start = start;
     MG_ASSIGN_OR_RETURN(agent_, AgentClient::Connect(options));
+    std::optional<multigres::agent::v1::GetInfoResponse> info = agent_->Discovered();
+    if (info && !any) {
+      MG_RETURN_IF_ERROR(CheckProtocol(*info));
+    }
+    if (std::string warning = info && !any ? VersionWarning(*info, kVersion) : ""; !warning.empty()) {
+      Err(absl::StrCat("warning: ", warning, "\n"));
+    }
   }
   return agent_.get();
 }
+
+void Context::LeaveAgent() { agent_.reset(); }
 
 int Context::Emit(const google::protobuf::Message& message, const std::function<std::string()>& text) const {
   Out(format_ == Format::kJson ? ToJson(message) : format_ == Format::kYaml ? ToYaml(message) : text());

@@ -41,7 +41,12 @@ class Context {
   absl::StatusOr<absl::Time> Deadline(absl::Duration fallback) const;
 
   /// The agent. With `start` it is started when none runs; without, UNAVAILABLE with the reason AGENT_NOT_RUNNING.
-  absl::StatusOr<AgentClient*> Agent(bool start);
+  /// One of another version is served as far as both speak a protocol, with a warning on stderr; `any` takes it in any
+  /// case.
+  absl::StatusOr<AgentClient*> Agent(bool start, bool any = false);
+
+  /// Closes the connection: the next Agent makes another one.
+  void LeaveAgent();
 
   /// Prints the answer in the chosen format: the message as JSON or YAML, or what `text` gives. Returns 0.
   int Emit(const google::protobuf::Message& message, const std::function<std::string()>& text) const;

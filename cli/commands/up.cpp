@@ -38,7 +38,28 @@ std::string PlanText(const multigres::provisioner::v1::PlanClusterResponse& plan
                       table.Render(terminal.out_is_tty ? terminal.width : 0, terminal.out_colour));
 }
 
-int DryRun(Context& context, int cells) {
+std::string ChangesText(const multigres::provisioner::v1::PlanClusterResponse& plan, const Terminal& terminal) {
+  if (plan.changes().empty()) {
+    return absl::StrCat("cluster ", plan.cluster(), ": nothing would change in what runs\n");
+  }
+  Table table({"COMPONENT", "ACTION", "SETTING", "NOW", "THEN"}, 4);
+  std::string reasons;
+  for (const auto& change : plan.changes()) {
+    if (change.settings().empty()) {
+      table.Add({change.component(), change.action(), "", "", ""});
+    }
+    for (const auto& setting : change.settings()) {
+      table.Add({change.component(), change.action(), setting.name(), setting.before(), setting.after()});
+    }
+    if (!change.reason().empty()) {
+      absl::StrAppend(&reasons, "\n", change.component(), ": ", change.reason(), "\n");
+    }
+  }
+  return absl::StrCat(table.Render(terminal.out_is_tty ? terminal.width : 0, terminal.out_colour), reasons,
+                      reasons.empty() ? "\n'multigres up' applies this\n" : "");
+}
+
+int DryRun(Context& context, int cells, bool only_changes) {
   absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/true);
   absl::StatusOr<absl::Time> deadline = context.Deadline(absl::Seconds(30));
   if (!client.ok() || !deadline.ok()) {
@@ -51,7 +72,15 @@ int DryRun(Context& context, int cells) {
   if (!response.ok()) {
     return context.Fail(response.status());
   }
-  return context.Emit(response->plan(), [&] { return PlanText(response->plan(), context.terminal()); });
+  return context.Emit(response->plan(), [&] {
+    return only_changes ? ChangesText(response->plan(), context.terminal())
+                        : PlanText(response->plan(), context.terminal());
+  });
+}
+
+int RunDiff(Context& context) {
+  absl::StatusOr<int> cells = CellsOf(context);
+  return cells.ok() ? DryRun(context, *cells, /*only_changes=*/true) : context.Fail(cells.status());
 }
 
 /// What both `up` and `restart` say at the end.
@@ -74,7 +103,7 @@ int RunUp(Context& context) {
     return context.Fail(cells.status());
   }
   if (context.args().Has("dry-run")) {
-    return DryRun(context, *cells);
+    return DryRun(context, *cells, /*only_changes=*/false);
   }
   absl::StatusOr<absl::Time> deadline = context.Deadline(kUpTimeout);
   if (!deadline.ok()) {
@@ -161,11 +190,11 @@ Command UpCommand() {
           "Bring the cluster up: etcd, the Admin API, and in every cell PostgreSQL with its pooler, orchestrator and "
           "gateway. "
           "Returns when SELECT 1 works through every gateway and every standby streams. On a running cluster it "
-          "repairs what is "
-          "missing, or does nothing.",
+          "repairs what is missing, and applies what the configuration file (or --cells) changed to only the "
+          "components that it changes; see 'multigres cluster diff'.",
       .flags = {{.name = "cells",
                  .value = "N",
-                 .help = "number of cells of a new cluster without a configuration file (1 to 7)"},
+                 .help = "number of cells of a cluster without a configuration file (1 to 7)"},
                 {.name = "dry-run", .help = "print the plan and do nothing"}},
       .examples = {{"multigres up", "bring up the cluster of this directory, or the default one with three cells"},
                    {"multigres up --cells 1", "one cell: no redundancy, least memory"},
@@ -173,6 +202,21 @@ Command UpCommand() {
       .aliases = {"cluster up"},
       .group = "CLUSTER",
       .run = RunUp,
+  };
+}
+
+Command DiffCommand() {
+  return {
+      .path = "cluster diff",
+      .summary = "show what the configuration would change in the running cluster",
+      .description =
+          "Compare the configuration with what runs, component by component. 'multigres up' applies exactly this: it "
+          "restarts what changed, adds and removes cells, and leaves everything else alone. What would endanger data "
+          "is shown as refused, with the reason. Nothing is done here.",
+      .flags = {{.name = "cells", .value = "N", .help = "as if 'up' were given this number of cells (1 to 7)"}},
+      .examples = {{"multigres cluster diff", "after an edit of multigres.yaml"},
+                   {"multigres cluster diff --json | jq '.changes[].component'", "the components, for a program"}},
+      .run = RunDiff,
   };
 }
 

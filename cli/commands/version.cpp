@@ -16,7 +16,7 @@ int RunVersion(Context& context) {
   multigres::cli::v1::VersionOutput output;
   output.set_version(kVersion);
   output.set_protocol(kAgentProtocol);
-  absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/false);
+  absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/false, /*any=*/true);
   if (client.ok()) {
     auto info = (*client)->Call(multigres::agent::v1::GetInfoRequest(), absl::Now() + absl::Seconds(2));
     if (!info.ok()) {

@@ -93,6 +93,8 @@ struct PlaceRequest {
 /// is explicit (then <home>/clusters/<name>-<8 hex of the path>) or root-working-dir says otherwise. Without:
 /// <home>/clusters/<name>.
 absl::StatusOr<ClusterPlace> FindPlace(const PlaceRequest& request);
+/// Only the file that it would read; empty: none.
+absl::StatusOr<std::string> FindConfigFile(const PlaceRequest& request);
 
 /// MULTIGRES_HOME, else $XDG_DATA_HOME/multigres, else /var/lib/multigres for root (whose home other users cannot
 /// enter), else

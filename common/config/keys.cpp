@@ -78,8 +78,9 @@ Key ComponentKey(const std::string& kind) {
   return {.path = absl::StrCat("components.", kind),
           .doc = absl::StrCat("which ", kind),
           .default_text = "auto",
-          .pattern = kImplementation,
-          .expected = "auto, builtin or an absolute path",
+          .pattern = kind == "etcd" ? "auto|/.+" : kImplementation,
+          .expected = kind == "etcd" ? "auto or an absolute path; there is no built-in etcd"
+                                     : "auto, builtin or an absolute path",
           .set_string = [kind](ClusterConfig* c, const std::string& v) { c->implementations[kind] = v; }};
 }
 

@@ -99,6 +99,8 @@ absl::StatusOr<Home> FindHome(const std::map<std::string, std::string>& environm
   return home;
 }
 
+absl::StatusOr<std::string> FindConfigFile(const PlaceRequest& request) { return FindFile(request); }
+
 absl::StatusOr<ClusterPlace> FindPlace(const PlaceRequest& request) {
   if (!request.name.empty() && !ValidClusterName(request.name)) {
     return MakeError(absl::StatusCode::kInvalidArgument,

@@ -1,3 +1,4 @@
+#include <fcntl.h>
 #include <grpcpp/server.h>
 #include <grpcpp/server_posix.h>
 #include <poll.h>
@@ -24,13 +25,18 @@ constexpr int kStarvedMillis = 100;
 
 class UnixListener : public PrivateListener {
  public:
-  UnixListener(UniqueFd listener, UniqueFd stop, std::string path, const struct stat& identity)
-      : listener_(std::move(listener)), stop_(std::move(stop)), path_(std::move(path)), identity_(identity) {}
+  UnixListener(UniqueFd listener, UniqueFd stop, std::string path, const struct stat& identity, bool ours)
+      : listener_(std::move(listener)),
+        stop_(std::move(stop)),
+        path_(std::move(path)),
+        identity_(identity),
+        ours_(ours) {}
 
   ~UnixListener() override {
     // The file goes first: whoever looks for it from now on finds no agent, rather than one that does not answer.
     struct stat now {};
-    if (::lstat(path_.c_str(), &now) == 0 && now.st_ino == identity_.st_ino && now.st_dev == identity_.st_dev) {
+    if (ours_ && ::lstat(path_.c_str(), &now) == 0 && now.st_ino == identity_.st_ino &&
+        now.st_dev == identity_.st_dev) {
       ::unlink(path_.c_str());
     }
     if (thread_.joinable()) {
@@ -72,6 +78,7 @@ class UnixListener : public PrivateListener {
   UniqueFd listener_, stop_;
   std::string path_;
   struct stat identity_;
+  const bool ours_;  ///< the file
   std::thread thread_;
 };
 
@@ -107,7 +114,39 @@ absl::StatusOr<std::unique_ptr<PrivateListener>> PrivateListener::Open(const std
       ::listen(listener.get(), kBacklog) != 0) {
     return ErrnoStatus(errno, absl::StrCat("listen on ", path));
   }
-  return std::make_unique<UnixListener>(std::move(listener), std::move(stop), path, info);
+  return std::make_unique<UnixListener>(std::move(listener), std::move(stop), path, info, /*ours=*/true);
+}
+
+absl::StatusOr<std::unique_ptr<PrivateListener>> PrivateListener::Adopt(UniqueFd listener, const std::string& path) {
+  sockaddr_un address = {};
+  socklen_t size = sizeof address;
+  int type = 0, listens = 0;
+  socklen_t int_size = sizeof type;
+  bool good = ::getsockname(listener.get(), reinterpret_cast<sockaddr*>(&address), &size) == 0 &&
+              address.sun_family == AF_UNIX &&
+              ::getsockopt(listener.get(), SOL_SOCKET, SO_TYPE, &type, &int_size) == 0 && type == SOCK_STREAM &&
+              ::getsockopt(listener.get(), SOL_SOCKET, SO_ACCEPTCONN, &listens, &int_size) == 0 && listens != 0;
+  if (!good) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "the socket that was handed over is no listening Unix socket",
+                     {.reason = "BAD_SOCKET", .hint = "see ListenStream= of the socket unit"});
+  }
+  address.sun_path[sizeof address.sun_path - 1] = '\0';
+  if (path != address.sun_path) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument,
+        absl::StrCat("the socket that was handed over is ", address.sun_path, ", and clients look for ", path),
+        {.reason = "BAD_SOCKET",
+         .hint = "give the socket unit's ListenStream= this path, or set MULTIGRES_AGENT_SOCKET"});
+  }
+  MG_RETURN_IF_ERROR(VerifyPrivateDirectory(DirName(path)));
+  UniqueFd stop(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  int flags = ::fcntl(listener.get(), F_GETFL);
+  struct stat info {};
+  if (!stop.valid() || flags < 0 || ::fcntl(listener.get(), F_SETFL, flags | O_NONBLOCK) != 0 ||
+      ::lstat(path.c_str(), &info) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("take over ", path));
+  }
+  return std::make_unique<UnixListener>(std::move(listener), std::move(stop), path, info, /*ours=*/false);
 }
 
 }  // namespace mg::rpc

@@ -65,6 +65,9 @@ class PrivateListener {
   /// The caller holds the agent's lock, so an existing socket file is stale and is replaced. PERMISSION_DENIED when the
   /// directory is not private to this user; INVALID_ARGUMENT for a path over 107 bytes.
   static absl::StatusOr<std::unique_ptr<PrivateListener>> Open(const std::string& path);
+  /// One that somebody else made and keeps (systemd): a listening Unix stream socket at exactly this path, whose file
+  /// is left alone at the end. INVALID_ARGUMENT for anything else; PERMISSION_DENIED as above.
+  static absl::StatusOr<std::unique_ptr<PrivateListener>> Adopt(UniqueFd listener, const std::string& path);
   virtual ~PrivateListener() = default;          ///< stops accepting, removes the socket file
   virtual void Serve(grpc::Server* server) = 0;  ///< starts the accept thread; the server must outlive the listener
 };

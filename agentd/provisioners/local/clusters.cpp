@@ -43,13 +43,27 @@ absl::StatusOr<config::ClusterPlace> Clusters::PlaceOf(const v1::ClusterSelector
                        {.reason = "CLUSTER_AMBIGUOUS", .hint = "name the one you mean by --config-path"});
     }
   }
-  MG_ASSIGN_OR_RETURN(
-      config::ClusterPlace place,
-      config::FindPlace({.name = selector.name(),
-                         .config_path = selector.config_path(),
-                         .working_directory = selector.working_directory().empty() ? "/" : selector.working_directory(),
-                         .home = options_.home,
-                         .home_is_explicit = selector.home_is_explicit() || options_.home_is_explicit}));
+  config::PlaceRequest request{
+      .name = selector.name(),
+      .config_path = selector.config_path(),
+      .working_directory = selector.working_directory().empty() ? "/" : selector.working_directory(),
+      .home = options_.home,
+      .home_is_explicit = selector.home_is_explicit() || options_.home_is_explicit};
+  absl::StatusOr<config::ClusterPlace> found = config::FindPlace(request);
+  if (!found.ok()) {
+    // A file that cannot be understood by now still belongs to the cluster that was brought up with it: to look at, and
+    // to stop. A start reads it again, and fails.
+    absl::StatusOr<std::string> file = config::FindConfigFile(request);
+    absl::StatusOr<std::vector<store::RegisteredCluster>> registered = registry_.List();
+    for (const auto& cluster : registered.ok() ? *registered : std::vector<store::RegisteredCluster>()) {
+      if (file.ok() && !file->empty() && cluster.config_file() == *file) {
+        return config::ClusterPlace{
+            .name = cluster.name(), .root_dir = cluster.root(), .config_file = cluster.config_file()};
+      }
+    }
+    return found.status();
+  }
+  config::ClusterPlace place = *std::move(found);
   place.root_dir = Canonical(place.root_dir);
   bool named_by_user = !selector.name().empty() && selector.name() != kDefaultName;
   if (named_by_user && !may_be_new && place.config_file.empty() && !Exists(store::Paths(place.root_dir).Record())) {

@@ -154,7 +154,8 @@ absl::StatusOr<StepOutcome> Components::MakeReady(const v1::ComponentSpec& spec,
   supervisor::Watched who = WhoIs(spec.name());
   supervisor::Supervisor::Attendance attendance(supervisor_, who.run_dir);
   shim::ShimState state = supervisor_->Adopt(who, /*announce=*/false);
-  if (state.child_alive) {
+  bool changed = model_.to_restart.count(spec.name()) != 0;
+  if (state.child_alive && !changed) {
     watchman_->TakeCare(model_, spec);
     absl::Status ready = ProbeStart(spec, rpc_, std::min(limit, absl::Now() + kOneProbe));
     if (ready.ok()) {

@@ -4,7 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "agentd/provisioners/local/apply.h"
 #include "agentd/provisioners/local/bring_up.h"
+#include "agentd/provisioners/local/changes.h"
 #include "agentd/provisioners/local/clusters.h"
 #include "agentd/provisioners/local/layout.h"
 #include "agentd/provisioners/local/preflight.h"
@@ -31,9 +33,9 @@ constexpr absl::Duration kComponentLimit = absl::Seconds(60);
 /// Keeps on disk, for its life, that the whole cluster is being brought up or stopped.
 class UnderWay {
  public:
-  static void Mark(store::ClusterRecord* record, const std::string& kind) {
+  static void Mark(store::ClusterRecord* record, const std::string& kind, const std::string& boot_id) {
     record->set_under_way(kind);
-    record->set_under_way_boot(BootId());
+    record->set_under_way_boot(boot_id);
   }
   explicit UnderWay(std::shared_ptr<store::ClusterStore> store) : store_(std::move(store)) {}
   ~UnderWay() {
@@ -63,10 +65,17 @@ class ActivityMark {
   const Activity before_;
 };
 
+LocalOptions WithBootId(LocalOptions options) {
+  if (options.boot_id.empty()) {
+    options.boot_id = BootId();
+  }
+  return options;
+}
+
 class LocalProvisioner final : public Provisioner {
  public:
   explicit LocalProvisioner(LocalOptions options)
-      : options_(std::move(options)),
+      : options_(WithBootId(std::move(options))),
         machine_(options_.libexec_dir, options_.uid),
         clusters_(options_),
         watchman_(&supervisor_),
@@ -86,8 +95,14 @@ class LocalProvisioner final : public Provisioner {
     MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/true));
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), request.cells(), ModelUse::kPlan));
     MG_RETURN_IF_ERROR(model.Complete());
+    std::vector<v1::ComponentChange> changes = FindChanges(&model);
     std::vector<std::string> cells(model.record.cells().begin(), model.record.cells().end());
-    return PlanResponse(model, PlanSteps(model, Part::kAll, RunningComponents(model.input.paths, cells)));
+    v1::PlanClusterResponse response =
+        PlanResponse(model, PlanSteps(model, Part::kAll, RunningComponents(model.input.paths, cells)));
+    for (v1::ComponentChange& change : changes) {
+      *response.add_changes() = std::move(change);
+    }
+    return response;
   }
 
   absl::StatusOr<bool> Bootstrap(const v1::BootstrapClusterRequest& request, OperationContext& context) override {
@@ -178,9 +193,13 @@ class LocalProvisioner final : public Provisioner {
     if (model.store == nullptr) {
       return true;
     }
+    if (!model.file.ok()) {
+      context.message(absl::StrCat("warning: the configuration file cannot be read, so what was recorded counts: ",
+                                   std::string(model.file.message())));
+    }
     MG_RETURN_IF_ERROR(model.store->Update([&](store::ClusterRecord* record) {
       record->set_wanted(false);
-      UnderWay::Mark(record, request.clean() ? "clean" : "down");
+      UnderWay::Mark(record, request.clean() ? "clean" : "down", options_.boot_id);
       for (auto& [name, entry] : *record->mutable_components()) {
         entry.set_stopped_by_name(false);
       }
@@ -195,7 +214,8 @@ class LocalProvisioner final : public Provisioner {
       if (!request.clean()) {
         return unchanged;
       }
-      MG_RETURN_IF_ERROR(model.store->Update([](store::ClusterRecord* record) { UnderWay::Mark(record, "clean"); }));
+      MG_RETURN_IF_ERROR(model.store->Update(
+          [this](store::ClusterRecord* record) { UnderWay::Mark(record, "clean", options_.boot_id); }));
     }
     watchman_.Forget(model.place.name);
     MG_RETURN_IF_ERROR(RemoveClusterData(model));
@@ -220,7 +240,7 @@ class LocalProvisioner final : public Provisioner {
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
     std::vector<Observation> observations =
         Observe(model, supervisor_, &rpc_, std::min(deadline, absl::Now() + kStatusBound));
-    return Describe(model, observations, cluster->activity, absl::Now());
+    return Describe(model, observations, cluster->activity, absl::Now(), options_.boot_id);
   }
 
   std::vector<ClusterInfo> Clusters() override {
@@ -244,7 +264,9 @@ class LocalProvisioner final : public Provisioner {
     MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/true));
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), cells, ModelUse::kStart));
     MG_RETURN_IF_ERROR(model.Complete());
-    MG_RETURN_IF_ERROR(clusters_.Save(cluster.get(), &model));
+    if (model.store == nullptr) {  // what runs keeps its record until a bring-up changes it
+      MG_RETURN_IF_ERROR(clusters_.Save(cluster.get(), &model));
+    }
     return InfoOf(cluster.get());
   }
 
@@ -326,7 +348,7 @@ class LocalProvisioner final : public Provisioner {
     for (const std::shared_ptr<Cluster>& cluster : all.ok() ? *all : std::vector<std::shared_ptr<Cluster>>()) {
       const store::ClusterRecord record = cluster->store->Get();
       std::vector<std::string> cells(record.cells().begin(), record.cells().end());
-      std::string kind = record.under_way_boot() == BootId() ? record.under_way() : "";
+      std::string kind = record.under_way_boot() == options_.boot_id ? record.under_way() : "";
       if (kind.empty() && !record.wanted() &&
           !RunningComponents(store::Paths(cluster->place.root_dir), cells).empty()) {
         kind = "down";
@@ -347,7 +369,7 @@ class LocalProvisioner final : public Provisioner {
     supervisor::Watched who = WatchedOf(model, spec.name());
     shim::ShimState state = shim::ReadShimState(who.run_dir);
     // A whole cluster's stop is finished as an operation, in its order.
-    bool launched_now = state.shim && state.shim->boot_id == BootId();
+    bool launched_now = state.shim && state.shim->boot_id == options_.boot_id;
     if (!model.record.wanted() || !launched_now) {
       supervisor_.Adopt(who, /*announce=*/true);
       return;
@@ -378,17 +400,33 @@ class LocalProvisioner final : public Provisioner {
     ActivityMark mark(cluster.get(), Activity::kStarting);
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), cells, ModelUse::kStart));
     MG_RETURN_IF_ERROR(model.Complete());
+    const std::vector<v1::ComponentChange> changes = FindChanges(&model);
+    MG_RETURN_IF_ERROR(Refusal(changes));
+    absl::StatusOr<Model> before = Build(cluster.get(), 0, ModelUse::kLook);
+    MG_RETURN_IF_ERROR(before.status());
+    for (const v1::ComponentChange& change : changes) {
+      context.message(DescribeChange(change));
+    }
     model.record.set_wanted(true);
     for (auto& [name, entry] : *model.record.mutable_components()) {
       entry.set_stopped_by_name(false);
     }
-    UnderWay::Mark(&model.record, "up");
+    UnderWay::Mark(&model.record, "up", options_.boot_id);
+    model.record.set_started_boot(options_.boot_id);
     MG_RETURN_IF_ERROR(clusters_.Save(cluster.get(), &model));
     UnderWay under_way(model.store);
     for (const std::string& remark : model.remarks) {
       context.message(remark);
     }
-    return local::BringUp(model, part, &supervisor_, &watchman_, &rpc_, options_.uid, context);
+    if (!model.removed_cells.empty()) {
+      MG_RETURN_IF_ERROR(RemoveCells(*before, model.removed_cells, &supervisor_, &watchman_, &rpc_, context));
+    }
+    auto bring_up = [&] { return local::BringUp(model, part, &supervisor_, &watchman_, &rpc_, options_.uid, context); };
+    MG_ASSIGN_OR_RETURN(bool unchanged, bring_up());
+    model.to_restart.clear();
+    MG_RETURN_IF_ERROR(ApplyPostgresSettings(model, changes, &supervisor_, &watchman_, &rpc_, context,
+                                             [&] { return bring_up().status(); }));
+    return unchanged && changes.empty();
   }
 
   absl::Status CheckDatabase(const v1::ClusterSelector& selector, const std::string& database) {

@@ -16,6 +16,7 @@ struct LocalOptions {
   std::string libexec_dir;                         ///< multigres-shim and our components
   std::map<std::string, std::string> environment;  ///< the agent's
   unsigned uid = 0;                                ///< the agent's effective user
+  std::string boot_id;                             ///< of this boot; empty: the machine says it
 };
 
 std::unique_ptr<provisioners::Provisioner> CreateLocalProvisioner(LocalOptions options);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "agentd/provisioners/local/layout.h"
@@ -28,16 +29,9 @@ std::vector<std::string> NamesOf(const std::vector<config::CellConfig>& cells) {
   return names;
 }
 
-absl::Status CellsDiffer(const store::ClusterRecord& record, size_t asked) {
-  return MakeError(absl::StatusCode::kFailedPrecondition,
-                   absl::StrCat("cluster ", record.name(), " has ", record.cells_size(), " cells, not ", asked),
-                   {.reason = "CELLS_DIFFER",
-                    .hint = "leave the number away, or remove the cluster with 'multigres down --clean' first"});
-}
-
 /// The file's configuration, with the cells that this cluster has.
 absl::StatusOr<config::ClusterConfig> LoadFor(const config::ClusterPlace& place, const store::ClusterRecord* record,
-                                              int cells, ModelUse use) {
+                                              int cells, ModelUse use, absl::Status* problem) {
   config::ClusterConfig config;
   if (!place.config_file.empty()) {
     absl::StatusOr<config::ClusterConfig> loaded = config::LoadConfig(place.config_file);
@@ -45,6 +39,8 @@ absl::StatusOr<config::ClusterConfig> LoadFor(const config::ClusterPlace& place,
       config = *std::move(loaded);
     } else if (use != ModelUse::kLook || record == nullptr) {
       return loaded.status();
+    } else {
+      *problem = loaded.status();
     }
   }
   config.name = place.name;
@@ -53,22 +49,38 @@ absl::StatusOr<config::ClusterConfig> LoadFor(const config::ClusterPlace& place,
     kept.assign(record->cells().begin(), record->cells().end());
   }
   if (!config.cells_given) {
-    if (!kept.empty() && cells != 0 && cells != static_cast<int>(kept.size()) && use != ModelUse::kLook) {
-      return CellsDiffer(*record, static_cast<size_t>(cells));
-    }
-    int count = !kept.empty() ? static_cast<int>(kept.size()) : cells != 0 ? cells : kDefaultCells;
+    bool asked = cells != 0 && (kept.empty() || use != ModelUse::kLook);
+    int count = asked ? cells : !kept.empty() ? static_cast<int>(kept.size()) : kDefaultCells;
     config.cells = config::DefaultConfig(count).cells;
   }
-  if (!kept.empty() && NamesOf(config.cells) != kept) {
-    if (use != ModelUse::kLook) {
-      return CellsDiffer(*record, config.cells.size());
-    }
+  if (!kept.empty() && NamesOf(config.cells) != kept && use == ModelUse::kLook) {
+    // What is there, whatever the file says by now; what it says of a cell still counts.
+    std::vector<config::CellConfig> given = std::move(config.cells);
     config.cells.clear();
     for (const std::string& name : kept) {
-      config.cells.push_back({.name = name, .topo_root = absl::StrCat("/multigres/", name)});
+      auto found = std::find_if(given.begin(), given.end(), [&](const auto& cell) { return cell.name == name; });
+      config.cells.push_back(found != given.end()
+                                 ? *found
+                                 : config::CellConfig{.name = name, .topo_root = absl::StrCat("/multigres/", name)});
     }
   }
   return config;
+}
+
+/// What differs between the cells of the record and those of the configuration.
+void CompareCells(Model* model) {
+  std::vector<std::string> wanted = NamesOf(model->input.config.cells);
+  std::set<std::string> kept(model->record.cells().begin(), model->record.cells().end());
+  for (const std::string& name : wanted) {
+    if (model->store != nullptr && kept.count(name) == 0) {
+      model->added_cells.insert(name);
+    }
+  }
+  for (const std::string& name : model->record.cells()) {
+    if (std::find(wanted.begin(), wanted.end(), name) == wanted.end()) {
+      model->removed_cells.push_back(name);
+    }
+  }
 }
 
 PortMap RecordedPorts(const store::ClusterRecord& record) {
@@ -168,6 +180,12 @@ void FillRecord(Model* model) {
   store::ClusterRecord& record = model->record;
   record.set_name(model->place.name);
   record.set_config_file(model->place.config_file);
+  // Service ids stay: a cell that comes back finds its data.
+  for (const store::ComponentName& name : store::ComponentsOf(model->removed_cells)) {
+    if (store::IsPerCell(name.kind)) {
+      record.mutable_components()->erase(name.ToString());
+    }
+  }
   record.clear_cells();
   for (const config::CellConfig& cell : model->input.config.cells) {
     record.add_cells(cell.name);
@@ -227,7 +245,13 @@ absl::StatusOr<Model> BuildModel(Cluster* cluster, int cells, ModelUse use, cons
     }();
   }
   MG_ASSIGN_OR_RETURN(model.input.config,
-                      LoadFor(model.place, model.store == nullptr ? nullptr : &model.record, cells, use));
+                      LoadFor(model.place, model.store == nullptr ? nullptr : &model.record, cells, use, &model.file));
+  CompareCells(&model);
+  for (const auto& [component, ports] : RecordedPorts(model.record)) {
+    if (auto port = ports.find("postgres"); port != ports.end() && absl::StartsWith(component, store::kPostgres)) {
+      model.recorded_ports[component] = port->second;
+    }
+  }
   SpecInput& input = model.input;
   input.paths = store::Paths(model.place.root_dir);
   input.environment = BaseEnvironment(context.environment);

@@ -46,6 +46,12 @@ struct Model {
   absl::Status ports = absl::OkStatus();            ///< a fixed port that is taken; the specs are not complete then
   absl::Status implementations = absl::OkStatus();  ///< a program that is missing; likewise
 
+  absl::Status file = absl::OkStatus();       ///< the configuration file cannot be read; only with kLook
+  std::set<std::string> added_cells;          ///< that the record does not have yet
+  std::vector<std::string> removed_cells;     ///< that the record has, and the configuration no longer
+  std::map<std::string, int> recorded_ports;  ///< of each PostgreSQL, before this was built
+  std::set<std::string> to_restart;           ///< that run with another configuration (changes.h)
+
   const v1::ComponentSpec* Find(const std::string& component) const;
   absl::Status Complete() const;  ///< the first of the two problems
   int cell_count() const { return static_cast<int>(input.config.cells.size()); }

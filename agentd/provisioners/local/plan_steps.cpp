@@ -84,9 +84,10 @@ std::vector<PlannedStep> PlanSteps(const Model& model, Part part, const std::set
     steps.push_back({.kind = spec.observed_only() ? Kind::kPostgres : Kind::kComponent,
                      .id = spec.name(),
                      .group = spec.cell().empty() ? spec.name() : spec.cell(),
-                     .action = spec.observed_only() ? "wait"
-                               : runs               ? "keep"
-                                                    : "start",
+                     .action = spec.observed_only()                               ? "wait"
+                               : runs && model.to_restart.count(spec.name()) != 0 ? "restart"
+                               : runs                                             ? "keep"
+                                                                                  : "start",
                      .summary = SummaryOf(spec, runs),
                      .after = After(spec),
                      .spec = &spec});

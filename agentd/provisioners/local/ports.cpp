@@ -76,7 +76,9 @@ absl::StatusOr<PortChoice> ChoosePorts(const std::vector<PortNeed>& needs, const
   // What is certain first, so that nothing else takes it: ports of what runs, and fixed ports.
   for (const PortNeed& need : needs) {
     int port = recorded_port(need);
-    bool own = port != 0 && facts.running.count(need.component) != 0;
+    // What runs keeps its ports, unless the configuration gives it another one.
+    bool moves = need.wish.fixed && need.wish.number != port;
+    bool own = port != 0 && facts.running.count(need.component) != 0 && !moves;
     if (!own && need.wish.fixed) {
       port = need.wish.number;
       if (taken.count(port) != 0) {

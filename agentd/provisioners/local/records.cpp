@@ -1,5 +1,7 @@
 #include "agentd/provisioners/local/records.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "agentd/provisioners/local/layout.h"
@@ -79,6 +81,21 @@ absl::StatusOr<bool> WriteCell(const Model& model, const config::CellConfig& cel
   return true;
 }
 
+/// An existing database is told of cells that came or went; nothing else of it is ours to change.
+absl::StatusOr<bool> UpdateDatabaseCells(const Model& model, etcd::Client* client,
+                                         const clustermetadata::Database& wanted, absl::Time deadline) {
+  std::string key = absl::StrCat(DatabasePrefix(model), "Database");
+  MG_ASSIGN_OR_RETURN(etcd::KeyValue present, client->Get(key, deadline));
+  clustermetadata::Database record;
+  if (!record.ParseFromString(present.value) ||
+      std::equal(record.cells().begin(), record.cells().end(), wanted.cells().begin(), wanted.cells().end())) {
+    return false;
+  }
+  *record.mutable_cells() = wanted.cells();
+  MG_RETURN_IF_ERROR(client->PutIf(key, record.SerializeAsString(), present.mod_revision, deadline).status());
+  return true;
+}
+
 absl::StatusOr<bool> WriteDatabase(const Model& model, etcd::Client* client, absl::Time deadline) {
   const config::ClusterConfig& config = model.input.config;
   clustermetadata::Database record;
@@ -92,10 +109,21 @@ absl::StatusOr<bool> WriteDatabase(const Model& model, etcd::Client* client, abs
   absl::StatusOr<std::int64_t> created =
       client->Create(absl::StrCat(DatabasePrefix(model), "Database"), record.SerializeAsString(), deadline);
   if (absl::IsAlreadyExists(created.status())) {
-    return false;
+    return UpdateDatabaseCells(model, client, record, deadline);
   }
   MG_RETURN_IF_ERROR(created.status());
   return true;
+}
+
+absl::Status DeletePrefix(const std::string& prefix, etcd::Client* client, absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(etcd::RangeResult found, client->GetPrefix(prefix, /*keys_only=*/true, deadline));
+  for (const etcd::KeyValue& entry : found.entries) {
+    absl::Status status = client->Delete(entry.key, deadline);
+    if (!status.ok() && !absl::IsNotFound(status)) {
+      return status;
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -126,15 +154,23 @@ absl::Status RemoveDatabaseRecords(const Model& model, absl::Time deadline) {
     }
   }
   for (const std::string& prefix : prefixes) {
-    MG_ASSIGN_OR_RETURN(etcd::RangeResult found, client->GetPrefix(prefix, /*keys_only=*/true, deadline));
-    for (const etcd::KeyValue& entry : found.entries) {
-      absl::Status status = client->Delete(entry.key, deadline);
-      if (!status.ok() && !absl::IsNotFound(status)) {
-        return status;
+    MG_RETURN_IF_ERROR(DeletePrefix(prefix, client.get(), deadline));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RemoveCellRecords(const Model& model, const std::string& cell, absl::Time deadline) {
+  std::unique_ptr<etcd::Client> client = Dial(model);
+  for (const config::CellConfig& config : model.input.config.cells) {
+    if (config.name == cell) {
+      std::string root = config.topo_root.empty() ? absl::StrCat("/multigres/", cell) : config.topo_root;
+      for (const char* kind : {"poolers/", "gateways/", "orchs/"}) {
+        MG_RETURN_IF_ERROR(DeletePrefix(absl::StrCat(root, "/", kind), client.get(), deadline));
       }
     }
   }
-  return absl::OkStatus();
+  absl::Status status = client->Delete(CellKey(model, cell), deadline);
+  return absl::IsNotFound(status) ? absl::OkStatus() : status;
 }
 
 }  // namespace mg::local

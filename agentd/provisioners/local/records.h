@@ -15,4 +15,7 @@ absl::StatusOr<StepOutcome> WriteRecords(const Model& model, absl::Time deadline
 /// Removes the database with all that is registered for it; the cells stay.
 absl::Status RemoveDatabaseRecords(const Model& model, absl::Time deadline);
 
+/// Removes one cell, with all that is registered in it.
+absl::Status RemoveCellRecords(const Model& model, const std::string& cell, absl::Time deadline);
+
 }  // namespace mg::local

@@ -167,7 +167,13 @@ void AddEndpoints(const Model& model, v1::ClusterStatus* status) {
   }
 }
 
-void Judge(const Model& model, const ReplicationState& replication, Activity activity, v1::ClusterStatus* status) {
+/// The cluster should run, and was brought up before this boot.
+bool StoppedByReboot(const store::ClusterRecord& record, const std::string& boot_id) {
+  return record.wanted() && !record.started_boot().empty() && record.started_boot() != boot_id;
+}
+
+void Judge(const Model& model, const ReplicationState& replication, Activity activity, const std::string& boot_id,
+           v1::ClusterStatus* status) {
   std::vector<std::string> alive, problems;
   for (const v1::ComponentStatus& component : status->components()) {
     if (component.pid() != 0) {
@@ -185,7 +191,15 @@ void Judge(const Model& model, const ReplicationState& replication, Activity act
   }
   if (alive.empty()) {
     status->set_state("stopped");
+    if (StoppedByReboot(model.record, boot_id)) {
+      for (v1::ComponentStatus& component : *status->mutable_components()) {
+        component.set_state("stopped");
+        component.set_reason("stopped by a reboot of the machine");
+      }
+    }
     status->set_reason(model.store == nullptr ? "it was never brought up"
+                       : StoppedByReboot(model.record, boot_id)
+                           ? "a reboot of the machine stopped it; 'multigres up' resumes with its data and ports"
                        : model.record.wanted()
                            ? "nothing of it runs, though it was not stopped; 'multigres up' starts it"
                            : "it was stopped");
@@ -242,7 +256,7 @@ std::vector<Observation> Observe(const Model& model, const supervisor::Superviso
 }
 
 v1::ClusterStatus Describe(const Model& model, const std::vector<Observation>& observations, Activity activity,
-                           absl::Time now) {
+                           absl::Time now, const std::string& boot_id) {
   PoolerAnswers answers;
   for (const Observation& o : observations) {
     if (o.spec->kind() == v1::COMPONENT_KIND_MULTIPOOLER) {
@@ -267,7 +281,7 @@ v1::ClusterStatus Describe(const Model& model, const std::vector<Observation>& o
     *status.add_components() = ComponentOf(model, o, activity, replication, now);
   }
   AddEndpoints(model, &status);
-  Judge(model, replication, activity, &status);
+  Judge(model, replication, activity, boot_id, &status);
   if (model.cell_count() == 1) {
     status.add_notices("one cell: there is no redundancy, and a commit is durable on one node only");
   }

@@ -27,6 +27,6 @@ std::vector<Observation> Observe(const Model& model, const supervisor::Superviso
 
 /// The state in words. Pure, but for the clock in `now` and the uptime of processes.
 v1::ClusterStatus Describe(const Model& model, const std::vector<Observation>& observations, Activity activity,
-                           absl::Time now);
+                           absl::Time now, const std::string& boot_id);
 
 }  // namespace mg::local

@@ -36,7 +36,7 @@ class DescribeTest : public ::testing::Test {
                          [&](const Observation& o) { return o.spec->name() == name; });
   }
   v1::ClusterStatus Status(Activity activity = Activity::kNone) {
-    return Describe(model_, observations_, activity, absl::Now());
+    return Describe(model_, observations_, activity, absl::Now(), "this-boot");
   }
   static v1::ComponentStatus Find(const v1::ClusterStatus& status, const std::string& name) {
     for (const v1::ComponentStatus& component : status.components()) {

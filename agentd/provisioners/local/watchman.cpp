@@ -121,6 +121,14 @@ void Watchman::Forget(const std::string& cluster) {
   }
 }
 
+void Watchman::ForgetComponent(const std::string& run_dir) {
+  {
+    std::lock_guard lock(mutex_);
+    charges_.erase(run_dir);
+  }
+  supervisor_->Forget(run_dir);
+}
+
 void Watchman::Poke() {
   std::lock_guard lock(mutex_);
   poked_ = true;

@@ -32,6 +32,8 @@ class Watchman {
   void TakeCare(const Model& model, const v1::ComponentSpec& spec, MakeSpec make_spec = nullptr, bool wanted = true);
   /// All components of a cluster are gone for good.
   void Forget(const std::string& cluster);
+  /// One component is gone for good.
+  void ForgetComponent(const std::string& run_dir);
   /// Something was started: look soon.
   void Poke();
 
