@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <mutex>
 #include <set>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -44,13 +45,23 @@ absl::Status FromAgent(const grpc::Status& status) {
   return rpc::FromGrpc(status);
 }
 
+constexpr int kMostAttempts = 3;
+
+/// The answer may be asked for once more from the next agent.
+template <typename Request>
+constexpr bool OnlyAsks() {
+  return !std::is_same_v<Request, agent::ShutdownRequest> && !std::is_same_v<Request, agent::CancelOperationRequest> &&
+         !std::is_same_v<Request, agent::SignalComponentRequest>;
+}
+
 }  // namespace
 
 struct AgentClient::Impl {
+  AgentOptions options;
   AgentPlace place;
   bool started = false;
   std::shared_ptr<grpc::Channel> channel;
-  std::unique_ptr<Stub> stub;
+  std::shared_ptr<Stub> stub;
 
   std::mutex mutex;
   bool cancelled = false;
@@ -81,18 +92,58 @@ struct AgentClient::Impl {
   template <typename Request, typename Response>
   absl::StatusOr<Response> Unary(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                                  const Request& request, absl::Time deadline) {
-    Call call(this);
-    rpc::SetDeadline(&call.context, deadline);
-    Response response;
-    MG_RETURN_IF_ERROR(FromAgent((stub.get()->*method)(&call.context, request, &response)));
-    return response;
+    for (int attempt = 1;; ++attempt) {
+      absl::Status status;
+      {
+        Call call(this);
+        rpc::SetDeadline(&call.context, deadline);
+        Response response;
+        std::shared_ptr<Stub> current = CurrentStub();
+        status = FromAgent((current.get()->*method)(&call.context, request, &response));
+        if (status.ok()) {
+          return response;
+        }
+      }
+      // An agent that is killed takes connections for some moments more.
+      bool gone = DetailOf(status).value_or(ErrorDetail{}).reason == "AGENT_GONE";
+      if (!gone || !OnlyAsks<Request>() || attempt == kMostAttempts || absl::Now() >= deadline) {
+        return status;
+      }
+      MG_RETURN_IF_ERROR(Open());
+    }
+  }
+
+  std::shared_ptr<Stub> CurrentStub() {
+    std::lock_guard<std::mutex> lock(mutex);
+    return stub;
+  }
+
+  /// Connects, to a new agent if need be.
+  absl::Status Open() {
+    absl::Time deadline = absl::Now() + options.start_timeout;
+    absl::StatusOr<UniqueFd> socket = rpc::ConnectPrivate(place.socket);
+    // An agent may end right after it was found or started; the third time something else is wrong.
+    for (int attempt = 0; attempt < kMostAttempts && !socket.ok() && IsAbsent(socket.status()); ++attempt) {
+      if (!options.start) {
+        return NotRunning(place);
+      }
+      MG_RETURN_IF_ERROR(StartAgent(options, place, deadline));
+      started = true;
+      socket = rpc::ConnectPrivate(place.socket);
+    }
+    MG_RETURN_IF_ERROR(socket.status());
+    std::lock_guard<std::mutex> lock(mutex);
+    channel = rpc::ChannelFromFd(*std::move(socket));
+    stub = agent::AgentService::NewStub(channel);
+    return absl::OkStatus();
   }
 
   template <typename Request, typename Response>
   absl::Status Read(std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(grpc::ClientContext*, const Request&),
                     const Request& request, const Reader<Response>& reader) {
     Call call(this);
-    std::unique_ptr<grpc::ClientReader<Response>> stream = (stub.get()->*method)(&call.context, request);
+    std::shared_ptr<Stub> current = CurrentStub();
+    std::unique_ptr<grpc::ClientReader<Response>> stream = (current.get()->*method)(&call.context, request);
     Response response;
     bool enough = false;
     while (stream->Read(&response)) {
@@ -112,22 +163,8 @@ AgentClient::~AgentClient() = default;
 absl::StatusOr<std::unique_ptr<AgentClient>> AgentClient::Connect(const AgentOptions& options) {
   auto impl = std::make_unique<Impl>();
   MG_ASSIGN_OR_RETURN(impl->place, FindAgent(options.environment));
-  absl::Time deadline = absl::Now() + options.start_timeout;
-  absl::StatusOr<UniqueFd> socket = rpc::ConnectPrivate(impl->place.socket);
-  // An agent may end right after it was found or started; the third time something else is wrong.
-  for (int attempt = 0; attempt < 3 && !socket.ok() && IsAbsent(socket.status()); ++attempt) {
-    if (!options.start) {
-      return NotRunning(impl->place);
-    }
-    MG_RETURN_IF_ERROR(StartAgent(options, impl->place, deadline));
-    impl->started = true;
-    socket = rpc::ConnectPrivate(impl->place.socket);
-  }
-  if (!socket.ok()) {
-    return socket.status();
-  }
-  impl->channel = rpc::ChannelFromFd(*std::move(socket));
-  impl->stub = agent::AgentService::NewStub(impl->channel);
+  impl->options = options;
+  MG_RETURN_IF_ERROR(impl->Open());
   return std::unique_ptr<AgentClient>(new AgentClient(std::move(impl)));
 }
 

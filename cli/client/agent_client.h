@@ -55,7 +55,8 @@ class AgentClient {
   /// What the agent wrote about itself beside its socket, without a call; unset when that is not there or not readable.
   std::optional<agent::GetInfoResponse> Discovered() const;
 
-  // Unary calls. `deadline` bounds the whole call.
+  // Unary calls. `deadline` bounds the whole call. A question to an agent that dies meanwhile is asked once more of the
+  // next one, which is started where `start` says so; an order (Shutdown, CancelOperation, SignalComponent) is not.
   absl::StatusOr<agent::GetInfoResponse> Call(const agent::GetInfoRequest& request, absl::Time deadline);
   absl::StatusOr<agent::ShutdownResponse> Call(const agent::ShutdownRequest& request, absl::Time deadline);
   absl::StatusOr<agent::ListClustersResponse> Call(const agent::ListClustersRequest& request, absl::Time deadline);
