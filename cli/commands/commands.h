@@ -13,6 +13,7 @@ std::vector<Command> AllCommands();
 Command UpCommand();
 Command DownCommand();
 Command DiffCommand();
+Command DoctorCommand();
 Command RestartCommand();
 Command StartComponentCommand();
 Command StopComponentCommand();
