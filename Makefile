@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 JOBS   ?= $(shell nproc)
 
-.PHONY: help deps build up down test bench chaos install format tidy clean
+.PHONY: help deps build up down test bench chaos chaos install format tidy clean
 
 help:
 	@echo "make up                  packages, build, and a running cluster"
@@ -15,6 +15,7 @@ help:
 	@echo "make build               build into $(BUILD)/"
 	@echo "make bench               measure; prints figures beside their floors"
 	@echo "make chaos               kill the agent a hundred times (KILLS=100, MG_CHAOS_SEED repeats a run)"
+	@echo "make chaos [ROUNDS=50]   random faults under a workload whose history is judged"
 	@echo "make install PREFIX=…    install (DESTDIR is obeyed)"
 	@echo "make format, make tidy   clang-format in place, clang-tidy"
 	@echo "make down, make clean    stop the cluster; remove $(BUILD)/"
@@ -48,6 +49,9 @@ bench: build
 KILLS ?= 100
 chaos: build
 	MULTIGRES_BUILD_DIR=$(BUILD) PYTHONDONTWRITEBYTECODE=1 python3 tests/chaos/agent_kills.py --kills $(KILLS)
+
+chaos: build
+	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/chaos/faults_ha.py --rounds $(or $(ROUNDS),50)
 
 install: build
 	cmake --install $(BUILD) --prefix $(PREFIX)

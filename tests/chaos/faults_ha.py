@@ -1,0 +1,232 @@
+#!/usr/bin/python3
+"""Rounds of random faults under a workload through random gateways, and a direct client on each PostgreSQL; the history is judged by
+checker.py. Everything random comes from one seed, which is printed. Partition is not among the faults: dropping traffic between the
+processes of one host needs privileges."""
+
+import argparse
+import os
+import pathlib
+import random
+import signal
+import sys
+import threading
+import time
+
+import psycopg2
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
+import checker  # noqa: E402
+from harness import Failure, Sandbox, eventually  # noqa: E402
+
+KINDS = ("postgres", "pgctld", "multipooler", "multiorch", "multigateway", "etcd", "agent")
+KEYS = ("a", "b", "c")
+
+
+class Recorder:
+    def __init__(self):
+        self.lock, self.history, self.errors, self.next = threading.Lock(), [], {}, 0
+
+    def value(self):
+        with self.lock:
+            self.next += 1
+            return self.next
+
+    def acknowledged(self):
+        with self.lock:
+            return sum(1 for o in self.history if o["ok"] and o["kind"] in ("append", "write"))
+
+    def run(self, kind, key, value, connection, statement, arguments, **more):
+        """One operation: what was asked, when, and what came back. An error leaves open whether a write took effect."""
+        o = {"kind": kind, "key": key, "value": value, "ok": None, "start": time.monotonic(), **more}
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(statement, arguments)
+                if kind in ("list", "read"):
+                    row = cursor.fetchone()
+                    o["value"] = row[0] if row else ([] if kind == "list" else None)
+                elif kind == "probe":
+                    o["timeline"], o["term"] = cursor.fetchone()
+            o["ok"] = True
+            # PostgreSQL answers a cancelled wait with success and a warning; a direct client knows by it that nothing is promised.
+            if any("canceling" in n or "cancelling" in n for n in connection.notices):
+                o["interrupted"] = True
+                if kind == "probe":
+                    o["ok"] = None
+            return True
+        except psycopg2.Error as e:
+            code = e.pgcode or "08006"
+            with self.lock:
+                self.errors[code] = self.errors.get(code, 0) + 1
+            return False
+        finally:
+            o["end"] = time.monotonic()
+            del connection.notices[:]
+            with self.lock:
+                self.history.append(o)
+
+
+def connect(**where):
+    connection = psycopg2.connect(user="postgres", dbname="postgres", connect_timeout=2, **where)
+    connection.autocommit = True
+    return connection
+
+
+class Chaos:
+    def __init__(self, sandbox, seed):
+        self.s, self.rng, self.seed, self.record, self.stop = sandbox, random.Random(seed), seed, Recorder(), threading.Event()
+        self.names = {}
+        status = sandbox.status()
+        self.root = pathlib.Path(status["rootDirectory"])
+        self.ports = [c["ports"]["postgres"] for c in status["components"] if c["kind"] == "multigateway"]
+        self.passfile = str(self.root / "pgpass")
+        self.sockets = sorted(self.root.glob("data/pooler_*/pg_sockets"))
+        self.node_ports = [next(p.name.split(".")[-1] for p in d.iterdir() if not p.name.endswith(".lock")) for d in self.sockets]
+
+    def gateway(self, rng=random):
+        return connect(host="127.0.0.1", port=rng.choice(self.ports), passfile=self.passfile)
+
+    def loop(self, number):
+        rng, connection = random.Random(f"{self.seed}/{number}"), None
+        while not self.stop.is_set():
+            try:
+                if connection is None or connection.closed or rng.random() < 0.1:
+                    connection and connection.close()
+                    connection = self.gateway(rng)
+            except psycopg2.Error:
+                self.stop.wait(0.05)
+                continue
+            key, kind = rng.choice(KEYS), rng.choice(("append", "list", "write", "read"))
+            value = self.record.value() if kind in ("append", "write") else None
+            statement, arguments = {
+                "append": ("insert into lists values (%s, array[%s]) on conflict (key) do update set vals = lists.vals || %s", (key, value, value)),
+                "list": ("select vals from lists where key = %s", (key,)),
+                "write": ("insert into registers values (%s, %s) on conflict (key) do update set value = %s", (key, value, value)),
+                "read": ("select value from registers where key = %s", (key,)),
+            }[kind]
+            if not self.record.run(kind, key, value, connection, statement, arguments):
+                connection.close()
+            self.stop.wait(0.01)
+        connection and connection.close()
+
+    def probe(self, node):
+        """Commits on one PostgreSQL past every gateway and pooler, whenever it takes a write."""
+        directory, port, connection = self.sockets[node], self.node_ports[node], None
+        password = (directory.parent / "postgres-password").read_text().strip()
+        while not self.stop.is_set():
+            try:
+                if connection is None or connection.closed:
+                    connection = connect(host=str(directory), port=port, password=password)
+                with connection.cursor() as cursor:
+                    cursor.execute("select pg_is_in_recovery()")
+                    if cursor.fetchone()[0]:
+                        self.stop.wait(0.05)
+                        continue
+                value = self.record.value()
+                if not self.record.run("probe", "", value, connection,
+                                       "insert into probes values (%s) returning ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))"
+                                       "::bit(32)::int, (select max(decision_coordinator_term) from multigres.current_rule)",
+                                       (value,), node=directory.parent.name):
+                    connection.close()
+            except psycopg2.Error:
+                connection and connection.close()
+            self.stop.wait(0.05)
+        connection and connection.close()
+
+    def interrupt(self):
+        """Cancels and ends those who wait for a standby, straight on every PostgreSQL that answers."""
+        for directory, port in zip(self.sockets, self.node_ports):
+            try:
+                connection = connect(host=str(directory), port=port, password=(directory.parent / "postgres-password").read_text().strip())
+                with connection.cursor() as cursor:
+                    what = self.rng.choice(("pg_cancel_backend", "pg_terminate_backend"))
+                    cursor.execute(f"select {what}(pid) from pg_stat_activity where wait_event = 'SyncRep'")
+                connection.close()
+            except psycopg2.Error:
+                pass  # it is down or a standby: nobody waits there
+
+    def victims(self):
+        kind = self.rng.choice(KINDS + ("postgres", "cell"))
+        if kind == "agent":
+            return kind, [self.s.agent_pid()]
+        components = [c for c in self.s.status()["components"] if c["pid"]]
+        if kind == "cell":
+            cell = self.rng.choice(("zone1", "zone2", "zone3"))
+            return cell, [c["pid"] for c in components if c["cell"] == cell]
+        chosen = self.rng.choice(sorted((c for c in components if c["kind"] == kind), key=lambda c: c["name"]))
+        return chosen["name"], [chosen["pid"]]
+
+    def fault(self):
+        name, pids = self.victims()
+        ours = set(self.s.processes())
+        pids = [p for p in pids if p in ours]
+        action = self.rng.choice(("kill", "freeze"))
+        began = time.monotonic()
+        frozen = []
+        try:
+            for pid in pids:
+                send(pid, signal.SIGKILL if action == "kill" else signal.SIGSTOP)
+                frozen += [pid] if action == "freeze" else []
+            for _ in range(4):
+                self.stop.wait(self.rng.uniform(0.2, 0.6))
+                self.interrupt()
+        finally:
+            for pid in frozen:
+                send(pid, signal.SIGCONT)
+        before = self.record.acknowledged()
+        eventually(lambda: self.record.acknowledged() > before, 60, f"a write after {action} {name}")
+        self.well(f"{action} {name}")
+        print(f"  {action} {name}: all well after {time.monotonic() - began:.1f} s", flush=True)
+
+    def well(self, after):
+        def good():
+            status = self.s.status()
+            roles = [c["role"] for c in status["components"] if c["kind"] == "postgres"]
+            return status["state"] == "running" and sorted(roles) == ["primary", "standby", "standby"]
+        eventually(good, 60, f"all well after {after}")
+
+    def go(self, rounds):
+        with self.gateway() as connection, connection.cursor() as cursor:
+            cursor.execute("create table lists (key text primary key, vals bigint[]); create table registers (key text primary key, value bigint);"
+                           "create table probes (value bigint)")
+        threads = [threading.Thread(target=self.loop, args=(n,)) for n in range(4)]
+        threads += [threading.Thread(target=self.probe, args=(n,)) for n in range(len(self.sockets))]
+        for t in threads:
+            t.start()
+        try:
+            for _ in range(rounds):
+                self.fault()
+        finally:
+            self.stop.set()
+            for t in threads:
+                t.join()
+        with self.gateway() as connection, connection.cursor() as cursor:
+            cursor.execute("select key, vals from lists")
+            lists = dict(cursor.fetchall())
+            cursor.execute("select value from probes")
+            probes = {row[0] for row in cursor.fetchall()}
+        found = checker.check(self.record.history, lists, probes)
+        print(f"  {len(self.record.history)} operations, {self.record.acknowledged()} writes acknowledged, errors {self.record.errors}")
+        if found:
+            raise Failure(f"seed {self.seed}: {len(found)} violations\n" + "\n".join(found[:20]))
+
+
+def send(pid, number):
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass  # it ended by itself meanwhile
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("--rounds", type=int, default=5)
+    rounds = options.parse_args().rounds
+    seed = os.environ.get("MG_CHAOS_SEED") or str(random.SystemRandom().randrange(1 << 32))
+    print(f"seed {seed} (MG_CHAOS_SEED={seed} repeats the choice of faults)", flush=True)
+    with Sandbox("chaos") as s:
+        s.run("up")
+        Chaos(s, seed).go(rounds)
+
+
+if __name__ == "__main__":
+    main()
