@@ -74,6 +74,8 @@ void Options::AddTo(flags::FlagSet* flags) {
   flags->Add("pooler-pg-port", &pooler_pg_port,
              "port for gateways of other machines, by mutual TLS with --grpc-cert, --grpc-key and --grpc-ca; 0: none");
   etcd_tls.AddTo(flags);
+  flags->Add("postgres-response-limit", &response_limit,
+             "a running PostgreSQL that does not answer for so long counts as frozen; another node leads then");
   flags->Add("heartbeat-interval-milliseconds", &heartbeat_ms, "between writes of the leader's heartbeat");
   flags->Add("health-stream-staleness-timeout", &staleness_timeout, "told to orchs; 0: 90s");
   flags->Add("connpool-admin-user", &admin_user, "superuser", {"CONNPOOL_ADMIN_USER", "POSTGRES_USER"});
@@ -145,6 +147,10 @@ absl::StatusOr<Config> Options::ToConfig(const std::string& hostname, int grpc_p
   if (heartbeat_ms > 0) {
     config.heartbeat_interval = absl::Milliseconds(heartbeat_ms);
   }
+  if (response_limit < absl::Milliseconds(100)) {
+    return absl::InvalidArgumentError("--postgres-response-limit must be 100ms or more");
+  }
+  config.response_limit = response_limit;
   config.remote_operation_limit = remote_operation_timeout;
   config.postgres.host = hostname;
   config.postgres.port = pg_port;

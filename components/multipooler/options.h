@@ -29,6 +29,7 @@ struct Options {
   std::string pooler_dir;
   int pg_port = 5432;
   int pooler_pg_port = 0;
+  absl::Duration response_limit = absl::Seconds(1);
   servenv::EtcdTlsFlags etcd_tls;
   int heartbeat_ms = 1000;
   absl::Duration staleness_timeout;

@@ -26,6 +26,8 @@ struct Config {
   std::string run_as;                      ///< user of PostgreSQL's programs; empty: this process's own
   int postgres_major = 0;                  ///< of new data; 0: the newest installed
   absl::Duration tick = absl::Seconds(1);  ///< longest time between two looks at PostgreSQL
+  /// A running PostgreSQL that does not answer for so long is given up, and not led by any more.
+  absl::Duration response_limit = absl::Seconds(1);
   absl::Duration heartbeat_interval = absl::Seconds(1);
   absl::Duration staleness_timeout = absl::Seconds(90);  ///< told to orchs
   absl::Duration rule_write_limit = absl::Seconds(30);   ///< for each phase of a rule write

@@ -97,8 +97,8 @@ void Manager::Look() {
     watched_ = nullptr;
     Connected(false, PgState::kUnreachable);  // known to everybody at once
   }
-  absl::Time deadline = absl::Now() + kLookLimit;
   if (watched_ == nullptr) {
+    absl::Time deadline = absl::Now() + kLookLimit;
     absl::StatusOr<ConnectionPtr> connection = Connect(deadline);
     if (connection.ok()) {
       // Nothing that the monitor writes is worth a wait for standbys.
@@ -107,7 +107,8 @@ void Manager::Look() {
     }
   }
   if (watched_ != nullptr) {
-    absl::StatusOr<PostgresView> view = ReadView(*watched_, deadline);
+    // A query of a kept connection that reads a row or two: who does not answer in this time is frozen, or as good as.
+    absl::StatusOr<PostgresView> view = ReadView(*watched_, absl::Now() + config_.response_limit);
     if (view.ok()) {
       std::lock_guard lock(mutex_);
       state_.connected = true;
@@ -123,10 +124,8 @@ void Manager::Look() {
       return;
     }
     log::Warn("PostgreSQL does not answer", {{"error", view.status()}});
-    if (!watched_->usable()) {
-      watched_ = nullptr;
-      Connected(false, PgState::kUnreachable);
-    }
+    watched_ = nullptr;
+    Connected(false, PgState::kUnreachable);  // known to everybody before pgctld is asked
   }
   PgctldStatus status = pgctld_.Status(kPgctldLimit);
   Connected(false, status.state);
@@ -144,7 +143,7 @@ void Manager::Beat() {
           ->Query(
               "INSERT INTO multigres.heartbeat (shard_id, leader_id, ts) VALUES ('0'::bytea, $1, $2::bigint) "
               "ON CONFLICT (shard_id) DO UPDATE SET leader_id = excluded.leader_id, ts = excluded.ts",
-              {topology::ClusterIdString(config_.id), absl::StrCat(absl::ToUnixNanos(now))}, now + kLookLimit)
+              {topology::ClusterIdString(config_.id), absl::StrCat(absl::ToUnixNanos(now))}, now + config_.response_limit)
           .status();
   if (!status.ok()) {
     log::Warn("could not write the heartbeat", {{"error", status}});
