@@ -2,8 +2,12 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <iterator>
+#include <thread>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
 
@@ -11,6 +15,7 @@ namespace mg::multiadmin {
 namespace {
 
 constexpr size_t kMaxManagers = 100;
+constexpr absl::Duration kCellLimit = absl::Seconds(3);
 
 /// NotFound stays; an etcd that is away stays UNAVAILABLE, which tells a caller more than upstream's Internal; the rest
 /// is Internal.
@@ -23,11 +28,25 @@ absl::Status FromTopology(const absl::Status& status, const std::string& what) {
                       absl::StrCat("failed to read ", what, ": ", status.message()));
 }
 
+/// Cell names and reasons come from callers and other programs; a header may only have printable ASCII.
+std::string Printable(std::string text) {
+  for (char& c : text) {
+    c = c >= 0x20 && c < 0x7f ? c : '?';
+  }
+  return text;
+}
+
 }  // namespace
 
 std::string ErrorsText(const CellErrors& errors) {
-  return absl::StrJoin(
-      errors, "; ", [](std::string* out, const auto& error) { absl::StrAppend(out, error.first, ": ", error.second); });
+  return Printable(absl::StrJoin(errors, "; ", [](std::string* out, const auto& error) {
+    absl::StrAppend(out, error.first, ": ", error.second);
+  }));
+}
+
+std::string ErrorCells(const CellErrors& errors) {
+  return Printable(
+      absl::StrJoin(errors, ",", [](std::string* out, const auto& error) { absl::StrAppend(out, error.first); }));
 }
 
 absl::StatusOr<pb::GetCellResponse> Admin::GetCell(const pb::GetCellRequest& request, absl::Time deadline) {
@@ -88,39 +107,51 @@ absl::StatusOr<std::vector<std::string>> Admin::Cells(const google::protobuf::Re
   return names;
 }
 
+template <typename Record>
+absl::StatusOr<std::vector<Record>> Admin::EveryCell(
+    const google::protobuf::RepeatedPtrField<std::string>& wanted, absl::Time deadline, CellErrors* errors,
+    absl::StatusOr<std::vector<Record>> (topology::Topology::*list)(const std::string&, absl::Time)) {
+  MG_ASSIGN_OR_RETURN(std::vector<std::string> cells, Cells(wanted, deadline));
+  absl::Time now = absl::Now();
+  absl::Time limit = now + std::min(kCellLimit, (deadline - now) * 0.8);
+  std::vector<absl::StatusOr<std::vector<Record>>> answers(cells.size(), absl::UnknownError("not read"));
+  std::vector<std::thread> readers;
+  readers.reserve(cells.size());
+  for (size_t i = 0; i < cells.size(); ++i) {
+    readers.emplace_back([&, i] { answers[i] = (topology_->*list)(cells[i], limit); });
+  }
+  for (std::thread& reader : readers) {
+    reader.join();
+  }
+  std::vector<Record> all;
+  for (size_t i = 0; i < cells.size(); ++i) {
+    if (answers[i].ok()) {
+      all.insert(all.end(), std::make_move_iterator(answers[i]->begin()), std::make_move_iterator(answers[i]->end()));
+    } else {
+      errors->emplace_back(cells[i], std::string(answers[i].status().message()));
+    }
+  }
+  return all;
+}
+
 absl::StatusOr<pb::GetGatewaysResponse> Admin::GetGateways(const pb::GetGatewaysRequest& request, absl::Time deadline,
                                                            CellErrors* errors) {
-  MG_ASSIGN_OR_RETURN(std::vector<std::string> cells, Cells(request.cells(), deadline));
+  MG_ASSIGN_OR_RETURN(auto gateways, EveryCell(request.cells(), deadline, errors, &topology::Topology::Gateways));
   pb::GetGatewaysResponse response;
-  for (const std::string& cell : cells) {
-    auto gateways = topology_->Gateways(cell, deadline);
-    if (!gateways.ok()) {
-      errors->emplace_back(cell, std::string(gateways.status().message()));
-      continue;
-    }
-    response.mutable_gateways()->Add(gateways->begin(), gateways->end());
-  }
+  response.mutable_gateways()->Add(gateways.begin(), gateways.end());
   return response;
 }
 
 absl::StatusOr<pb::GetPoolersResponse> Admin::GetPoolers(const pb::GetPoolersRequest& request, absl::Time deadline,
                                                          CellErrors* errors) {
-  MG_ASSIGN_OR_RETURN(std::vector<std::string> cells, Cells(request.cells(), deadline));
+  MG_ASSIGN_OR_RETURN(auto poolers, EveryCell(request.cells(), deadline, errors, &topology::Topology::Poolers));
   pb::GetPoolersResponse response;
-  for (const std::string& cell : cells) {
-    auto poolers = topology_->Poolers(cell, deadline);
-    if (!poolers.ok()) {
-      errors->emplace_back(cell, std::string(poolers.status().message()));
-      continue;
-    }
-    for (const auto& pooler : *poolers) {
-      // A shard without a database is ignored, as upstream does.
-      bool database = request.database().empty() || pooler.shard_key().database() == request.database();
-      bool shard =
-          request.database().empty() || request.shard().empty() || pooler.shard_key().shard() == request.shard();
-      if (database && shard) {
-        *response.add_poolers() = pooler;
-      }
+  for (const clustermetadata::Multipooler& pooler : poolers) {
+    // A shard without a database is ignored, as upstream does.
+    bool database = request.database().empty() || pooler.shard_key().database() == request.database();
+    bool shard = request.database().empty() || request.shard().empty() || pooler.shard_key().shard() == request.shard();
+    if (database && shard) {
+      *response.add_poolers() = pooler;
     }
   }
   return response;
@@ -128,16 +159,9 @@ absl::StatusOr<pb::GetPoolersResponse> Admin::GetPoolers(const pb::GetPoolersReq
 
 absl::StatusOr<pb::GetOrchsResponse> Admin::GetOrchs(const pb::GetOrchsRequest& request, absl::Time deadline,
                                                      CellErrors* errors) {
-  MG_ASSIGN_OR_RETURN(std::vector<std::string> cells, Cells(request.cells(), deadline));
+  MG_ASSIGN_OR_RETURN(auto orchs, EveryCell(request.cells(), deadline, errors, &topology::Topology::Orchs));
   pb::GetOrchsResponse response;
-  for (const std::string& cell : cells) {
-    auto orchs = topology_->Orchs(cell, deadline);
-    if (!orchs.ok()) {
-      errors->emplace_back(cell, std::string(orchs.status().message()));
-      continue;
-    }
-    response.mutable_orchs()->Add(orchs->begin(), orchs->end());
-  }
+  response.mutable_orchs()->Add(orchs.begin(), orchs.end());
   return response;
 }
 

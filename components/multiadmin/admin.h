@@ -44,6 +44,12 @@ class Admin {
  private:
   absl::StatusOr<std::vector<std::string>> Cells(const google::protobuf::RepeatedPtrField<std::string>& wanted,
                                                  absl::Time deadline);
+  /// Reads every cell at once, each within a bound that leaves time to answer: a cell that is away must not take the
+  /// others' time. What could be read, in the order of the cells.
+  template <typename Record>
+  absl::StatusOr<std::vector<Record>> EveryCell(
+      const google::protobuf::RepeatedPtrField<std::string>& wanted, absl::Time deadline, CellErrors* errors,
+      absl::StatusOr<std::vector<Record>> (topology::Topology::*list)(const std::string&, absl::Time));
   /// The pooler's manager. INVALID_ARGUMENT, NOT_FOUND, INTERNAL as the contract has them.
   absl::StatusOr<std::shared_ptr<multipoolermanager::MultipoolerManager::Stub>> Manager(const clustermetadata::ID& id,
                                                                                         absl::Time deadline);
@@ -54,7 +60,9 @@ class Admin {
   std::map<std::string, std::shared_ptr<multipoolermanager::MultipoolerManager::Stub>> managers_;
 };
 
-/// `zone2: reason; zone3: reason`; empty: none.
+/// `zone2: reason; zone3: reason`, with what may not stand in a header replaced; empty: none.
 std::string ErrorsText(const CellErrors& errors);
+/// `zone2,zone3`, likewise: the value of multigres-partial-cells.
+std::string ErrorCells(const CellErrors& errors);
 
 }  // namespace mg::multiadmin

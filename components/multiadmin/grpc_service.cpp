@@ -27,6 +27,7 @@ template <typename T>
 grpc::Status AnswerList(grpc::ServerContext* context, absl::StatusOr<T> result, const CellErrors& errors, T* response) {
   if (!errors.empty()) {
     log::Warn("a list is incomplete", {{"errors", ErrorsText(errors)}});
+    context->AddTrailingMetadata("multigres-partial-cells", ErrorCells(errors));
     context->AddTrailingMetadata("multigres-partial-errors", ErrorsText(errors));
   }
   return Answer(std::move(result), response);

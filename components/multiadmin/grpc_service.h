@@ -1,5 +1,6 @@
-/// multiadmin.MultiadminService over gRPC. A list call that could not read every cell says so in the trailing metadata
-/// `multigres-partial-errors`. Calls that are not there yet answer UNIMPLEMENTED.
+/// multiadmin.MultiadminService over gRPC. A list call that could not read every cell names those in the trailing
+/// metadata `multigres-partial-cells`, with the reasons in `multigres-partial-errors`. Calls that are not there yet
+/// answer UNIMPLEMENTED.
 #pragma once
 
 #include "components/multiadmin/admin.h"

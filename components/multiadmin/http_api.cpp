@@ -35,6 +35,8 @@ int HttpStatusOf(absl::StatusCode code) {
       return 409;
     case absl::StatusCode::kResourceExhausted:
       return 429;
+    case absl::StatusCode::kCancelled:
+      return 499;
     case absl::StatusCode::kUnimplemented:
       return 501;
     case absl::StatusCode::kUnavailable:
@@ -133,9 +135,7 @@ class Dispatcher {
       return response.status();
     }
     std::string json;
-    google::protobuf::util::JsonPrintOptions options;
-    options.always_print_primitive_fields = true;
-    if (!google::protobuf::util::MessageToJsonString(*response, &json, options).ok()) {
+    if (!google::protobuf::util::MessageToJsonString(*response, &json).ok()) {
       return absl::InternalError("the answer cannot be written as JSON");
     }
     return json + "\n";
@@ -235,6 +235,7 @@ HttpResponse Finish(const absl::StatusOr<std::string>& json, const CellErrors& e
   HttpResponse response = json.ok() ? HttpResponse{.content_type = kJson, .body = *json} : error(json.status());
   if (!errors.empty()) {
     log::Warn("a list is incomplete", {{"errors", ErrorsText(errors)}});
+    response.headers.emplace("Multigres-Partial-Cells", ErrorCells(errors));
     response.headers.emplace("Multigres-Partial-Errors", ErrorsText(errors));
   }
   return response;

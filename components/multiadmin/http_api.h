@@ -1,6 +1,6 @@
 /// The Admin API over HTTP: upstream's REST routes below /api/v1, and the Connect unary JSON form at
-/// /multiadmin.MultiadminService/<Method>. JSON is proto3 JSON. A list that could not read every cell says so in the
-/// header Multigres-Partial-Errors.
+/// /multiadmin.MultiadminService/<Method>. JSON is proto3 JSON. A list that could not read every cell names
+/// those in the header Multigres-Partial-Cells, with the reasons in Multigres-Partial-Errors.
 #pragma once
 
 #include "common/servenv/servenv.h"

@@ -1,0 +1,170 @@
+/// The Admin API over gRPC, as the contract has it.
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "tests/integration/multiadmin_sandbox.h"
+
+namespace mg::tests {
+namespace {
+
+namespace pb = ::multiadmin;
+
+std::unique_ptr<grpc::ClientContext> Context(absl::Duration limit = absl::Seconds(20)) {
+  auto context = std::make_unique<grpc::ClientContext>();
+  context->set_deadline(absl::ToChronoTime(absl::Now() + limit));
+  return context;
+}
+
+std::string Trailer(const grpc::ClientContext& context, const std::string& name) {
+  const auto& trailers = context.GetServerTrailingMetadata();
+  auto it = trailers.find(name);
+  return it == trailers.end() ? "none" : std::string(it->second.data(), it->second.size());
+}
+
+class MultiadminGrpcTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() { sandbox_ = EtcdSandbox::Possible() ? new MultiadminSandbox() : nullptr; }
+  static void TearDownTestSuite() {
+    delete sandbox_;
+    sandbox_ = nullptr;
+  }
+  void SetUp() override {
+    if (sandbox_ == nullptr) {
+      GTEST_SKIP() << "no etcd";
+    }
+  }
+  pb::MultiadminService::Stub& stub() { return sandbox_->stub(); }
+
+  std::string PoolerNames(grpc::ClientContext* context, const pb::GetPoolersRequest& request) {
+    pb::GetPoolersResponse response;
+    grpc::Status status = stub().GetPoolers(context, request, &response);
+    EXPECT_TRUE(status.ok()) << status.error_message();
+    return absl::StrJoin(response.poolers(), " ",
+                         [](std::string* out, const auto& pooler) { *out += pooler.id().name(); });
+  }
+
+  static MultiadminSandbox* sandbox_;
+};
+
+MultiadminSandbox* MultiadminGrpcTest::sandbox_ = nullptr;
+
+TEST_F(MultiadminGrpcTest, CellsAndDatabases) {
+  pb::GetCellNamesResponse names;
+  ASSERT_TRUE(stub().GetCellNames(Context().get(), {}, &names).ok());
+  EXPECT_EQ(absl::StrJoin(names.names(), " "), "zone1 zone2 zone3");
+  pb::GetDatabaseNamesResponse databases;
+  ASSERT_TRUE(stub().GetDatabaseNames(Context().get(), {}, &databases).ok());
+  EXPECT_EQ(absl::StrJoin(databases.names(), " "), "postgres");
+
+  pb::GetCellRequest request;
+  pb::GetCellResponse cell;
+  EXPECT_EQ(stub().GetCell(Context().get(), request, &cell).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  request.set_name("zone9");
+  EXPECT_EQ(stub().GetCell(Context().get(), request, &cell).error_code(), grpc::StatusCode::NOT_FOUND);
+  request.set_name("zone2");
+  ASSERT_TRUE(stub().GetCell(Context().get(), request, &cell).ok());
+  EXPECT_EQ(cell.cell().server_addresses(0), sandbox_->zone2().address());
+
+  pb::GetDatabaseRequest database_request;
+  pb::GetDatabaseResponse database;
+  EXPECT_EQ(stub().GetDatabase(Context().get(), database_request, &database).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  database_request.set_name("postgres");
+  ASSERT_TRUE(stub().GetDatabase(Context().get(), database_request, &database).ok());
+  EXPECT_EQ(database.database().cells_size(), 3);
+}
+
+TEST_F(MultiadminGrpcTest, ListsAreInTheOrderOfTheCellsAndFiltered) {
+  EXPECT_EQ(PoolerNames(Context().get(), {}), "p1 p2 p3");
+  pb::GetPoolersRequest request;
+  request.add_cells("zone3");
+  request.add_cells("zone1");
+  EXPECT_EQ(PoolerNames(Context().get(), request), "p3 p1");
+  request.set_database("other");
+  EXPECT_EQ(PoolerNames(Context().get(), request), "");
+  request.set_database("postgres");
+  request.set_shard("0-inf");
+  EXPECT_EQ(PoolerNames(Context().get(), request), "p3 p1");
+
+  pb::GetGatewaysResponse gateways;
+  ASSERT_TRUE(stub().GetGateways(Context().get(), {}, &gateways).ok());
+  EXPECT_EQ(gateways.gateways_size(), 3);
+  pb::GetOrchsResponse orchs;
+  ASSERT_TRUE(stub().GetOrchs(Context().get(), {}, &orchs).ok());
+  EXPECT_EQ(orchs.orchs_size(), 3);
+}
+
+TEST_F(MultiadminGrpcTest, CellThatDoesNotExist_IsNamedAndTheRestIsThere) {
+  pb::GetPoolersRequest request;
+  request.add_cells("zone1");
+  request.add_cells("zone9");
+  auto context = Context();
+  EXPECT_EQ(PoolerNames(context.get(), request), "p1");
+  EXPECT_EQ(Trailer(*context, "multigres-partial-cells"), "zone9");
+  EXPECT_NE(Trailer(*context, "multigres-partial-errors").find("zone9: "), std::string::npos);
+  // A caller's own words come back in a header; they cannot break it.
+  request.add_cells("zon\xc3\xa9\r\n");
+  auto odd = Context();
+  EXPECT_EQ(PoolerNames(odd.get(), request), "p1");
+  EXPECT_EQ(Trailer(*odd, "multigres-partial-cells"), "zone9,zon????");
+  auto whole = Context();
+  EXPECT_EQ(PoolerNames(whole.get(), {}), "p1 p2 p3");
+  EXPECT_EQ(Trailer(*whole, "multigres-partial-cells"), "none");
+}
+
+TEST_F(MultiadminGrpcTest, CellThatIsAway_TakesNobodysTime) {
+  sandbox_->zone2().Signal(SIGSTOP);  // connections are there, answers are not: the worst of ways
+  auto context = Context(absl::Seconds(5));
+  EXPECT_EQ(PoolerNames(context.get(), {}), "p1 p3");
+  EXPECT_EQ(Trailer(*context, "multigres-partial-cells"), "zone2");
+  pb::GetGatewaysResponse gateways;
+  auto gateway_context = Context(absl::Milliseconds(1000));
+  ASSERT_TRUE(stub().GetGateways(gateway_context.get(), {}, &gateways).ok());
+  EXPECT_EQ(gateways.gateways_size(), 2);
+  EXPECT_EQ(Trailer(*gateway_context, "multigres-partial-cells"), "zone2");
+  sandbox_->zone2().Signal(SIGCONT);
+  EXPECT_EQ(PoolerNames(Context().get(), {}), "p1 p2 p3");
+}
+
+TEST_F(MultiadminGrpcTest, PoolerStatusAndRestarts) {
+  pb::GetPoolerStatusRequest request;
+  pb::GetPoolerStatusResponse response;
+  EXPECT_EQ(stub().GetPoolerStatus(Context().get(), request, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  request.mutable_pooler_id()->set_cell("zone1");
+  EXPECT_EQ(stub().GetPoolerStatus(Context().get(), request, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
+  request.mutable_pooler_id()->set_name("nobody");
+  grpc::Status missing = stub().GetPoolerStatus(Context().get(), request, &response);
+  EXPECT_EQ(missing.error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(missing.error_message(), "pooler 'zone1/nobody' not found");
+  request.mutable_pooler_id()->set_name("p1");
+  ASSERT_TRUE(stub().GetPoolerStatus(Context().get(), request, &response).ok());
+  EXPECT_TRUE(response.status().postgres_ready());
+  EXPECT_EQ(response.status().wal_position(), "0/3000060");
+  EXPECT_EQ(response.consensus_status().id().name(), "p1");
+  request.mutable_pooler_id()->set_cell("zone2");
+  request.mutable_pooler_id()->set_name("p2");
+  EXPECT_EQ(stub().GetPoolerStatus(Context().get(), request, &response).error_code(), grpc::StatusCode::UNAVAILABLE);
+
+  pb::SetPostgresRestartsEnabledRequest restarts;
+  pb::SetPostgresRestartsEnabledResponse told;
+  restarts.mutable_pooler_id()->set_cell("zone1");
+  restarts.mutable_pooler_id()->set_name("p1");
+  ASSERT_TRUE(stub().SetPostgresRestartsEnabled(Context().get(), restarts, &told).ok());
+  EXPECT_EQ(sandbox_->restarts_enabled(), 0);
+  restarts.set_enabled(true);
+  ASSERT_TRUE(stub().SetPostgresRestartsEnabled(Context().get(), restarts, &told).ok());
+  EXPECT_EQ(sandbox_->restarts_enabled(), 1);
+}
+
+TEST_F(MultiadminGrpcTest, WhatIsNotThere_SaysSo) {
+  pb::BackupResponse backup;
+  EXPECT_EQ(stub().Backup(Context().get(), {}, &backup).error_code(), grpc::StatusCode::UNIMPLEMENTED);
+}
+
+}  // namespace
+}  // namespace mg::tests
