@@ -207,7 +207,7 @@ TEST_F(LocalProvisionerTest, ACluster_ComesUpIsRepairedSurvivesItsAgentAndGoesDo
   ASSERT_TRUE(up.ok()) << up.status();
   EXPECT_TRUE(*up) << "a running cluster has nothing to be done";
   EXPECT_EQ(PidsOf(Status()), PidsOf(status));
-  up = Up(3);
+  up = Up(1);
   EXPECT_TRUE(absl::IsFailedPrecondition(up.status())) << up.status();
 
   Make();
