@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 JOBS   ?= $(shell nproc)
 
-.PHONY: help deps build up down test bench chaos chaos install format tidy clean
+.PHONY: help deps build up down test bench chaos install format tidy clean
 
 help:
 	@echo "make up                  packages, build, and a running cluster"
@@ -14,8 +14,8 @@ help:
 	@echo "make deps                install the Debian packages that are missing"
 	@echo "make build               build into $(BUILD)/"
 	@echo "make bench               measure; prints figures beside their floors"
-	@echo "make chaos               kill the agent a hundred times (KILLS=100, MG_CHAOS_SEED repeats a run)"
-	@echo "make chaos [ROUNDS=50]   random faults under a workload whose history is judged"
+	@echo "make chaos               kill the agent a hundred times (KILLS=100), then 50 random faults (ROUNDS=50) under a"
+	@echo "                         workload whose history is judged; MG_CHAOS_SEED repeats a run"
 	@echo "make install PREFIX=…    install (DESTDIR is obeyed)"
 	@echo "make format, make tidy   clang-format in place, clang-tidy"
 	@echo "make down, make clean    stop the cluster; remove $(BUILD)/"
@@ -46,12 +46,12 @@ bench: build
 	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/bench.py
 	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/supervision.py
 
-KILLS ?= 100
+KILLS  ?= 100
+ROUNDS ?= 50
+chaos: export PYTHONDONTWRITEBYTECODE = 1
 chaos: build
-	MULTIGRES_BUILD_DIR=$(BUILD) PYTHONDONTWRITEBYTECODE=1 python3 tests/chaos/agent_kills.py --kills $(KILLS)
-
-chaos: build
-	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/chaos/faults_ha.py --rounds $(or $(ROUNDS),50)
+	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/chaos/agent_kills.py --kills $(KILLS)
+	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/chaos/faults_ha.py --rounds $(ROUNDS)
 
 install: build
 	cmake --install $(BUILD) --prefix $(PREFIX)

@@ -111,7 +111,7 @@ constexpr Wrong kWrong[] = {
     {"name: a\n---\nname: b", "3:1: expected one document, and here begins another"},
     {"database: template1", "1:11: database: expected a letter"},
     {"backup-path: here", "1:14: backup-path: expected an absolute path, not 'here'"},
-    {"components: {etcd: other}", "1:20: components.etcd: expected auto, builtin or an absolute path, not 'other'"},
+    {"components: {etcd: other}", "1:20: components.etcd: expected auto or an absolute path; there is no built-in etcd, not 'other'"},
     {"components: {etc: auto}", "1:14: unknown key 'components.etc'; expected one of: etcd, "},
     {"multiadmin: {auth: token}", "1:20: multiadmin.auth: 'token' is not available yet; "},
     {"etcd: {port: 5000}\nmultiadmin: {http-port: 5000}",

@@ -26,6 +26,8 @@ constexpr absl::Duration kPoolersWait = absl::Seconds(5);
 constexpr absl::Duration kClaimTakeover = absl::Seconds(10);
 constexpr absl::Duration kSetPrimaryPeriod = absl::Seconds(1);
 constexpr absl::Duration kFollowerMargin = absl::Seconds(2);
+// A leader's pooler writes a heartbeat every second; two that are missing are not chance.
+constexpr absl::Duration kHeartbeatLimit = absl::Seconds(2);
 
 const PoolerView* Find(const ShardView& view, const ID& id) {
   for (const auto& [text, pooler] : view.poolers) {
@@ -263,6 +265,12 @@ bool FollowsRightly(const PoolerView& pooler, const clustermetadata::Replication
          conninfo.host() == leader.primary().host() && conninfo.port() == leader.primary().postgres_port();
 }
 
+// Of the last one that had been replayed when the follower looked.
+absl::Duration HeartbeatAge(const PoolerView& follower) {
+  const auto& lag = follower.status.status().replication_status().lag();
+  return absl::Seconds(lag.seconds()) + absl::Nanoseconds(lag.nanos());
+}
+
 Action DecideMaintenance(ShardView* view, const clustermetadata::ShardRule& rule, absl::Time now) {
   AppointmentTime(view, rule.rule_number(), false, false, now);
   view->since_founded = absl::InfiniteFuture();
@@ -337,14 +345,17 @@ bool LeaderIsAlive(const ShardView& view, const clustermetadata::ShardRule& rule
     bool revoked = rule.rule_number().coordinator_term() < promise.revoked_below_term();
     return writable && !revoked;
   }
-  // Its pooler is out of reach, or frozen. Whoever still streams from its PostgreSQL proves that it lives; an idle
-  // primary may be silent for half of that time-out.
+  // Its pooler is out of reach of this orch. Whoever still streams heartbeats from it proves that pooler and PostgreSQL
+  // live, and that it is this orch's network which is bad. PostgreSQL alone is not enough: clients reach it by its
+  // pooler. (An idle primary may be silent for half of its time-out. Clocks that disagree make this judge wrongly,
+  // which costs a failover that is not needed, or one that waits for the pooler's restart; never a write.)
   for (const auto& [text, pooler] : view.poolers) {
     const auto& replication = pooler.status.status().replication_status();
     const auto& following = pooler.status.consensus_status().replication_primary().primary().id();
     absl::Time heard = absl::FromUnixSeconds(replication.last_msg_receive_time().seconds());
     if (Ready(pooler) && replication.wal_receiver_status() == "streaming" && SameNode(following, rule.leader_id()) &&
-        now - heard < absl::Seconds(replication.wal_receiver_timeout().seconds()) + kFollowerMargin) {
+        now - heard < absl::Seconds(replication.wal_receiver_timeout().seconds()) + kFollowerMargin &&
+        (!replication.has_lag() || HeartbeatAge(pooler) <= kHeartbeatLimit)) {
       return true;
     }
   }

@@ -303,6 +303,24 @@ TEST_F(DecisionTest, WhenOnlyTheLeadersPoolerIsAway_StreamingFollowersKeepIt) {
   EXPECT_EQ(Decide(&view_, kNow + absl::Seconds(2)).kind, ActionKind::kAppoint);
 }
 
+TEST_F(DecisionTest, WhenTheLeadersPoolerIsSilentAndItsHeartbeatsAreMissing_AppointsAnother) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+  }
+  Leads(2);
+  Follows(1, 2);
+  Follows(3, 2);
+  Pooler(2).last_seen = kNow - view_.stale_after - absl::Seconds(1);
+  auto lag = [&](int number) {
+    return Pooler(number).status.mutable_status()->mutable_replication_status()->mutable_lag();
+  };
+  lag(1)->set_seconds(3);
+  lag(3)->set_seconds(1);
+  EXPECT_TRUE(LeaderIsAlive(view_, *HighestRule(view_), kNow)) << "a follower has a fresh heartbeat";
+  lag(3)->set_seconds(3);
+  EXPECT_FALSE(LeaderIsAlive(view_, *HighestRule(view_), kNow));
+}
+
 TEST_F(DecisionTest, WhenTheLeadersPoolerIsFrozen_ItsFollowersDecide) {
   for (int i = 1; i <= 3; ++i) {
     Initialised(i, 4, 0, 2);

@@ -76,6 +76,8 @@ void Options::AddTo(flags::FlagSet* flags) {
   etcd_tls.AddTo(flags);
   flags->Add("postgres-response-limit", &response_limit,
              "a running PostgreSQL that does not answer for so long counts as frozen; another node leads then");
+  flags->Add("stale-read-limit", &stale_read_limit,
+             "a leader whose log no quorum confirms for so long stops serving reads; at least 3 heartbeats");
   flags->Add("heartbeat-interval-milliseconds", &heartbeat_ms, "between writes of the leader's heartbeat");
   flags->Add("health-stream-staleness-timeout", &staleness_timeout, "told to orchs; 0: 90s");
   flags->Add("connpool-admin-user", &admin_user, "superuser", {"CONNPOOL_ADMIN_USER", "POSTGRES_USER"});
@@ -151,6 +153,10 @@ absl::StatusOr<Config> Options::ToConfig(const std::string& hostname, int grpc_p
     return absl::InvalidArgumentError("--postgres-response-limit must be 100ms or more");
   }
   config.response_limit = response_limit;
+  if (stale_read_limit < 3 * config.heartbeat_interval) {
+    return absl::InvalidArgumentError("--stale-read-limit must be three --heartbeat-interval-milliseconds or more");
+  }
+  config.stale_read_limit = stale_read_limit;
   config.remote_operation_limit = remote_operation_timeout;
   config.postgres.host = hostname;
   config.postgres.port = pg_port;

@@ -30,6 +30,7 @@ struct Options {
   int pg_port = 5432;
   int pooler_pg_port = 0;
   absl::Duration response_limit = absl::Seconds(1);
+  absl::Duration stale_read_limit = absl::Seconds(3);
   servenv::EtcdTlsFlags etcd_tls;
   int heartbeat_ms = 1000;
   absl::Duration staleness_timeout;

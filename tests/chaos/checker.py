@@ -107,12 +107,14 @@ def check_registers(operations):
 
 
 def check_probes(probes, final):
-    """Two writers: commits straight on a PostgreSQL, each with its node, its timeline and the term of the rule it was made under."""
+    """Two writers: commits straight on a PostgreSQL, each with its node, its timeline and the term of the rule that names it (None: none does)."""
     found = []
     done = sorted((o for o in probes if o["ok"]), key=lambda o: o["end"])
     for what in ("term", "timeline"):
         owners = {}
         for o in done:
+            if o[what] is None:
+                continue
             other = owners.setdefault(o[what], o)
             if other["node"] != o["node"]:
                 found.append(f"two writers in {what} {o[what]}: {other['node']} and {o['node']} both had commits acknowledged")

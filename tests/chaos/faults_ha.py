@@ -45,7 +45,9 @@ class Recorder:
                     row = cursor.fetchone()
                     o["value"] = row[0] if row else ([] if kind == "list" else None)
                 elif kind == "probe":
-                    o["timeline"], o["term"] = cursor.fetchone()
+                    # Between its promotion and its rule a new leader still reads the rule of the one before: no term of its own yet.
+                    o["timeline"], term, leader = cursor.fetchone()
+                    o["term"] = term if leader.endswith(o["node"].removeprefix("pooler_")) else None
             o["ok"] = True
             # PostgreSQL answers a cancelled wait with success and a warning; a direct client knows by it that nothing is promised.
             if any("canceling" in n or "cancelling" in n for n in connection.notices):
@@ -124,7 +126,8 @@ class Chaos:
                 value = self.record.value()
                 if not self.record.run("probe", "", value, connection,
                                        "insert into probes values (%s) returning ('x' || substr(pg_walfile_name(pg_current_wal_insert_lsn()), 1, 8))"
-                                       "::bit(32)::int, (select max(decision_coordinator_term) from multigres.current_rule)",
+                                       "::bit(32)::int, (select decision_coordinator_term from multigres.current_rule),"
+                                       " (select leader_id from multigres.current_rule)",
                                        (value,), node=directory.parent.name):
                     connection.close()
             except psycopg2.Error:

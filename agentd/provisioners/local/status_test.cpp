@@ -19,7 +19,7 @@ class DescribeTest : public ::testing::Test {
       Observation o{.spec = &spec};
       o.process.launch = shim::LaunchSpec{.name = spec.name(), .generation = 1};
       o.process.shim_alive = o.process.child_alive = true;
-      o.process.child = *IdentifyProcess(getpid());
+      o.process.child = *IdentifyProcess(getppid());
       o.probe.ready = absl::OkStatus();
       bool leads = spec.cell() == "zone1";
       auto* status = o.probe.multipooler.mutable_status();
@@ -72,7 +72,7 @@ TEST_F(DescribeTest, WhenEverythingAnswers_IsRunningWithRolesAndLag) {
   EXPECT_EQ(standby.replication_lag_bytes(), 0x1000);
   EXPECT_TRUE(standby.streaming());
   EXPECT_TRUE(standby.ready());
-  EXPECT_EQ(standby.pid(), getpid());
+  EXPECT_EQ(standby.pid(), getppid());
   EXPECT_GT(standby.uptime_seconds(), 0.0);
   EXPECT_EQ(standby.database(), "postgres");
   EXPECT_EQ(Find(status, "etcd").database(), "");

@@ -28,6 +28,8 @@ struct Config {
   absl::Duration tick = absl::Seconds(1);  ///< longest time between two looks at PostgreSQL
   /// A running PostgreSQL that does not answer for so long is given up, and not led by any more.
   absl::Duration response_limit = absl::Seconds(1);
+  /// A leader whose log no standby confirms for so long serves no reads either.
+  absl::Duration stale_read_limit = absl::Seconds(3);
   absl::Duration heartbeat_interval = absl::Seconds(1);
   absl::Duration staleness_timeout = absl::Seconds(90);  ///< told to orchs
   absl::Duration rule_write_limit = absl::Seconds(30);   ///< for each phase of a rule write

@@ -43,6 +43,7 @@ Manager::Manager(Config config, topology::Topology* topology, ServingState* serv
       promises_(std::move(promises)),
       pgctld_(config_.pgctld_address),
       publisher_(topology),
+      quorum_(config_.id),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   state_.lifecycle_since = absl::Now();
 }

@@ -26,6 +26,7 @@
 #include "components/multipooler/manager/monitor_decision.h"
 #include "components/multipooler/manager/pgctld_client.h"
 #include "components/multipooler/manager/promise_store.h"
+#include "components/multipooler/manager/quorum_watch.h"
 #include "components/multipooler/manager/record_publisher.h"
 #include "components/multipooler/manager/rule_store.h"
 #include "components/multipooler/manager/serving_state.h"
@@ -118,6 +119,7 @@ class Manager {
   void MonitorLoop();
   void Look();
   void Beat();
+  void CheckQuorum();
   void Connected(bool connected, PgState state);
   Observation Observe() const;
   absl::Status Act(MonitorAction action);
@@ -169,6 +171,7 @@ class Manager {
 
   ConnectionPtr watched_;  ///< the monitor's own; its thread only, as the next
   absl::Time next_beat_ = absl::InfinitePast();
+  QuorumWatch quorum_;
 
   std::timed_mutex status_mutex_;  ///< guards status_connection_
   ConnectionPtr status_connection_;

@@ -74,8 +74,8 @@ void FillPrimary(const ManagerState& state, data::PrimaryStatus* out) {
   out->set_lsn(view.lsn);
   out->set_ready(state.leading);
   out->set_max_wal_senders(view.max_wal_senders);
-  for (const std::string& follower : view.followers) {
-    absl::StatusOr<clustermetadata::ID> id = topology::ParseClusterId(follower);
+  for (const Follower& follower : view.followers) {
+    absl::StatusOr<clustermetadata::ID> id = topology::ParseClusterId(follower.name);
     if (id.ok()) {
       *out->add_connected_followers() = *id;
     }
@@ -198,6 +198,9 @@ Serving ServingOf(const ManagerState& state) {
   if (!state.leading) {
     return {};
   }
+  if (state.quorum_lost) {
+    return {};
+  }
   return {.mode = ServingMode::kReadWrite,
           .coordinator_term = state.leading_rule.coordinator_term(),
           .leader_subterm = state.leading_rule.leader_subterm()};
@@ -227,7 +230,9 @@ clustermetadata::Multipooler BuildRecord(const Config& config, const ManagerStat
   if (state.lifecycle == clustermetadata::LIFECYCLE_SHUTDOWN) {
     return record;
   }
-  if (serving.mode == ServingMode::kReadWrite) {
+  ManagerState with_quorum = state;  // to lose the quorum is not to give up the lead
+  with_quorum.quorum_lost = false;
+  if (ServingOf(with_quorum).mode == ServingMode::kReadWrite) {
     record.mutable_routing_state()->set_role(clustermetadata::ROUTING_ROLE_PRIMARY);
     *record.mutable_routing_state()->mutable_rule() = state.leading_rule;
   } else {

@@ -28,6 +28,7 @@ struct ManagerState {
   // Consensus.
   bool leading = false;  ///< the writable leader under `leading_rule`
   bool promoting = false;
+  bool quorum_lost = false;  ///< leading, and nobody confirms its log: somebody else may lead by now
   clustermetadata::RuleNumber leading_rule;
   clustermetadata::ReplicationPrimary replication_primary;
   bool suspected_divergence = false;

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -34,11 +35,15 @@ void Manager::MonitorLoop() {
   std::string last_error;
   while (!stop_) {
     Look();
+    CheckQuorum();
     PublishState();
     Beat();
     Observation seen = Observe();
     MonitorAction action = DecideMonitorAction(seen);
     absl::Duration limit = std::min(config_.tick, config_.heartbeat_interval);
+    if (seen.leading && QuorumWatch::Now() - quorum_.confirmed() > limit * 1.25) {
+      limit /= 4;  // a confirmation is late
+    }
     if (!seen.connected) {
       limit = std::min(limit, look_again);
       bool settled = seen.postgres == PgState::kStopped || seen.postgres == PgState::kNotInitialized;
@@ -138,15 +143,45 @@ void Manager::Beat() {
     return;
   }
   next_beat_ = now + config_.heartbeat_interval;
-  absl::Status status =
-      watched_
-          ->Query(
-              "INSERT INTO multigres.heartbeat (shard_id, leader_id, ts) VALUES ('0'::bytea, $1, $2::bigint) "
-              "ON CONFLICT (shard_id) DO UPDATE SET leader_id = excluded.leader_id, ts = excluded.ts",
-              {topology::ClusterIdString(config_.id), absl::StrCat(absl::ToUnixNanos(now))}, now + config_.response_limit)
-          .status();
-  if (!status.ok()) {
-    log::Warn("could not write the heartbeat", {{"error", status}});
+  absl::Time begun = QuorumWatch::Now();
+  absl::StatusOr<pgsql::Result> written = watched_->Query(
+      "INSERT INTO multigres.heartbeat (shard_id, leader_id, ts) VALUES ('0'::bytea, $1, $2::bigint) "
+      "ON CONFLICT (shard_id) DO UPDATE SET leader_id = excluded.leader_id, ts = excluded.ts "
+      "RETURNING pg_current_wal_insert_lsn()::text",
+      {topology::ClusterIdString(config_.id), absl::StrCat(absl::ToUnixNanos(now))}, now + config_.response_limit);
+  absl::StatusOr<std::uint64_t> lsn = [&]() -> absl::StatusOr<std::uint64_t> {
+    MG_RETURN_IF_ERROR(written.status());
+    if (written->rows() != 1) {
+      return absl::InternalError("no row came back");
+    }
+    return consensus::ParseLsn(written->Text(0, 0));
+  }();
+  if (!lsn.ok()) {
+    log::Warn("could not write the heartbeat", {{"error", lsn.status()}});
+    return;
+  }
+  quorum_.Wrote(begun, *lsn);
+}
+
+// A leader that was cut off from its cohort, or frozen, cannot know whether another leads by now.
+void Manager::CheckQuorum() {
+  absl::Time now = QuorumWatch::Now();
+  bool changed = false;
+  bool lost = false;
+  {
+    std::lock_guard lock(mutex_);
+    if (state_.leading && state_.connected && state_.view.has_value()) {
+      quorum_.Lead(state_.leading_rule, now);
+      quorum_.Saw(*state_.view, now);
+      lost = now - quorum_.confirmed() > config_.stale_read_limit * 0.9;
+    }
+    changed = std::exchange(state_.quorum_lost, lost) != lost;
+  }
+  if (changed && lost) {
+    log::Warn("no quorum confirms this leader's log: reads end too",
+              {{"limit", absl::FormatDuration(config_.stale_read_limit)}});
+  } else if (changed) {
+    log::Info("a quorum confirms this leader's log again, or it leads no more");
   }
 }
 

@@ -1,8 +1,10 @@
 #include "components/multipooler/manager/postgres_view.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/numbers.h"
+#include "common/consensus/position.h"
 #include "common/status/status.h"
 #include "components/multipooler/manager/rule_store.h"
 
@@ -16,7 +18,7 @@ SELECT r.recovering,
              THEN greatest(coalesce(pg_last_wal_receive_lsn(), '0/0'), coalesce(pg_last_wal_replay_lsn(), '0/0'))
              ELSE pg_current_wal_lsn() END)::text,
        to_regclass('multigres.current_rule') IS NOT NULL,
-       (SELECT coalesce(array_agg(application_name), '{}') FROM pg_stat_replication),
+       f.names,
        current_setting('synchronous_standby_names'),
        current_setting('synchronous_commit'),
        current_setting('max_wal_senders'),
@@ -30,10 +32,14 @@ SELECT r.recovering,
        coalesce(w.status, ''),
        coalesce(extract(epoch FROM w.last_msg_receipt_time)::float8, 0),
        current_setting('wal_receiver_status_interval'),
-       current_setting('wal_receiver_timeout')
+       current_setting('wal_receiver_timeout'),
+       f.flushed
   FROM (SELECT pg_is_in_recovery() AS recovering,
                CASE WHEN pg_is_in_recovery() THEN 0
                     ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline) r
+  LEFT JOIN (SELECT coalesce(array_agg(application_name), '{}') AS names,
+                    coalesce(array_agg(coalesce(flush_lsn, '0/0')::text), '{}') AS flushed
+               FROM pg_stat_replication) f ON true
   LEFT JOIN pg_stat_wal_receiver w ON true)sql";
 
 // 500ms, 10s, 1min: as current_setting gives durations. (pg_settings has plain numbers, and costs milliseconds to
@@ -59,7 +65,12 @@ absl::StatusOr<PostgresView> ReadView(pgsql::Connection& connection, absl::Time 
   view.in_recovery = row.Bool(0, 0);
   view.lsn = row.Text(0, 1);
   view.has_rule = row.Bool(0, 2);
-  view.followers = row.TextArray(0, 3);
+  std::vector<std::string> names = row.TextArray(0, 3);
+  std::vector<std::string> flushed = row.TextArray(0, 18);
+  for (std::size_t i = 0; i < std::min(names.size(), flushed.size()); ++i) {
+    MG_ASSIGN_OR_RETURN(std::uint64_t lsn, consensus::ParseLsn(flushed[i]));
+    view.followers.push_back({.name = std::move(names[i]), .flushed = lsn});
+  }
   view.synchronous_standby_names = row.Text(0, 4);
   view.synchronous_commit = row.Text(0, 5);
   view.max_wal_senders = static_cast<int>(row.Int(0, 6));

@@ -1,6 +1,7 @@
 /// What PostgreSQL says of itself at one moment, read by two statements. A value; reading needs a connection.
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,12 @@
 
 namespace mg::multipooler {
 
+/// A row of pg_stat_replication.
+struct Follower {
+  std::string name;           ///< its application_name
+  std::uint64_t flushed = 0;  ///< 0: not known yet
+};
+
 struct PostgresView {
   bool in_recovery = true;
   std::string lsn;  ///< own position: written on a primary; received, else replayed, on a standby
@@ -18,7 +25,7 @@ struct PostgresView {
   clustermetadata::RulePosition rule;
 
   // Primary.
-  std::vector<std::string> followers;  ///< application names in pg_stat_replication
+  std::vector<Follower> followers;
   std::string synchronous_standby_names;
   std::string synchronous_commit;
   int max_wal_senders = 0;

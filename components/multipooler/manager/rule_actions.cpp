@@ -176,6 +176,7 @@ void Manager::BecomeLeader(const clustermetadata::ShardRule& rule) {
     ++epoch_;
     state.promoting = false;  // in the same step, so that nobody sees a node that is neither
     state.leading = true;
+    state.quorum_lost = false;
     state.leading_rule = rule.rule_number();
     state.suspected_divergence = false;
     if (state.view.has_value()) {
