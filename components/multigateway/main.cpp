@@ -99,7 +99,7 @@ int Main(int argc, char** argv) {
     return Fail(etcd.ok() ? poolers.status() : etcd.status());
   }
   std::unique_ptr<topology::Topology> topology = topology::Topology::Create(flags.topo_servers, flags.topo_root, *etcd);
-  Router router(topology.get(), flags.cell);
+  Router router(topology.get(), flags.cell, *poolers);
   server.SetReadyCheck([&router] { return router.any(); });
   server.SetStatusPage([&] {
     return absl::StrCat("<h1>multigateway ", flags.cell, "</h1><p>", router.any() ? "ready" : "no pooler known",

@@ -19,23 +19,32 @@ std::pair<std::int64_t, std::int64_t> RuleOf(const Multipooler& pooler) {
 
 }  // namespace
 
-Router::Router(topology::Topology* topology, std::string cell) : topology_(topology), cell_(std::move(cell)) {}
+Router::Router(topology::Topology* topology, std::string cell, rpc::Dialer dialer)
+    : topology_(topology), cell_(std::move(cell)), health_(std::move(dialer), [this] { Changed(); }) {}
 
 void Router::Start() {
   watch_ = topology_->WatchPoolers([this](std::vector<Multipooler> poolers) {
     {
       std::lock_guard lock(mutex_);
-      poolers_ = std::move(poolers);
+      poolers_ = poolers;
     }
-    std::optional<Multipooler> primary = Primary("");
-    log::Debug("poolers changed", {{"primary", primary.has_value() ? topology::IdString(primary->id()) : "none"}});
-    if (changed_) {
-      changed_();
-    }
+    health_.Follow(poolers);
+    Changed();
   });
 }
 
-void Router::Stop() { watch_.reset(); }
+void Router::Stop() {
+  watch_.reset();
+  health_.Stop();
+}
+
+void Router::Changed() {
+  std::optional<Multipooler> primary = Primary("");
+  log::Debug("poolers changed", {{"primary", primary.has_value() ? topology::IdString(primary->id()) : "none"}});
+  if (changed_) {
+    changed_();
+  }
+}
 
 bool Router::any() const {
   std::lock_guard lock(mutex_);
@@ -49,6 +58,10 @@ std::vector<Multipooler> Router::Live(const std::string& database) const {
     bool gone = pooler.lifecycle_status().status() == clustermetadata::LIFECYCLE_SHUTDOWN;
     if (!gone && (database.empty() || pooler.shard_key().database() == database)) {
       live.push_back(pooler);
+      if (std::optional<PoolerHealth::State> own = health_.Of(pooler.id()); own.has_value()) {
+        live.back().set_serving_status(own->serving);
+        *live.back().mutable_routing_state() = std::move(own->routing);
+      }
     }
   }
   return live;

@@ -1,4 +1,5 @@
-/// Which poolers there are and which of them leads, from a watch on the topology. Any thread.
+/// Which poolers there are, from a watch on the topology, and which of them leads and serves: by their own word while
+/// they are reached, else by their records. Any thread.
 #pragma once
 
 #include <functional>
@@ -9,13 +10,15 @@
 #include <vector>
 
 #include "clustermetadata.pb.h"
+#include "common/rpc/dialer.h"
 #include "common/topology/topology.h"
+#include "components/multigateway/pooler_health.h"
 
 namespace mg::multigateway {
 
 class Router {
  public:
-  Router(topology::Topology* topology, std::string cell);
+  Router(topology::Topology* topology, std::string cell, rpc::Dialer dialer);
 
   /// The pooler of the database that claims PRIMARY under the highest rule and serves. Empty database: any.
   std::optional<clustermetadata::Multipooler> Primary(const std::string& database) const;
@@ -25,12 +28,13 @@ class Router {
   std::vector<clustermetadata::Multipooler> ForCredentials(const std::string& database) const;
   bool any() const;
 
-  /// Called from the watch's thread after each change; set once, before Start.
+  /// Called after each change, from threads of the watch and of gRPC; set once, before Start.
   void OnChange(std::function<void()> changed) { changed_ = std::move(changed); }
   void Start();
   void Stop();
 
  private:
+  void Changed();
   std::vector<clustermetadata::Multipooler> Live(const std::string& database) const;
 
   topology::Topology* topology_;
@@ -38,6 +42,7 @@ class Router {
   std::function<void()> changed_;
   mutable std::mutex mutex_;
   std::vector<clustermetadata::Multipooler> poolers_;
+  PoolerHealth health_;
   std::unique_ptr<topology::Topology::Watch> watch_;
 };
 
