@@ -1,0 +1,172 @@
+#!/usr/bin/python3
+"""A leader that dies, freezes or is cut off from its cohort, as clients of the gateways see it. How fast is measured by the benchmarks;
+the bounds here only tell that it happens by itself."""
+
+import os
+import pathlib
+import signal
+import sys
+import time
+
+import psycopg2
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from harness import Failure, Sandbox, eventually, main  # noqa: E402
+
+HEALS = 60
+
+
+class Shard:
+    def __init__(self, sandbox):
+        self.s = sandbox
+        status = sandbox.status()
+        self.passfile = str(pathlib.Path(status["rootDirectory"]) / "pgpass")
+        self.ports = {c["cell"]: c["ports"]["postgres"] for c in status["components"] if c["kind"] == "multigateway"}
+        self.written = 0
+        with self.connect("zone1") as c, c.cursor() as cursor:
+            cursor.execute("create table written (value int)")
+
+    def connect(self, cell):
+        c = psycopg2.connect(host="127.0.0.1", port=self.ports[cell], user="postgres", dbname="postgres", passfile=self.passfile,
+                             connect_timeout=15)
+        c.autocommit = True
+        return c
+
+    def primary(self):
+        """The cell that leads, and its PostgreSQL's pid."""
+        leader = [c for c in self.s.status()["components"] if c["kind"] == "postgres" and c["role"] == "primary"]
+        if len(leader) != 1:
+            raise Failure(f"{len(leader)} primaries")
+        return leader[0]["cell"], leader[0]["pid"]
+
+    def elsewhere(self, cell):
+        return next(c for c in self.ports if c != cell)
+
+    def write(self, cell):
+        """Tries until a write is acknowledged; a refusal may be repeated, for a client that was refused has written nothing."""
+        end = time.monotonic() + HEALS
+        while True:
+            try:
+                c = self.connect(cell)
+                try:
+                    with c.cursor() as cursor:
+                        cursor.execute("insert into written values (%s)", (self.written + 1,))
+                    self.written += 1
+                    return
+                finally:
+                    c.close()
+            except psycopg2.Error as e:
+                if time.monotonic() > end:
+                    raise Failure(f"no write within {HEALS} s: {e}") from e
+
+    def well(self):
+        def good():
+            status = self.s.status()
+            roles = sorted(c["role"] for c in status["components"] if c["kind"] == "postgres")
+            return status["state"] == "running" and roles == ["primary", "standby", "standby"]
+        eventually(good, HEALS, "three nodes, one of them primary, and all well")
+        with self.connect("zone1") as c, c.cursor() as cursor:
+            cursor.execute("select array_agg(value order by value) from written")
+            values = cursor.fetchone()[0]
+            # An attempt whose answer was lost may be there twice; an acknowledged one may not be missing.
+            if not set(range(1, self.written + 1)) <= set(values):
+                raise Failure(f"{set(range(1, self.written + 1)) - set(values)} were acknowledged and are lost")
+
+
+def tree(pid):
+    """A process and its descendants."""
+    found = [pid]
+    for entry in pathlib.Path("/proc", str(pid), "task").glob("*/children"):
+        for child in entry.read_text().split():
+            found += tree(int(child))
+    return found
+
+
+class Frozen:
+    def __init__(self, *pids):
+        self.pids = [p for pid in pids for p in tree(pid)]
+
+    def __enter__(self):
+        for pid in self.pids:
+            os.kill(pid, signal.SIGSTOP)
+
+    def __exit__(self, *_):
+        for pid in self.pids:
+            try:
+                os.kill(pid, signal.SIGCONT)
+            except ProcessLookupError:
+                pass  # it was restarted meanwhile
+
+
+def a_primary_that_dies_or_freezes_is_replaced():
+    with Sandbox("failover") as s:
+        s.run("up")
+        shard = Shard(s)
+        cell, pid = shard.primary()
+        os.kill(pid, signal.SIGKILL)
+        shard.write(shard.elsewhere(cell))
+        shard.well()
+
+        cell, pid = shard.primary()
+        with Frozen(pid):
+            shard.write(shard.elsewhere(cell))
+            eventually(lambda: shard.primary()[0] != cell, HEALS, "another leads")
+        shard.well()
+
+        cell, _ = shard.primary()
+        with Frozen(s.component(f"multipooler/{cell}")["pid"]):
+            shard.write(shard.elsewhere(cell))
+        shard.well()
+
+        for cell in list(shard.ports):
+            for c in s.status()["components"]:
+                if c["cell"] == cell and c["pid"]:
+                    os.kill(c["pid"], signal.SIGKILL)
+            shard.write(shard.elsewhere(cell))
+            shard.well()
+
+        for c in s.status()["components"]:
+            os.kill(c["pid"], signal.SIGKILL)
+        shard.write("zone2")
+        shard.well()
+
+
+def while_etcd_is_away_a_failover_reaches_the_clients():
+    with Sandbox("etcd") as s:
+        s.run("up")
+        shard = Shard(s)
+        cell, pid = shard.primary()
+        etcd = s.component("etcd")["pid"]
+        with Frozen(etcd, pid):
+            shard.write(shard.elsewhere(cell))
+            # The agent restarts a silent component after a while; what is shown here happened before.
+            if s.component("etcd")["pid"] != etcd:
+                raise Failure("etcd was restarted before the write was acknowledged")
+        shard.well()
+
+
+def a_primary_without_its_quorum_stops_serving_reads():
+    with Sandbox("quorum") as s:
+        s.run("up")
+        shard = Shard(s)
+        cell, _ = shard.primary()
+        reader = shard.connect(cell)
+        standbys = [c["pid"] for c in s.status()["components"] if c["kind"] == "postgres" and c["cell"] != cell]
+        with Frozen(*standbys):
+            def refused():
+                try:
+                    with reader.cursor() as cursor:
+                        cursor.execute("select 1")
+                    return False
+                except psycopg2.Error as e:
+                    return e.pgcode or "closed"
+            code = eventually(refused, 10, "reads end")
+            if code not in ("57P01", "closed"):
+                raise Failure(f"the reader was told {code}")
+        shard.write(cell)
+        shard.well()
+
+
+if __name__ == "__main__":
+    main([a_primary_that_dies_or_freezes_is_replaced, while_etcd_is_away_a_failover_reaches_the_clients,
+          a_primary_without_its_quorum_stops_serving_reads])
