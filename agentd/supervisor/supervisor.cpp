@@ -112,9 +112,10 @@ absl::Status Supervisor::Stop(const Watched& who, const std::vector<shim::StopSt
   Tell(news);
   absl::Status status = shim::StopAndWait(who.run_dir, ladder);
   if (status.ok()) {
-    OnEnd(who.run_dir, life);  // unless the loop's thread was faster
+    OnEnd(who.run_dir, life);  // unless the loop's thread was faster: then it may not be done with it yet
   }
-  std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
+  changed_.wait(lock, [&] { return entries_[who.run_dir].busy == 0; });
   EntryOf(who).stopping = false;
   return status;
 }
