@@ -14,6 +14,7 @@ Command UpCommand();
 Command DownCommand();
 Command DiffCommand();
 Command DoctorCommand();
+Command BundleCommand();
 Command RestartCommand();
 Command StartComponentCommand();
 Command StopComponentCommand();

@@ -15,9 +15,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
-#include "cli/client/agent_client.h"
 #include "cli/commands/commands.h"
-#include "cli/commands/context.h"
+#include "cli/commands/doctor.h"
 #include "cli/output/table.h"
 #include "common/config/cluster_config.h"
 #include "common/fs/fs.h"
@@ -280,12 +279,20 @@ class Doctor {
   multigres::cli::v1::DoctorOutput output_;
 };
 
+}  // namespace
+
+multigres::cli::v1::DoctorOutput Examine(Context& context, const AgentPlace& place, bool fix) {
+  return Doctor(context, place, fix).Run();
+}
+
+namespace {
+
 int RunDoctor(Context& context) {
   absl::StatusOr<AgentPlace> place = FindAgent(context.environment());
   if (!place.ok()) {
     return context.Fail(place.status());
   }
-  multigres::cli::v1::DoctorOutput output = Doctor(context, *place, context.args().Has("fix")).Run();
+  multigres::cli::v1::DoctorOutput output = Examine(context, *place, context.args().Has("fix"));
   context.Emit(output, [&] {
     Table table({"CHECK", "STATE", "FOUND", "FIX"}, 3);
     for (const auto& check : output.checks()) {

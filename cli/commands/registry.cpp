@@ -4,11 +4,11 @@ namespace mg::cli {
 
 std::vector<Command> AllCommands() {
   std::vector<Command> commands = {
-      UpCommand(),      DownCommand(), RestartCommand(), StatusCommand(),           ListCommand(),
-      InitCommand(),    PsqlCommand(), EnvCommand(),     ConnectionStringCommand(), LogsCommand(),
-      EventsCommand(),  WhyCommand(),  WaitCommand(),    StartComponentCommand(),   StopComponentCommand(),
-      SignalCommand(),  DiffCommand(), DoctorCommand(),  ValidateCommand(),         SchemaCommand(),
-      VersionCommand(), DocsCommand(),
+      UpCommand(),     DownCommand(),    RestartCommand(), StatusCommand(),           ListCommand(),
+      InitCommand(),   PsqlCommand(),    EnvCommand(),     ConnectionStringCommand(), LogsCommand(),
+      EventsCommand(), WhyCommand(),     WaitCommand(),    StartComponentCommand(),   StopComponentCommand(),
+      SignalCommand(), DiffCommand(),    DoctorCommand(),  BundleCommand(),           ValidateCommand(),
+      SchemaCommand(), VersionCommand(), DocsCommand(),
   };
   for (std::vector<Command> more : {TopologyCommands(), AgentCommands()}) {
     commands.insert(commands.end(), more.begin(), more.end());

@@ -1,0 +1,159 @@
+"""What keeps a cluster in order: several side by side, an upgrade of the agent, a reboot, an edited configuration, the doctor, and the
+archive for a report."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import tarfile
+
+from harness import BUILD, CLI, Sandbox, alive, eventually, main
+
+
+def several_clusters_side_by_side():
+    with Sandbox("several") as s:
+        places = []
+        for name in ("left", "right"):
+            place = s.work / name
+            place.mkdir()
+            (place / "multigres.yaml").write_text(f"name: {name}\ncells: 1\n")
+            places.append(place)
+        for _ in range(3):
+            both = [subprocess.Popen([CLI, "up"], cwd=p, env=s.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                     text=True) for p in places]
+            for process in both:
+                out, err = process.communicate(timeout=120)
+                assert process.returncode == 0, (out, err)
+            listed = {c["name"]: c for c in s.json("list")["clusters"]}
+            assert {n: c["state"] for n, c in listed.items()} == {"left": "running", "right": "running"}, listed
+            ports = [port for c in listed.values() for port in c["postgresPorts"]]
+            assert len(ports) == len(set(ports)) == 2, listed
+            # By directory, by name, and by the environment.
+            s.run("psql", "--", "-c", "create table if not exists here (a int)", cwd=places[0])
+            assert s.run("psql", "--cluster", "left", "--", "-Atc", "select count(*) from here").stdout.strip() == "0"
+            missing = s.run("psql", "--", "-c", "select 1 from here", env={"MULTIGRES_CLUSTER": "right"}, check=False)
+            assert missing.returncode != 0 and "here" in missing.stderr, missing
+            # In each other's way while they stop, too.
+            both = [subprocess.Popen([CLI, "down"], cwd=p, env=s.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                     text=True) for p in places]
+            for process in both:
+                out, err = process.communicate(timeout=60)
+                assert process.returncode == 0, (out, err)
+
+
+def an_agent_is_replaced_and_a_reboot_survived():
+    with Sandbox("replace") as s:
+        s.run("up", "--cells", "1")
+        s.sql("create table t (a int); insert into t values (1)")
+        before, agent = s.pids(), s.agent_pid()
+        client = subprocess.Popen([CLI, "psql", "--", "-XAtq"], cwd=s.work, env=s.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        client.stdin.write("select 'connected';\n")
+        client.stdin.flush()
+        assert client.stdout.readline() == "connected\n"
+        s.run("agent", "restart")
+        assert s.agent_pid() != agent and not alive(agent)
+        assert s.pids() == before
+        client.stdin.write("select 'still ' || a from t;\n")
+        client.stdin.close()
+        assert client.stdout.readline() == "still 1\n"
+        assert client.wait(timeout=10) == 0
+
+        # Everything ends, and the next agent finds another boot.
+        os.kill(s.agent_pid(), signal.SIGKILL)
+        for pid in s.processes():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        eventually(lambda: not s.processes(), what="everything has ended")
+        s.env["MULTIGRES_TEST_BOOT_ID"] = "another"
+        status = s.status()
+        assert status["state"] == "stopped" and "reboot" in status["reason"], status["reason"]
+        assert not [p for p in s.processes() if p != s.agent_pid()], "a reboot's victims are not started by themselves"
+        s.run("up")
+        assert {c["name"]: c["ports"] for c in s.status()["components"]}.keys() == before.keys()
+        assert s.sql("select a from t") == "1"
+
+
+def an_edited_file_changes_only_what_it_says():
+    with Sandbox("edit") as s:
+        place = s.work / "multigres.yaml"
+        place.write_text("name: edited\ncells: 1\n")
+        s.run("up")
+        before = s.pids()
+        place.write_text("name: edited\ncells: 1\npostgres:\n  settings:\n    work_mem: 7MB\n")
+        changes = s.json("cluster", "diff")
+        assert "work_mem" in json.dumps(changes), changes
+        s.run("up")
+        assert s.sql("show work_mem") == "7MB"
+        assert s.pids() == before, "work_mem needs no restart"
+        place.write_text("name: edited\ncells: 1\npostgres:\n  settings:\n    work_mem: 7MB\n    shared_buffers: 24MB\n")
+        s.run("up")
+        assert s.sql("show shared_buffers") == "24MB"
+        after = s.pids()
+        assert {n for n in after if after[n] != before[n]} == {"postgres/zone1"}, (before, after)
+        place.write_text("name: edited\ncells: 1\npostgres: [\n")
+        refused = s.run("up", check=False)
+        assert refused.returncode == 2 and "multigres.yaml:" in refused.stderr, refused
+        assert s.pids() == after
+
+
+def the_doctor_finds_and_mends():
+    with Sandbox("doctor") as s:
+        well = s.json("doctor", check=False)
+        checks = {c["check"] for c in well["checks"]}
+        assert checks >= {"binaries", "versions", "configuration", "state", "socket-path", "leftovers", "ports", "limits", "disk", "clock",
+                          "locale", "shared-memory", "cgroup"}, checks
+        s.run("up", "--cells", "1")
+        os.kill(s.agent_pid(), signal.SIGKILL)
+        (s.work / "multigres.yaml").write_text("cels: 1\n")
+        ill = s.run("doctor", "--json", check=False)
+        assert ill.returncode == 4, ill
+        found = {c["check"]: c for c in json.loads(ill.stdout)["checks"] if c["state"] != "ok"}
+        assert "cels" in found["configuration"]["detail"], found
+        assert found["leftovers"]["fixable"], found
+        (s.work / "multigres.yaml").unlink()
+        s.run("doctor", "--fix", check=False)
+        mended = {c["check"]: c["state"] for c in s.json("doctor", check=False)["checks"]}
+        assert mended["leftovers"] == "ok", mended
+        s.run("up", "--cells", "1")
+
+
+def a_bundle_has_what_helps_and_no_secret():
+    secrets = {"superuser": "sup3r-s3cret-77", "role": "r0le-s3cret-88", "url": "url-s3cret-99", "token": "tok-s3cret-11"}
+    with Sandbox("bundle") as s:
+        (s.work / "multigres.yaml").write_text(
+            f"name: bundled\ncells: 1\npostgres:\n  password: {secrets['superuser']}\n  settings:\n    log_statement: all\n")
+        s.run("up")
+        s.sql(f"create role someone login password '{secrets['role']}'")
+        s.sql(f"select 'postgresql://someone:{secrets['url']}@example.org/db', '{{\"token\": \"{secrets['token']}\"}}'")
+        eventually(lambda: secrets["url"] in s.run("logs", "postgres/zone1").stdout, what="the log has the statement")
+        told = s.json("bundle", "--file", "report.tar.gz")
+        path = s.work / "report.tar.gz"
+        assert told["path"] == str(path) and told["bytes"] == str(path.stat().st_size), told
+        assert path.stat().st_mode & 0o777 == 0o600
+        with tarfile.open(path) as archive:
+            names = [m.name.split("/", 1)[1] for m in archive.getmembers() if m.isfile()]
+            texts = {m.name: archive.extractfile(m).read() for m in archive.getmembers() if m.isfile()}
+        wanted = {"README", "versions.txt", "machine.txt", "doctor.json", "status.json", "agent/events.jsonl", "config/multigres.yaml", "cluster.json",
+                  "logs/postgres/zone1/current.log", "run/multipooler/zone1/launch"}
+        assert wanted <= set(names), wanted - set(names)
+        for what, secret in secrets.items():
+            holders = [name for name, text in texts.items() if secret.encode() in text]
+            assert not holders, f"the {what}'s secret is in {holders}"
+        whole = b"".join(texts.values())
+        assert b"[removed]" in whole and b"create role someone" in whole and b'"running"' in whole
+
+        # Without an agent, and with none started.
+        s.run("agent", "stop")
+        s.run("bundle", "--file", str(s.work / "second.tar.gz"))
+        assert not [p for p in s.processes() if "multigres-agent" in os.readlink(f"/proc/{p}/exe")]
+        refused = s.run("bundle", "--file", "/proc/none/b.tar.gz", check=False)
+        assert refused.returncode != 0 and "Error" in refused.stderr or "error" in refused.stderr, refused
+    assert BUILD.exists() and shutil.which("tar")
+
+
+if __name__ == "__main__":
+    main([several_clusters_side_by_side, an_agent_is_replaced_and_a_reboot_survived, an_edited_file_changes_only_what_it_says,
+          the_doctor_finds_and_mends, a_bundle_has_what_helps_and_no_secret])
