@@ -35,5 +35,6 @@ Command VersionCommand();
 Command DocsCommand();
 std::vector<Command> AgentCommands();
 std::vector<Command> TopologyCommands();
+std::vector<Command> ShardCommands();
 
 }  // namespace mg::cli

@@ -1,33 +1,13 @@
-#include <grpcpp/channel.h>
-#include <grpcpp/client_context.h>
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
-#include "cli/client/agent_client.h"
+#include "cli/commands/admin_call.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
-#include "common/rpc/rpc.h"
 #include "common/status/status.h"
 #include "multiadminservice.grpc.pb.h"
 
 namespace mg::cli {
 namespace {
-
-/// Calls one Admin API method through the agent, which forwards it to the chosen cluster's Admin API.
-template <typename Request, typename Response>
-absl::Status CallAdmin(Context& context,
-                       grpc::Status (multiadmin::MultiadminService::Stub::*method)(grpc::ClientContext*, const Request&,
-                                                                                   Response*),
-                       const Request& request, Response* response) {
-  MG_ASSIGN_OR_RETURN(AgentClient * client, context.Agent(/*start=*/true));
-  MG_ASSIGN_OR_RETURN(absl::Time deadline, context.Deadline(absl::Seconds(10)));
-  grpc::ClientContext rpc;
-  rpc::SetDeadline(&rpc, deadline);
-  SelectCluster(&rpc, context.Selector());
-  std::unique_ptr<multiadmin::MultiadminService::Stub> stub = multiadmin::MultiadminService::NewStub(client->channel());
-  return rpc::FromGrpc((stub.get()->*method)(&rpc, request, response));
-}
 
 std::string NamesText(const google::protobuf::RepeatedPtrField<std::string>& names) {
   return absl::StrCat(absl::StrJoin(names, "\n"), names.empty() ? "" : "\n");
@@ -35,7 +15,8 @@ std::string NamesText(const google::protobuf::RepeatedPtrField<std::string>& nam
 
 int RunCellList(Context& context) {
   multiadmin::GetCellNamesResponse response;
-  absl::Status status = CallAdmin(context, &multiadmin::MultiadminService::Stub::GetCellNames, {}, &response);
+  absl::Status status = CallAdmin<multiadmin::MultiadminService>(
+      context, &multiadmin::MultiadminService::Stub::GetCellNames, multiadmin::GetCellNamesRequest(), &response);
   return status.ok() ? context.Emit(response, [&] { return NamesText(response.names()); }) : context.Fail(status);
 }
 
@@ -43,7 +24,8 @@ int RunCellGet(Context& context) {
   multiadmin::GetCellRequest request;
   request.set_name(context.args().positionals[0]);
   multiadmin::GetCellResponse response;
-  absl::Status status = CallAdmin(context, &multiadmin::MultiadminService::Stub::GetCell, request, &response);
+  absl::Status status = CallAdmin<multiadmin::MultiadminService>(context, &multiadmin::MultiadminService::Stub::GetCell,
+                                                                 request, &response);
   if (!status.ok()) {
     return context.Fail(status);
   }
@@ -55,7 +37,9 @@ int RunCellGet(Context& context) {
 
 int RunDatabaseList(Context& context) {
   multiadmin::GetDatabaseNamesResponse response;
-  absl::Status status = CallAdmin(context, &multiadmin::MultiadminService::Stub::GetDatabaseNames, {}, &response);
+  absl::Status status =
+      CallAdmin<multiadmin::MultiadminService>(context, &multiadmin::MultiadminService::Stub::GetDatabaseNames,
+                                               multiadmin::GetDatabaseNamesRequest(), &response);
   return status.ok() ? context.Emit(response, [&] { return NamesText(response.names()); }) : context.Fail(status);
 }
 
@@ -63,7 +47,8 @@ int RunDatabaseGet(Context& context) {
   multiadmin::GetDatabaseRequest request;
   request.set_name(context.args().positionals[0]);
   multiadmin::GetDatabaseResponse response;
-  absl::Status status = CallAdmin(context, &multiadmin::MultiadminService::Stub::GetDatabase, request, &response);
+  absl::Status status = CallAdmin<multiadmin::MultiadminService>(
+      context, &multiadmin::MultiadminService::Stub::GetDatabase, request, &response);
   if (!status.ok()) {
     return context.Fail(status);
   }

@@ -12,7 +12,7 @@ namespace mg::pgwire {
 namespace {
 
 constexpr char kVersion = 1;
-constexpr std::uint32_t kMaxHandoff = 64 << 10;
+constexpr std::uint32_t kMaxHandoff = 8 << 20;  // a replay may be in it
 
 }  // namespace
 
@@ -29,6 +29,10 @@ std::string EncodeHandoff(const Handoff& handoff) {
     writer.CString("client_key").CString(absl::BytesToHexString(handoff.keys.client_key));
     writer.CString("server_key").CString(absl::BytesToHexString(handoff.keys.server_key));
     writer.CString("client").CString(handoff.client);
+    writer.CString("park").CString(absl::BytesToHexString(handoff.park_token));
+    if (!handoff.replay.empty()) {
+      writer.CString("replay").CString(absl::BytesToHexString(handoff.replay));
+    }
     for (const auto& [name, value] : handoff.parameters) {
       writer.CString(absl::StrCat("p:", name)).CString(value);
     }
@@ -65,6 +69,10 @@ absl::StatusOr<Handoff> DecodeHandoff(const std::string& data, size_t* consumed)
       handoff.keys.client_key = absl::HexStringToBytes(value);
     } else if (name == "server_key") {
       handoff.keys.server_key = absl::HexStringToBytes(value);
+    } else if (name == "park") {
+      handoff.park_token = absl::HexStringToBytes(value);
+    } else if (name == "replay") {
+      handoff.replay = absl::HexStringToBytes(value);
     } else if (name == "client") {
       handoff.client = value;
     } else if (name == "pid" && !absl::SimpleAtoi(value, &handoff.backend_pid)) {
@@ -77,6 +85,32 @@ absl::StatusOr<Handoff> DecodeHandoff(const std::string& data, size_t* consumed)
   }
   *consumed = 2 + length;
   return handoff;
+}
+
+std::string ParkMarker(absl::string_view token) { return Writer('m').Bytes(token).Finish(); }
+
+std::string EncodeReplay(const Replay& replay) {
+  if (replay.messages.empty()) {
+    return "";
+  }
+  std::string text(4, '\0');
+  for (int i = 0; i < 4; ++i) {
+    text[static_cast<std::size_t>(i)] = static_cast<char>(static_cast<std::uint32_t>(replay.ready) >> (24 - 8 * i));
+  }
+  return text + replay.messages;
+}
+
+absl::StatusOr<Replay> DecodeReplay(absl::string_view text) {
+  Replay replay;
+  if (text.empty()) {
+    return replay;
+  }
+  if (text.size() < 4) {
+    return absl::InvalidArgumentError("this is no replay of a session");
+  }
+  replay.ready = static_cast<int>(ReadUint32(text.data()));
+  replay.messages = std::string(text.substr(4));
+  return replay;
 }
 
 std::string PoolerSocketPath(const std::string& pooler_dir) {

@@ -1,4 +1,4 @@
-/// What the Admin API's reads do, without a transport: gRPC and HTTP both call this. Any thread; blocking, within the
+/// What the Admin API does, without a transport: gRPC and HTTP both call this. Any thread; blocking, within the
 /// deadline.
 #pragma once
 
@@ -13,6 +13,7 @@
 #include "common/rpc/dialer.h"
 #include "common/topology/topology.h"
 #include "multiadminservice.pb.h"
+#include "multigres/admin/v1/shard.pb.h"
 #include "multipoolermanagerservice.grpc.pb.h"
 
 namespace mg::multiadmin {
@@ -41,7 +42,17 @@ class Admin {
   absl::StatusOr<pb::SetPostgresRestartsEnabledResponse> SetRestarts(
       const pb::SetPostgresRestartsEnabledRequest& request, absl::Time deadline);
 
+  /// Upstream's: the order only; whoever calls looks for the new leader.
+  absl::StatusOr<pb::SwitchPrimaryResponse> SwitchPrimary(const pb::SwitchPrimaryRequest& request, absl::Time deadline);
+  /// Ours: to a wished node, and waits until it serves.
+  absl::StatusOr<multigres::admin::v1::SwitchPrimaryResponse> SwitchPrimaryTo(
+      const multigres::admin::v1::SwitchPrimaryRequest& request, absl::Time deadline);
+
  private:
+  absl::StatusOr<std::vector<clustermetadata::Multipooler>> PoolersOf(const clustermetadata::ShardKey& shard,
+                                                                      absl::Time deadline);
+  absl::Status Resign(const clustermetadata::Multipooler& leader, const std::string& reason, absl::Time deadline);
+  absl::Status Wish(const clustermetadata::ShardKey& shard, const clustermetadata::ID& target, absl::Time deadline);
   absl::StatusOr<std::vector<std::string>> Cells(const google::protobuf::RepeatedPtrField<std::string>& wanted,
                                                  absl::Time deadline);
   /// Reads every cell at once, each within a bound that leaves time to answer: a cell that is away must not take the

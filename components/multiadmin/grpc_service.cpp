@@ -78,5 +78,14 @@ grpc::Status GrpcService::SetPostgresRestartsEnabled(grpc::ServerContext* contex
                                                      pb::SetPostgresRestartsEnabledResponse* response) {
   return Answer(admin_->SetRestarts(*request, DeadlineOf(context)), response);
 }
+grpc::Status GrpcService::SwitchPrimary(grpc::ServerContext* context, const pb::SwitchPrimaryRequest* request,
+                                        pb::SwitchPrimaryResponse* response) {
+  return Answer(admin_->SwitchPrimary(*request, DeadlineOf(context)), response);
+}
+grpc::Status ShardGrpcService::SwitchPrimary(grpc::ServerContext* context,
+                                             const multigres::admin::v1::SwitchPrimaryRequest* request,
+                                             multigres::admin::v1::SwitchPrimaryResponse* response) {
+  return Answer(admin_->SwitchPrimaryTo(*request, DeadlineOf(context)), response);
+}
 
 }  // namespace mg::multiadmin

@@ -5,6 +5,7 @@
 
 #include "components/multiadmin/admin.h"
 #include "multiadminservice.grpc.pb.h"
+#include "multigres/admin/v1/shard.grpc.pb.h"
 
 namespace mg::multiadmin {
 
@@ -24,6 +25,20 @@ class GrpcService final : public pb::MultiadminService::Service {
                                pb::GetPoolerStatusResponse*) override;
   grpc::Status SetPostgresRestartsEnabled(grpc::ServerContext*, const pb::SetPostgresRestartsEnabledRequest*,
                                           pb::SetPostgresRestartsEnabledResponse*) override;
+
+  grpc::Status SwitchPrimary(grpc::ServerContext*, const pb::SwitchPrimaryRequest*,
+                             pb::SwitchPrimaryResponse*) override;
+
+ private:
+  Admin* admin_;
+};
+
+/// multigres.admin.v1.ShardService.
+class ShardGrpcService final : public multigres::admin::v1::ShardService::Service {
+ public:
+  explicit ShardGrpcService(Admin* admin) : admin_(admin) {}
+  grpc::Status SwitchPrimary(grpc::ServerContext*, const multigres::admin::v1::SwitchPrimaryRequest*,
+                             multigres::admin::v1::SwitchPrimaryResponse*) override;
 
  private:
   Admin* admin_;

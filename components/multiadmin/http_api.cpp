@@ -120,6 +120,9 @@ class Dispatcher {
       return Run<pb::SetPostgresRestartsEnabledRequest>(
           fill, [&](const auto& r) { return admin_->SetRestarts(r, deadline); });
     }
+    if (method == "SwitchPrimary") {
+      return Run<pb::SwitchPrimaryRequest>(fill, [&](const auto& r) { return admin_->SwitchPrimary(r, deadline); });
+    }
     return absl::UnimplementedError(absl::StrCat("method ", method, " is not implemented"));
   }
 

@@ -47,6 +47,8 @@ int main(int argc, char** argv) {
   mg::multiadmin::Admin admin(topology.get(), *poolers);
   mg::multiadmin::GrpcService service(&admin);
   server.AddService(&service, "grpc-multiadmin", false);
+  mg::multiadmin::ShardGrpcService shards(&admin);
+  server.AddService(&shards, "grpc-multiadmin", false);
   if (server.grpc_port() != 0 && server.ServiceEnabled("grpc-multiadmin", false)) {
     mg::multiadmin::AddHttpApi(&server, &admin);
   }

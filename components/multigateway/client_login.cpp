@@ -163,6 +163,10 @@ asio::awaitable<bool> ClientSession::TakeStartup(std::string packet) {
   }
   handoff_.parameters = std::move(parameters);
   handoff_.read_only = read_only_;
+  if (!read_only_ && !client_.encrypted()) {
+    handoff_.park_token = pgwire::RandomBytes(pgwire::kParkTokenSize);
+    marker_ = pgwire::ParkMarker(handoff_.park_token);
+  }
   co_return true;
 }
 

@@ -25,7 +25,19 @@ constexpr auto kRetryPause = std::chrono::milliseconds(50);
 constexpr auto kPoolerBound = std::chrono::seconds(20);
 constexpr std::uint32_t kMaxGreeting = 1 << 20;
 /// PostgreSQL starts, stops or recovers: it may be better in a moment, or elsewhere.
+// Less is not held back: one byte would be any text's.
+constexpr size_t kLeastCut = 2;
 constexpr char kCannotConnectNow[] = "57P03";
+
+// How many bytes at the end of `text` begin the marker.
+size_t CutMarker(absl::string_view text, absl::string_view marker) {
+  for (size_t n = std::min(marker.size() - 1, text.size()); n >= kLeastCut; --n) {
+    if (absl::EndsWith(text, marker.substr(0, n))) {
+      return n;
+    }
+  }
+  return 0;
+}
 
 }  // namespace
 
@@ -86,6 +98,12 @@ asio::awaitable<ClientSession::Try> ClientSession::TryBackend(PoolerAddress addr
       backend_ = backend;
       at_ready_ = !client_.encrypted();
       host_->CountLogin(true);
+      if (moved_) {
+        // The client has had its greeting; the session's state is as it was.
+        co_await asio::async_write(server_, asio::buffer(unanswered_),
+                                   asio::redirect_error(asio::use_awaitable, error));
+        co_return error ? Try::kRefused : Try::kConnected;
+      }
       bool sent = co_await Send(std::move(greeting));
       co_return sent ? Try::kConnected : Try::kRefused;
     }
@@ -151,10 +169,7 @@ void ClientSession::RoutesChanged() {
 asio::awaitable<void> ClientSession::FromBackend() {
   auto self = shared_from_this();
   if (!client_.encrypted()) {
-    auto take = [this](absl::string_view read, bool*) {
-      at_ready_ = absl::EndsWith(read.substr(0, read.size() - 1), absl::string_view("Z\0\0\0\5", 5));
-      return read;
-    };
+    auto take = [this](absl::string_view read, bool* last) { return TakeFromBackend(read, last); };
     co_await relay::Pump(server_, client_.plain(), host_->scratch(), take, &writing_to_client_);
   } else {
     std::string buffer(kTlsBuffer, '\0');
@@ -167,12 +182,37 @@ asio::awaitable<void> ClientSession::FromBackend() {
       }
     }
   }
-  // The pooler has said its last, or the client is gone: either way both sides end.
-  error_code ignored;
-  server_.shutdown(LocalSocket::shutdown_both, ignored);
-  client_.Shutdown();
+  if (!moved_) {
+    // The pooler has said its last, or the client is gone: either way both sides end.
+    error_code ignored;
+    server_.shutdown(LocalSocket::shutdown_both, ignored);
+    client_.Shutdown();
+  }
   backend_done_ = true;
   backend_end_.cancel();
+}
+
+// The marker comes at a message's end and as the pooler's last word, so it is at the end of what was read, or cut in
+// two.
+absl::string_view ClientSession::TakeFromBackend(absl::string_view read, bool* last) {
+  if (!held_.empty()) {
+    joined_ = std::exchange(held_, "");
+    joined_.append(read.data(), read.size());
+    read = joined_;
+  }
+  if (!marker_.empty()) {
+    if (absl::EndsWith(read, marker_)) {
+      moved_ = *last = true;
+      read.remove_suffix(marker_.size());
+    } else if (size_t cut = CutMarker(read, marker_); cut > 0) {
+      held_ = std::string(read.substr(read.size() - cut));
+      read.remove_suffix(cut);
+    }
+  }
+  if (!read.empty()) {
+    at_ready_ = absl::EndsWith(read.substr(0, read.size() - 1), absl::string_view("Z\0\0\0\5", 5));
+  }
+  return read;
 }
 
 asio::awaitable<error_code> ClientSession::FromClient() {
@@ -194,12 +234,22 @@ asio::awaitable<error_code> ClientSession::FromClient() {
 
 asio::awaitable<void> ClientSession::Relay() {
   auto self = shared_from_this();
-  asio::co_spawn(host_->loop(), FromBackend(), asio::detached);
-  error_code error = co_await FromClient();
-  error_code ignored;
+  error_code error, ignored;
+  for (;;) {
+    backend_done_ = false;
+    asio::co_spawn(host_->loop(), FromBackend(), asio::detached);
+    error = co_await FromClientOrMoved();
+    if (!moved_ || ended_ || error != asio::error::operation_aborted) {
+      break;
+    }
+    bool moved = co_await Move();
+    if (!moved) {
+      co_return;
+    }
+  }
   // A client that only stops to send still gets what it asked for, as from PostgreSQL itself.
   server_.shutdown(error == asio::error::eof ? LocalSocket::shutdown_send : LocalSocket::shutdown_both, ignored);
-  if (!backend_done_) {
+  while (!backend_done_) {
     co_await backend_end_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
   server_.close(ignored);

@@ -40,6 +40,7 @@ class ClientHost {
   virtual asio::awaitable<void> CancelRequested(std::uint32_t pid, std::uint32_t secret) = 0;
   virtual void CountLogin(bool good) = 0;
   virtual void CountWait() = 0;
+  virtual void CountMove() = 0;
 };
 
 /// An ErrorResponse that ends a login.
@@ -78,6 +79,11 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   asio::awaitable<void> Relay();
   asio::awaitable<void> FromBackend();
   asio::awaitable<error_code> FromClient();
+  asio::awaitable<error_code> FromClientOrMoved();
+  absl::string_view TakeFromBackend(absl::string_view read, bool* last);
+
+  // client_move.cpp: a session that its pooler has handed back goes on at the next one (see pgwire::ParkMarker).
+  asio::awaitable<bool> Move();
 
   ClientHost* host_;
   ClientStream client_;
@@ -92,7 +98,12 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   bool at_ready_ = false;  ///< the last that the client got, in plain, was ReadyForQuery
   bool ended_ = false;
   bool backend_done_ = false;
-  asio::steady_timer backend_end_;  ///< never ends by itself: cancelled when the pooler's side is over
+  std::string marker_;              ///< by which the pooler hands the session back; empty: it cannot
+  std::string held_;                ///< what may be the marker's begin
+  std::string joined_;              ///< held_ and what came after it
+  bool moved_ = false;              ///< handed back, and not at the next pooler yet
+  std::string unanswered_;          ///< what the client had said that the old pooler did not pass on
+  asio::steady_timer backend_end_;  ///< never ends by itself: cancelled when a direction is over
 };
 
 }  // namespace mg::multigateway

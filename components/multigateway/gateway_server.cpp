@@ -164,6 +164,10 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
     std::lock_guard lock(counters_mutex_);
     ++counters_.waited;
   }
+  void CountMove() override {
+    std::lock_guard lock(counters_mutex_);
+    ++counters_.moved;
+  }
 
  private:
   absl::Status Listen(int port, bool read_only) {

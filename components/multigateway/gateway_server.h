@@ -30,7 +30,7 @@ struct GatewayOptions {
 };
 
 struct GatewayCounters {
-  std::int64_t sessions = 0, logins = 0, refused = 0, waited = 0;
+  std::int64_t sessions = 0, logins = 0, refused = 0, waited = 0, moved = 0;
 };
 
 /// Owns one relay thread and two threads for look-ups. An idle session holds no buffers.

@@ -176,11 +176,15 @@ absl::StatusOr<Proposal> ChooseLeader(const Action& action, const clustermetadat
   for (const Recruited& recruit : recruited) {
     int order =
         best == nullptr ? 1 : consensus::Compare(recruit.status.current_position(), best->status.current_position());
-    // On a tie the former leader, whose log nobody has to compare; then the first by name.
-    bool led = consensus::SameNode(recruit.id, action.outgoing.leader_id());
-    bool first = best != nullptr && !consensus::SameNode(best->id, action.outgoing.leader_id()) &&
-                 topology::IdString(recruit.id) < topology::IdString(best->id);
-    if (order > 0 || (order == 0 && (led || first))) {
+    // On a tie whoever is wished for, then the former leader, whose log nobody has to compare; then the first by name.
+    auto rank = [&](const ID& id) {
+      return !action.preferred.name().empty() && consensus::SameNode(id, action.preferred) ? 0
+             : consensus::SameNode(id, action.outgoing.leader_id())                        ? 1
+                                                                                           : 2;
+    };
+    bool first = order == 0 && std::make_pair(rank(recruit.id), topology::IdString(recruit.id)) <
+                                   std::make_pair(rank(best->id), topology::IdString(best->id));
+    if (order > 0 || first) {
       best = &recruit;
     }
   }

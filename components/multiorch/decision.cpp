@@ -176,8 +176,16 @@ absl::Time AppointmentTime(ShardView* view, const clustermetadata::RuleNumber& r
   return all ? view->since_all : view->since_quorum + kMemberWait;
 }
 
+// The leader of the rule has handed over: it is on its way to be a standby, and not to be waited for.
+bool HasResigned(const PoolerView& pooler, const clustermetadata::ShardRule& rule) {
+  const auto& leadership = pooler.status.availability_status().leadership_status();
+  return SameNode(pooler.id(), rule.leader_id()) &&
+         leadership.signal() == clustermetadata::LEADERSHIP_SIGNAL_REQUESTING_DEMOTION &&
+         leadership.leader_term() == rule.rule_number().coordinator_term();
+}
+
 Action Appoint(const ShardView& view, const clustermetadata::ShardRule& outgoing, absl::Time not_before, absl::Time now,
-               const std::string& why) {
+               const std::string& why, bool ask_resigned = true) {
   absl::Time at = std::max(not_before + view.rank * kRankStep, OthersTurnUntil(view, outgoing));
   if (now < at) {
     return Wait(absl::StrCat(why, ": it is not this orch's turn yet"), at);
@@ -186,9 +194,12 @@ Action Appoint(const ShardView& view, const clustermetadata::ShardRule& outgoing
   action.kind = ActionKind::kAppoint;
   action.why = why;
   action.outgoing = outgoing;
+  if (now < view.preferred_until) {
+    action.preferred = view.preferred;
+  }
   for (const ID& member : outgoing.cohort_members()) {
     const PoolerView* pooler = Find(view, member);
-    if (pooler != nullptr && pooler->connected) {
+    if (pooler != nullptr && pooler->connected && (ask_resigned || !HasResigned(*pooler, outgoing))) {
       action.recruits.push_back(member);
     }
   }
@@ -241,20 +252,33 @@ absl::Time AbandonedAt(const ShardView& view, const clustermetadata::ShardRule& 
 }
 
 Action DecideAppointment(ShardView* view, const clustermetadata::ShardRule& rule, absl::Time now) {
-  consensus::Cohort there;
+  consensus::Cohort there, others;
+  bool resigned = false;
   for (const ID& member : rule.cohort_members()) {
     const PoolerView* pooler = Find(*view, member);
+    bool has_resigned = pooler != nullptr && pooler->connected && HasResigned(*pooler, rule);
+    resigned |= has_resigned;
     if (pooler != nullptr && Recruitable(*pooler)) {
       there.push_back(member);
+      if (!has_resigned) {
+        others.push_back(member);
+      }
     }
+  }
+  // Whoever has resigned is needed only where the others are no quorum.
+  bool without = resigned && consensus::CheckRecruitmentQuorum(rule, others).ok();
+  if (without) {
+    there = others;
   }
   if (absl::Status quorum = consensus::CheckRecruitmentQuorum(rule, there); !quorum.ok()) {
     AppointmentTime(view, rule.rule_number(), false, false, now);
     return Wait(absl::StrCat("no leader is alive, and none can be appointed: ", std::string(quorum.message())));
   }
-  bool all = static_cast<int>(there.size()) == rule.cohort_members_size();
+  bool all = static_cast<int>(there.size()) == rule.cohort_members_size() - (without ? 1 : 0);
   return Appoint(*view, rule, AppointmentTime(view, rule.rule_number(), true, all, now), now,
-                 absl::StrCat("no leader is alive under rule ", consensus::ToString(rule.rule_number())));
+                 absl::StrCat(resigned ? "the leader has handed over rule " : "no leader is alive under rule ",
+                              consensus::ToString(rule.rule_number())),
+                 !without);
 }
 
 bool FollowsRightly(const PoolerView& pooler, const clustermetadata::ReplicationPrimary& leader) {

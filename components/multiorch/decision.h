@@ -27,6 +27,7 @@ struct Action {
                                                  ///< claim's members and the bootstrap policy filled in
   bool first_appointment = false;                ///< kAppoint
   std::vector<clustermetadata::ID> recruits;     ///< kAppoint: whom to ask
+  clustermetadata::ID preferred;                 ///< kAppoint: the leader on a tie; without a name: nobody
   clustermetadata::ReplicationPrimary leader;    ///< kMaintain: what to tell with SetPrimary
   std::vector<std::string> set_primary;          ///< kMaintain: to whom (ids as text)
   std::vector<clustermetadata::ID> add_members;  ///< kMaintain

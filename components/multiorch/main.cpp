@@ -69,6 +69,8 @@ int main(int argc, char** argv) {
   }
   std::unique_ptr<grpc::Service> service = mo::MakeOrchService(plain);
   server.AddService(service.get());
+  std::unique_ptr<grpc::Service> wishes = mo::MakeWishService(plain);
+  server.AddService(wishes.get());
   mo::Registration registration(topology.get(), record);
   server.SetReadyCheck(
       [&] { return registration.registered() && topology->CellNames(absl::Now() + absl::Seconds(4)).ok(); });

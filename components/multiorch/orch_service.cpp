@@ -10,6 +10,7 @@
 #include "common/topology/topology.h"
 #include "components/multiorch/problems.h"
 #include "components/multiorch/shard_engine.h"
+#include "multigres/orch/v1/orch.grpc.pb.h"
 #include "multiorchservice.grpc.pb.h"
 
 namespace mg::multiorch {
@@ -121,7 +122,31 @@ class OrchService final : public ::multiorch::MultiorchService::Service {
   std::vector<ShardEngine*> engines_;
 };
 
+class WishService final : public multigres::orch::v1::OrchService::Service {
+ public:
+  explicit WishService(std::vector<ShardEngine*> engines) : engines_(std::move(engines)) {}
+
+  grpc::Status PreferLeader(grpc::ServerContext*, const multigres::orch::v1::PreferLeaderRequest* request,
+                            multigres::orch::v1::PreferLeaderResponse*) override {
+    for (ShardEngine* engine : engines_) {
+      if (topology::ShardKeyString(engine->shard()) == topology::ShardKeyString(request->shard_key())) {
+        engine->Prefer(request->pooler_id(), absl::Now() + absl::Seconds(request->duration().seconds()) +
+                                                 absl::Nanoseconds(request->duration().nanos()));
+        return grpc::Status::OK;
+      }
+    }
+    return {grpc::StatusCode::NOT_FOUND, "this orch does not watch that shard"};
+  }
+
+ private:
+  std::vector<ShardEngine*> engines_;
+};
+
 }  // namespace
+
+std::unique_ptr<grpc::Service> MakeWishService(std::vector<ShardEngine*> engines) {
+  return std::make_unique<WishService>(std::move(engines));
+}
 
 std::unique_ptr<grpc::Service> MakeOrchService(std::vector<ShardEngine*> engines) {
   return std::make_unique<OrchService>(std::move(engines));

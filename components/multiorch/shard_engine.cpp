@@ -101,6 +101,12 @@ bool ShardEngine::RunOnce(absl::Time deadline) {
   return !stop_;
 }
 
+void ShardEngine::Prefer(const clustermetadata::ID& pooler, absl::Time until) {
+  std::lock_guard lock(mutex_);
+  view_.preferred = pooler;
+  view_.preferred_until = until;
+}
+
 void ShardEngine::WaitForEvent(absl::Time deadline) {
   std::unique_lock lock(mutex_);
   std::uint64_t seen = events_;

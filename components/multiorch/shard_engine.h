@@ -49,6 +49,9 @@ class ShardEngine {
   /// Waits for the next event, whatever it is.
   void WaitForEvent(absl::Time deadline);
 
+  /// Of nodes that are equally far, the next leader, until then.
+  void Prefer(const clustermetadata::ID& pooler, absl::Time until);
+
   const clustermetadata::ShardKey& shard() const { return options_.shard; }
 
  private:

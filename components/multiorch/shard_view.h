@@ -35,6 +35,9 @@ struct ShardView {
   clustermetadata::ShardInitClaim claim;      ///< without claimer_id when there is none
   std::map<std::string, PoolerView> poolers;  ///< by id text; those that have shut down are left out
 
+  clustermetadata::ID preferred;  ///< the next leader where there is a choice, until then
+  absl::Time preferred_until = absl::InfinitePast();
+
   // How long a condition has lasted; kept by the engine from one decision to the next.
   absl::Time since_poolers = absl::InfiniteFuture();      ///< first pooler connected
   absl::Time since_quorum = absl::InfiniteFuture();       ///< a leader is wanting, and enough members are there

@@ -135,6 +135,7 @@ class Manager {
   // rule_actions.cpp, recruit.cpp, set_primary.cpp; all under the action lock.
   absl::Status Resume();
   absl::Status DemoteLocked(absl::Time deadline);
+  absl::Status HandOverLocked(pgsql::Connection& connection, absl::Time deadline);
   absl::Status RecruitStandbyLocked(const clustermetadata::TermRevocation& revocation, absl::Time deadline);
   absl::Status WriteRuleLocked(pgsql::Connection& connection, const clustermetadata::RulePosition& position,
                                const clustermetadata::ShardRule& rule, const RuleEvent& event);

@@ -27,6 +27,9 @@ void SetDuration(absl::Duration duration, google::protobuf::Duration* out) {
 }
 
 data::PostgresStatus PostgresStatusOf(const ManagerState& state) {
+  if (state.handing_over) {
+    return data::POSTGRES_STATUS_PRIMARY;
+  }
   if (!state.connected || !state.view.has_value()) {
     return state.action == data::POSTGRES_ACTION_STARTING ? data::POSTGRES_STATUS_STARTING
                                                           : data::POSTGRES_STATUS_UNKNOWN;
@@ -160,7 +163,7 @@ data::StatusResponse BuildStatus(const Config& config, const ManagerState& state
   status->set_has_data_directory(state.connected || state.postgres == PgState::kStopped ||
                                  state.postgres == PgState::kRunning);
   status->set_postgres_running(state.connected || state.postgres == PgState::kRunning);
-  status->set_postgres_ready(state.connected);
+  status->set_postgres_ready(state.connected || state.handing_over);
   status->set_postgres_status(PostgresStatusOf(state));
   status->set_shard_id(config.shard.shard());
   status->set_postgres_action(state.action);
@@ -198,10 +201,11 @@ Serving ServingOf(const ManagerState& state) {
   if (!state.leading) {
     return {};
   }
-  if (state.quorum_lost) {
+  if (state.quorum_lost || state.handing_over) {
     return {};
   }
   return {.mode = ServingMode::kReadWrite,
+          .draining = state.draining,
           .coordinator_term = state.leading_rule.coordinator_term(),
           .leader_subterm = state.leading_rule.leader_subterm()};
 }
@@ -225,7 +229,9 @@ clustermetadata::Multipooler BuildRecord(const Config& config, const ManagerStat
   lifecycle->set_reason(state.lifecycle_reason);
   SetTime(state.lifecycle_since, lifecycle->mutable_updated());
   Serving serving = ServingOf(state);
-  record.set_serving_status(serving.mode == ServingMode::kNone ? clustermetadata::DISABLED : clustermetadata::SERVING);
+  record.set_serving_status(serving.mode == ServingMode::kNone ? clustermetadata::DISABLED
+                            : serving.draining                 ? clustermetadata::DRAINING
+                                                               : clustermetadata::SERVING);
   SetType(TypeOf(state), &record);
   if (state.lifecycle == clustermetadata::LIFECYCLE_SHUTDOWN) {
     return record;

@@ -36,6 +36,8 @@ struct ManagerState {
 
   // Orders from outside.
   bool restarts_enabled = true;
+  bool draining = false;      ///< leading, and about to hand the lead over: nothing new is begun
+  bool handing_over = false;  ///< PostgreSQL goes down in order: nobody may act before it has sent all that it wrote
   bool manually_stopped = false;  ///< StopReplication: no automatic re-pointing, not eligible for the cohort
   bool stopping = false;
   bool stopped = false;  ///< PostgreSQL is down for good; the record says SHUTDOWN

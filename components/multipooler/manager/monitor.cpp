@@ -195,9 +195,9 @@ void Manager::Connected(bool connected, PgState state) {
       state_.postgres = state;
     }
     if (!connected && state_.leading) {
-      // What it wrote last may be on no standby.
       state_.leading = false;
-      state_.suspected_divergence = true;
+      // What it wrote last may be on no standby.
+      state_.suspected_divergence = !state_.handing_over;
     }
   }
   if (lost) {

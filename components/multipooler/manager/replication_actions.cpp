@@ -1,5 +1,6 @@
 #include <poll.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -16,6 +17,10 @@ namespace {
 
 constexpr int kLsnPauseMs = 20;
 constexpr absl::Duration kReloadLimit = absl::Seconds(5);
+// A hand-over waits so long for statements that run, and so long for open transactions; all new work waits meanwhile.
+constexpr absl::Duration kDrainLimit = absl::Seconds(5);
+constexpr absl::Duration kTransactionPatience = absl::Milliseconds(200);
+constexpr absl::Duration kStopLimit = absl::Seconds(10);
 
 absl::Status NeedStandby(const PostgresView& view) {
   return view.in_recovery ? absl::OkStatus()
@@ -34,15 +39,54 @@ absl::StatusOr<multipoolermanagerdata::ResignLeadershipResponse> Manager::Resign
   MG_ASSIGN_OR_RETURN(ConnectionPtr connection, Control(deadline));
   MG_ASSIGN_OR_RETURN(PostgresView view, LookNow(*connection, deadline));
   MG_RETURN_IF_ERROR(NeedPrimary(view));
-  MG_RETURN_IF_ERROR(WithContext(DemoteLocked(deadline), "resign"));
+  MG_RETURN_IF_ERROR(WithContext(HandOverLocked(*connection, deadline), "resign"));
   MG_ASSIGN_OR_RETURN(connection, Control(deadline));
   MG_RETURN_IF_ERROR(WaitForReplay(*connection, deadline));
   MG_ASSIGN_OR_RETURN(view, LookNow(*connection, deadline));
-  // An orderly stop sends everything to the standbys; whether they have it is compared again when a leader is followed.
-  Change([](ManagerState& state) { state.suspected_divergence = false; });
   multipoolermanagerdata::ResignLeadershipResponse response;
   response.set_flush_lsn(view.replay_lsn);
   return response;
+}
+
+// An orderly stop sends everything to the standbys, the last checkpoint included, so that whoever leads next has all of
+// this log. Nobody may recruit them before: it would cut their streams.
+absl::Status Manager::HandOverLocked(pgsql::Connection& connection, absl::Time deadline) {
+  absl::Time begun = absl::Now();
+  // So that the one that ends PostgreSQL, while all writes wait, is short.
+  MG_RETURN_IF_ERROR(WithContext(connection.Execute("CHECKPOINT", deadline).status(), "checkpoint"));
+  absl::Time drained = absl::Now();
+  Change([](ManagerState& state) { state.draining = true; });
+  Load left = serving_->WaitForDrain(drained + kTransactionPatience, std::min(drained + kDrainLimit, deadline));
+  absl::Time ended = absl::Now();
+  Change([](ManagerState& state) { state.handing_over = true; });
+  {
+    std::lock_guard lock(checkpoint_mutex_);
+    if (checkpoint_connection_ != nullptr) {
+      checkpoint_connection_->Interrupt();
+    }
+  }
+  DropControl();
+  absl::Status stopped = pgctld_.Stop("fast", std::max(deadline - absl::Now(), kStopLimit));
+  Change([&](ManagerState& state) {
+    state.draining = state.handing_over = state.leading = state.connected = false;
+    state.postgres = PgState::kStopped;
+    state.suspected_divergence = !stopped.ok();
+    clustermetadata::LeadershipStatus leadership;
+    leadership.set_leader_term(state.leading_rule.coordinator_term());
+    leadership.set_signal(clustermetadata::LEADERSHIP_SIGNAL_REQUESTING_DEMOTION);
+    state.leadership = leadership;
+  });
+  log::Info("handed over", {{"checkpoint", absl::FormatDuration(drained - begun)},
+                            {"drain", absl::FormatDuration(ended - drained)},
+                            {"stop", absl::FormatDuration(absl::Now() - ended)},
+                            {"statements_ended", left.statements},
+                            {"transactions_ended", left.transactions}});
+  if (!stopped.ok()) {
+    log::Warn("PostgreSQL did not stop in order", {{"error", stopped}});
+    return pgctld_.RestartAsStandby("immediate", std::max(deadline - absl::Now(), kStopLimit));
+  }
+  return pgctld_.Start(/*as_primary=*/false, /*suspected_divergence=*/false,
+                       std::max(deadline - absl::Now(), kStopLimit));
 }
 
 absl::Status Manager::WaitForLsn(const std::string& target, absl::Time deadline,

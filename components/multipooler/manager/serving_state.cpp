@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "absl/time/clock.h"
+
 namespace mg::multipooler {
 
 ServingState::Subscription::~Subscription() {
@@ -33,6 +35,24 @@ void ServingState::Set(const Serving& serving) {
   }
   for (const auto& [id, observer] : observers_) {
     observer(serving);
+  }
+}
+
+void ServingState::Report(const Load& load) {
+  std::lock_guard lock(mutex_);
+  load_ = load;
+  load_changed_.notify_all();
+}
+
+Load ServingState::WaitForDrain(absl::Time patience, absl::Time deadline) const {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    absl::Time now = absl::Now();
+    absl::Time until = load_.statements > 0 ? deadline : load_.transactions > 0 ? patience : absl::InfinitePast();
+    if (now >= until) {
+      return load_;
+    }
+    load_changed_.wait_until(lock, absl::ToChronoTime(until));
   }
 }
 

@@ -2,6 +2,7 @@
 /// by the pool. Not a health report: PostgreSQL may still fail under it. Any thread.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -10,6 +11,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace mg::multipooler {
 
@@ -27,6 +29,12 @@ struct Serving {
   std::int64_t coordinator_term = 0;
   std::int64_t leader_subterm = 0;
   bool operator==(const Serving&) const = default;
+};
+
+/// What clients have under way on a draining leader.
+struct Load {
+  int statements = 0;    ///< outside of transactions, and sessions that are just being handed back
+  int transactions = 0;  ///< open ones
 };
 
 /// How to reach the PostgreSQL behind this pooler; fixed for the life of the process.
@@ -66,9 +74,17 @@ class ServingState {
   /// Manager only. Returns after all observers have seen the value; equal to the present one: no calls.
   void Set(const Serving& serving);
 
+  /// Pool only, while it drains: what is left. The first report of a drain is made before Set returns.
+  void Report(const Load& load);
+  /// Manager only, after Set of a draining value: waits for the end of what is under way. Open transactions are waited
+  /// for until `patience`, statements until `deadline`. What is left then.
+  Load WaitForDrain(absl::Time patience, absl::Time deadline) const;
+
  private:
-  mutable std::mutex mutex_;  ///< guards current_
+  mutable std::mutex mutex_;  ///< guards current_ and load_
+  mutable std::condition_variable load_changed_;
   Serving current_;
+  Load load_;
   std::mutex observers_mutex_;  ///< guards the rest; held during calls, taken before mutex_
   std::map<int, Observer> observers_;
   int next_id_ = 1;

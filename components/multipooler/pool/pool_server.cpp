@@ -16,6 +16,7 @@
 #include <mutex>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -31,6 +32,8 @@ namespace mg::multipooler {
 namespace {
 
 using boost::system::error_code;
+/// How often sessions that are being drained are looked at: their ends are many small events.
+constexpr auto kDrainLook = std::chrono::milliseconds(2);
 constexpr auto kCheckInterval = std::chrono::seconds(10);
 constexpr auto kSyncRepLook = std::chrono::milliseconds(20);
 constexpr auto kSyncRepBound = std::chrono::seconds(30);
@@ -254,6 +257,31 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
     }
   }
 
+  void Drain() {
+    Load load;
+    for (const auto& session : sessions_) {
+      if (session->read_only()) {
+        continue;
+      }
+      session->Drain();
+      load.statements += session->activity() == Session::Activity::kStatement ? 1 : 0;
+      load.transactions += session->activity() == Session::Activity::kTransaction ? 1 : 0;
+    }
+    serving_->Report(load);
+  }
+
+  asio::awaitable<void> DrainOn() {
+    asio::steady_timer pause(loop_);
+    error_code error;
+    while (draining_ && !stopping_) {
+      pause.expires_after(kDrainLook);
+      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
+      if (draining_) {
+        Drain();
+      }
+    }
+  }
+
   /// Any thread. The manager waits for this: when it returns, nothing that is no longer allowed is under way.
   void OnServing(const Serving& now) {
     auto heard = std::make_shared<std::promise<void>>();
@@ -265,6 +293,12 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
           session->End("57P01", "terminating connection: this node does not serve it any more");
         }
       }
+      bool drains = now.mode == ServingMode::kReadWrite && now.draining;
+      if (drains && !std::exchange(draining_, true)) {
+        Drain();
+        asio::co_spawn(loop_, DrainOn(), asio::detached);
+      }
+      draining_ = drains;
       if (now.mode == ServingMode::kNone) {
         pool_.CloseIdle();
       }
@@ -290,6 +324,7 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
   ConnectionPool pool_;
   std::set<std::shared_ptr<Session>> sessions_;
   bool stopping_ = false;
+  bool draining_ = false;
   bool drained_told_ = false;
   std::promise<void> drained_;
   std::thread thread_;

@@ -50,11 +50,15 @@ Session::Session(SessionHost* host, LocalSocket client)
             // Query, Sync and FunctionCall are each answered by one ReadyForQuery. What COPY or an error swallows
             // leaves the count too high: the connection is then not used again, which is safe.
             expected_ready_ += type == 'S' || type == 'Q' || type == 'F' ? 1 : 0;
+            bool ends_cycle = type == 'S' || type == 'Q' || type == 'F';
+            unsynced_ = !ends_cycle && (unsynced_ || absl::StrContains("PBEDCH", type));
+            unnamed_parsed_ &= type != 'E';
             tainted_ |= oversized;
           }),
       server_scanner_("ZNSC", [this](char type, absl::string_view message,
                                      std::string* out) { return InspectServer(type, message, out); }),
-      reader_end_(host->loop(), asio::steady_timer::time_point::max()) {}
+      reader_end_(host->loop(), asio::steady_timer::time_point::max()),
+      state_end_(host->loop(), asio::steady_timer::time_point::max()) {}
 
 Verdict Session::InspectClient(char type, absl::string_view message) {
   if (type == 'X') {
@@ -67,9 +71,12 @@ Verdict Session::InspectClient(char type, absl::string_view message) {
     return Verdict::kPass;
   }
   expected_ready_ += type == 'Q' ? 1 : 0;
+  unsynced_ = type == 'P';
+  unnamed_parsed_ |= type == 'P' && message.size() > 5 && message[5] == '\0';
   StatementMarks marks = ScanStatement(message.substr(5));
   tainted_ |= marks.leaves_traces;
   roles_changed_ |= marks.changes_roles;
+  own_sequences_ |= marks.reads_own_sequences;
   if (marks.changes_databases) {
     host_->DatabasesChange();
   }
@@ -82,6 +89,9 @@ Verdict Session::InspectServer(char type, absl::string_view message, std::string
     case 'Z':
       server_->transaction = body.empty() ? '?' : body[0];
       --expected_ready_;
+      if (state_ != nullptr && expected_ready_ == 0) {
+        state_end_.cancel();
+      }
       if (roles_changed_ && server_->transaction == 'I') {
         roles_changed_ = false;
         host_->RolesChanged();
@@ -96,11 +106,16 @@ Verdict Session::InspectServer(char type, absl::string_view message, std::string
       sync_cut_short_ |= pgwire::ParseDiagnostic(body).routine == kSyncRepRoutine;
       break;
     case 'D':
-      // Only wanted in a reset: EndOfSessionQuery's row, whose last column is one letter.
-      reset_failed_ |= !absl::EndsWith(body, "f");
+      // Only wanted here: EndOfSessionQuery's row, whose last column is one letter, or those of SessionStateQuery.
+      if (state_ != nullptr) {
+        state_failed_ |= !state_->Add(body);
+      } else {
+        reset_failed_ |= resetting_ && !absl::EndsWith(body, "f");
+      }
       break;
     case 'E':
-      reset_failed_ = true;
+      reset_failed_ |= resetting_;
+      state_failed_ |= state_ != nullptr;
       break;
     default:
       break;
@@ -114,6 +129,11 @@ Verdict Session::InspectServer(char type, absl::string_view message, std::string
 }
 
 absl::string_view Session::TakeFromClient(absl::string_view read, bool* last) {
+  if (parking_ || parked_) {
+    kept_.append(read.data(), read.size());
+    *last |= ended_;
+    return {};
+  }
   std::string& out = host_->output();
   if (!client_scanner_.Feed(read, &out)) {
     tainted_ = true;
@@ -131,7 +151,7 @@ absl::string_view Session::TakeFromServer(absl::string_view read, bool* last) {
     *last = true;
   }
   *last |= server_scanner_.stopped() || ended_ || (resetting_ && expected_ready_ == 0 && server_scanner_.at_boundary());
-  return resetting_ || ended_ ? absl::string_view() : absl::string_view(out);
+  return resetting_ || ended_ || parking_ || parked_ ? absl::string_view() : absl::string_view(out);
 }
 
 asio::awaitable<bool> Session::ReadHandoff(pgwire::Handoff* handoff) {
@@ -197,8 +217,19 @@ asio::awaitable<void> Session::Run() {
     co_return;
   }
   read_only_ = handoff.read_only;
+  park_token_ = handoff.park_token;
+  std::string replay = std::exchange(handoff.replay, "");
   error_code error;
   std::string answer = co_await Login(std::move(handoff));
+  if (server_ != nullptr && !replay.empty()) {
+    bool restored = co_await Restore(std::move(replay));
+    if (!restored) {
+      host_->Release(std::move(server_), false);
+      answer = pgwire::ErrorMessage({.severity = "FATAL",
+                                     .code = "57P01",
+                                     .message = "the session could not be taken over after a change of the primary"});
+    }
+  }
   if (server_ != nullptr) {
     answer = std::exchange(server_->notices, "");
     for (const auto& [name, value] : server_->parameters) {
@@ -220,7 +251,7 @@ asio::awaitable<void> Session::FromServer() {
   auto self = shared_from_this();
   auto take = [this](absl::string_view read, bool* last) { return TakeFromServer(read, last); };
   co_await relay::Pump(server_->socket, client_, host_->scratch(), take, &writing_to_client_);
-  if (!resetting_) {
+  if (!resetting_ && !parked_) {
     error_code ignored;
     client_.shutdown(LocalSocket::shutdown_both, ignored);
   }
@@ -273,7 +304,13 @@ asio::awaitable<void> Session::Relay() {
   co_await relay::Pump(client_, server_->socket, host_->scratch(), take, &writing_to_server_);
   error_code ignored;
   bool clean = false;
-  if (Quiet() && !tainted_) {
+  while (parking_) {
+    // The client closed meanwhile; the answer is on its way.
+    co_await state_end_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  }
+  if (parked_) {
+    co_await HandBack();
+  } else if (Quiet() && !tainted_) {
     client_.close(ignored);
     clean = co_await Reset();
   } else {
@@ -288,7 +325,7 @@ asio::awaitable<void> Session::Relay() {
 }
 
 void Session::End(const std::string& code, const std::string& message) {
-  if (ended_) {
+  if (ended_ || parked_) {
     return;
   }
   ended_ = true;

@@ -9,6 +9,7 @@
 #include "common/pgwire/scanner.h"
 #include "common/relay/pump.h"
 #include "components/multipooler/pool/server_connection.h"
+#include "components/multipooler/pool/session_state.h"
 
 namespace mg::multipooler {
 
@@ -38,6 +39,18 @@ class Session : public std::enable_shared_from_this<Session> {
   /// Ends it with an error at once; used when the mode that it was begun under is over.
   void End(const std::string& code, const std::string& message);
 
+  /// From now on it is handed back to its gateway at the first moment at which it is at rest. One that holds what no
+  /// other node can have is told that it ends. Asked again and again until it has gone.
+  void Drain();
+  /// What it does at this moment, for whoever waits for the end of a drain.
+  enum class Activity {
+    kGone,         ///< no server connection, or it has been handed back
+    kResting,      ///< nothing under way
+    kTransaction,  ///< a transaction is open
+    kStatement,    ///< outside of one, a statement is under way, or is being handed back
+  };
+  Activity activity() const;
+
   bool read_only() const { return read_only_; }
   /// For a cancel: the session's own secret, so that a late cancel does not meet the connection's next user.
   bool Is(std::uint32_t pid, std::uint32_t secret) const {
@@ -52,6 +65,12 @@ class Session : public std::enable_shared_from_this<Session> {
   asio::awaitable<void> FromServer();
   asio::awaitable<void> AwaitReader();
   asio::awaitable<bool> Reset();
+  // session_park.cpp
+  asio::awaitable<void> Park();
+  asio::awaitable<bool> AskState(SessionState* state);
+  asio::awaitable<void> GoOn();
+  asio::awaitable<void> HandBack();
+  asio::awaitable<bool> Restore(std::string encoded);
   absl::string_view TakeFromClient(absl::string_view read, bool* last);
   absl::string_view TakeFromServer(absl::string_view read, bool* last);
   pgwire::Scanner::Verdict InspectClient(char type, absl::string_view message);
@@ -74,9 +93,20 @@ class Session : public std::enable_shared_from_this<Session> {
   bool resetting_ = false;
   bool reset_failed_ = false;
   bool ended_ = false;
+  bool unsynced_ = false;          ///< messages of the extended protocol without their Sync
+  bool unnamed_parsed_ = false;    ///< an unnamed statement that was not executed yet
+  bool own_sequences_ = false;     ///< see StatementMarks
+  std::string park_token_;         ///< empty: its gateway cannot take it back
+  bool parking_ = false;           ///< its state is being asked for; what the client says is kept
+  bool parked_ = false;            ///< handed back
+  SessionState* state_ = nullptr;  ///< while it is being asked for
+  bool state_failed_ = false;
+  std::string kept_;    ///< from the client, since then
+  std::string replay_;  ///< once handed back
   bool writing_to_client_ = false, writing_to_server_ = false;
   bool reader_done_ = false;
   asio::steady_timer reader_end_;  ///< never ends by itself: cancelled when the reader is done
+  asio::steady_timer state_end_;   ///< never ends by itself: cancelled at the answer's end
 };
 
 }  // namespace mg::multipooler

@@ -62,6 +62,7 @@ StatementMarks ScanStatement(absl::string_view text) {
   marks.leaves_traces = marks.leaves_traces || absl::StrContains(lower, "set_config") ||
                         absl::StrContains(lower, "replication_origin") || HasWord(lower, "load") ||
                         SetsOwnParameter(lower);
+  marks.reads_own_sequences = HasWord(lower, "currval") || HasWord(lower, "lastval");
   bool changes = HasWord(lower, "alter") || HasWord(lower, "drop") || HasWord(lower, "create") ||
                  HasWord(lower, "revoke") || HasWord(lower, "grant");
   if (changes) {

@@ -16,6 +16,8 @@ struct StatementMarks {
   bool changes_databases = false;
   /// A role, its password, settings or rights may be another afterwards.
   bool changes_roles = false;
+  /// Asks what the session's last nextval gave: lost with its connection, and nobody can set it.
+  bool reads_own_sequences = false;
 };
 
 StatementMarks ScanStatement(absl::string_view text);

@@ -1,0 +1,129 @@
+#include "components/multipooler/pool/session_state.h"
+
+#include <array>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+#include "common/pgwire/message.h"
+
+namespace mg::multipooler {
+namespace {
+
+// The same whatever standard_conforming_strings is.
+std::string Literal(absl::string_view text) {
+  return absl::StrCat("E'", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"'", "''"}}), "'");
+}
+
+constexpr char kQuery[] = R"sql(
+SELECT 'blocked', 'a temporary table', '', ''
+  FROM (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() LIMIT 1) t
+UNION ALL
+SELECT 'blocked', 'a cursor', '', '' FROM (SELECT FROM pg_catalog.pg_cursors LIMIT 1) c
+UNION ALL
+SELECT 'blocked', 'a channel that it listens to', '', '' FROM (SELECT FROM pg_catalog.pg_listening_channels() LIMIT 1) l
+UNION ALL
+SELECT 'blocked', 'an advisory lock', '', ''
+  FROM (SELECT FROM pg_catalog.pg_locks k WHERE k.pid OPERATOR(pg_catalog.=) pg_catalog.pg_backend_pid()
+           AND k.locktype OPERATOR(pg_catalog.=) 'advisory'::pg_catalog.text LIMIT 1) k
+UNION ALL
+SELECT 'blocked', 'another role', '', ''
+ WHERE CURRENT_USER::pg_catalog.text OPERATOR(pg_catalog.<>) $role$::pg_catalog.text
+    OR SESSION_USER::pg_catalog.text OPERATOR(pg_catalog.<>) $role$::pg_catalog.text
+UNION ALL
+SELECT 'set', s.name, s.setting, '' FROM pg_catalog.pg_settings s
+ WHERE s.source OPERATOR(pg_catalog.=) 'session'::pg_catalog.text
+   AND NOT pg_catalog.starts_with(s.name, 'transaction_')
+UNION ALL
+SELECT CASE WHEN p.from_sql THEN 'sql' ELSE 'parse' END, p.name, p.statement,
+       pg_catalog.array_to_string(p.parameter_types::pg_catalog.oid[], ',')
+  FROM pg_catalog.pg_prepared_statements p)sql";
+
+// The four columns of a DataRow's body.
+bool Columns(absl::string_view body, std::array<std::string, 4>* out) {
+  if (body.size() < 2 || body[0] != 0 || body[1] != 4) {
+    return false;
+  }
+  body.remove_prefix(2);
+  for (std::string& column : *out) {
+    if (body.size() < 4) {
+      return false;
+    }
+    std::uint32_t length = pgwire::ReadUint32(body.data());
+    body.remove_prefix(4);
+    if (length == 0xFFFFFFFF) {
+      continue;  // NULL: no parameters
+    }
+    if (length > body.size()) {
+      return false;
+    }
+    column = std::string(body.substr(0, length));
+    body.remove_prefix(length);
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string SessionStateQuery(absl::string_view login_role) {
+  return absl::StrReplaceAll(kQuery, {{"$role$", Literal(login_role)}});
+}
+
+bool SessionState::Add(absl::string_view row) {
+  std::array<std::string, 4> columns;
+  if (!Columns(row, &columns)) {
+    return false;
+  }
+  const auto& [kind, name, text, types] = columns;
+  if (kind == "blocked") {
+    blocked_ = name;
+  } else if (kind == "set") {
+    absl::StrAppend(&settings_, settings_.empty() ? "SELECT " : ", ", "pg_catalog.set_config(", Literal(name), ", ",
+                    Literal(text), ", false)");
+  } else if (kind == "sql") {
+    sql_.push_back(text);
+  } else if (kind == "parse") {
+    Prepared prepared{.name = name, .text = text, .types = {}};
+    for (absl::string_view type : absl::StrSplit(types, ',', absl::SkipEmpty())) {
+      std::uint32_t oid = 0;
+      if (!absl::SimpleAtoi(type, &oid)) {
+        return false;
+      }
+      prepared.types.push_back(oid);
+    }
+    prepared_.push_back(std::move(prepared));
+  } else {
+    return false;
+  }
+  return true;
+}
+
+pgwire::Replay SessionState::ToReplay() const {
+  pgwire::Replay replay;
+  if (!settings_.empty()) {
+    replay.messages += pgwire::QueryMessage(settings_);
+    ++replay.ready;
+  }
+  for (const std::string& sql : sql_) {
+    replay.messages += pgwire::QueryMessage(sql);
+    ++replay.ready;
+  }
+  for (const Prepared& prepared : prepared_) {
+    pgwire::Writer parse('P');
+    parse.CString(prepared.name).CString(prepared.text);
+    std::size_t count = prepared.types.size();
+    parse.Byte(static_cast<char>(count >> 8)).Byte(static_cast<char>(count & 0xFF));
+    for (std::uint32_t type : prepared.types) {
+      parse.Int32(static_cast<std::int32_t>(type));
+    }
+    replay.messages += parse.Finish();
+  }
+  if (!prepared_.empty()) {
+    replay.messages += pgwire::Writer('S').Finish();
+    ++replay.ready;
+  }
+  return replay;
+}
+
+}  // namespace mg::multipooler
