@@ -6,6 +6,7 @@
 #include "cli/commands/commands.h"
 #include "cli/commands/component.h"
 #include "cli/commands/operation.h"
+#include "cli/commands/rolling.h"
 #include "cli/output/table.h"
 #include "common/status/status.h"
 #include "common/text/text.h"
@@ -126,6 +127,22 @@ int RunRestart(Context& context) {
     return context.Fail(deadline.status());
   }
   HoldSignals();
+  if (context.args().Has("rolling")) {
+    if (!context.args().positionals.empty()) {
+      return context.Fail(MakeError(absl::StatusCode::kInvalidArgument,
+                                    "--rolling restarts every PostgreSQL, and takes no names",
+                                    {.reason = "USAGE", .hint = "leave the names out"}));
+    }
+    absl::StatusOr<multigres::cli::v1::RollingOutput> output = RestartRolling(context, *deadline);
+    if (!output.ok()) {
+      return context.Fail(output.status());
+    }
+    return context.Emit(*output, [&] {
+      return absl::StrCat("restarted ", absl::StrJoin(output->restarted(), ", "), " in ",
+                          text::HumanDuration(absl::Seconds(output->elapsed_seconds())), "; ", output->primary(),
+                          " is the primary\n");
+    });
+  }
   if (context.args().positionals.empty()) {
     agent::RestartRequest request;
     *request.mutable_cluster() = context.Selector();
@@ -227,7 +244,12 @@ Command RestartCommand() {
       .positionals = {{.name = "NAME",
                        .help = "components such as multipooler/zone1; none: the whole cluster",
                        .repeated = true}},
+      .flags =
+          {{.name = "rolling",
+            .help =
+                "every PostgreSQL, one at a time, the primary last and after a hand-over: clients see pauses only"}},
       .examples = {{"multigres restart", "restart everything, keeping data and ports"},
+                   {"multigres restart --rolling", "every PostgreSQL, with no failed statement"},
                    {"multigres restart multigateway/zone2", "restart one gateway"}},
       .aliases = {"cluster restart"},
       .group = "CLUSTER",

@@ -1,0 +1,143 @@
+#!/usr/bin/python3
+"""Planned changes of the primary under clients that never stop: no statement fails."""
+
+import pathlib
+import subprocess
+import sys
+import threading
+
+import psycopg2
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+from harness import CLI, Failure, Sandbox, eventually, main  # noqa: E402
+
+CLIENTS = 6
+
+
+class Clients:
+    """Auto-commit clients on all gateways, each on one connection for its whole life, with settings and prepared statements."""
+
+    def __init__(self, sandbox):
+        status = sandbox.status()
+        self.passfile = str(pathlib.Path(status["rootDirectory"]) / "pgpass")
+        self.ports = [c["ports"]["postgres"] for c in status["components"] if c["kind"] == "multigateway"]
+        self.stop, self.errors, self.done = threading.Event(), [], [0] * CLIENTS
+        with self.connect(0) as c, c.cursor() as cursor:
+            cursor.execute("create table ticks (client int, n int, primary key (client, n))")
+        self.threads = [threading.Thread(target=self.loop, args=(i,)) for i in range(CLIENTS)]
+
+    def connect(self, i):
+        c = psycopg2.connect(host="127.0.0.1", port=self.ports[i % len(self.ports)], user="postgres", dbname="postgres",
+                             passfile=self.passfile, connect_timeout=15)
+        c.autocommit = True
+        return c
+
+    def loop(self, i):
+        try:
+            connection = self.connect(i)
+            with connection.cursor() as cursor:
+                cursor.execute("set work_mem = '7MB'")
+                cursor.execute("prepare tick (int, int) as insert into ticks values ($1, $2)")
+                pid = connection.get_backend_pid()
+                while not self.stop.is_set():
+                    cursor.execute("execute tick (%s, %s)", (i, self.done[i]))
+                    self.done[i] += 1
+                cursor.execute("show work_mem")
+                if cursor.fetchone()[0] != "7MB" or connection.get_backend_pid() != pid:
+                    raise Failure("the session is not what it was")
+            connection.close()
+        except (psycopg2.Error, Failure) as e:
+            self.errors.append(f"client {i} after {self.done[i]}: {e}")
+
+    def __enter__(self):
+        for t in self.threads:
+            t.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        for t in self.threads:
+            t.join()
+
+    def all_go_on(self):
+        before = list(self.done)
+        eventually(lambda: self.errors or all(n > b for n, b in zip(self.done, before)), 30, "every client goes on")
+        if self.errors:
+            raise Failure("\n".join(self.errors))
+
+    def judge(self):
+        with self.connect(0) as c, c.cursor() as cursor:
+            cursor.execute("select client, count(*), max(n) from ticks group by client order by client")
+            found = cursor.fetchall()
+        if self.errors or found != [(i, n, n - 1) for i, n in enumerate(self.done)]:
+            raise Failure(f"{self.errors}\nacknowledged {self.done}\nfound {found}")
+
+
+def primary(s):
+    return next(c["cell"] for c in s.status()["components"] if c["kind"] == "postgres" and c["role"] == "primary")
+
+
+def well(s):
+    eventually(lambda: s.status()["state"] == "running", 30, "all is well")
+
+
+def planned_switches_fail_no_statement():
+    with Sandbox("switch") as s:
+        s.run("up")
+        clients = Clients(s)
+        with clients:
+            clients.all_go_on()
+            for target in ("zone2", "zone3", "zone1"):
+                told = s.json("shard", "switch-primary", "--to", f"multipooler/{target}")
+                if told["newLeaderId"]["cell"] != target or primary(s) != target:
+                    raise Failure(f"{target} does not lead: {told}")
+                clients.all_go_on()
+                well(s)
+            again = s.json("shard", "switch-primary", "--to", "zone1")
+            if again["newLeaderId"] != again["oldLeaderId"]:
+                raise Failure(f"it led already: {again}")
+            before = primary(s)
+            s.run("shard", "switch-primary")
+            if primary(s) == before:
+                raise Failure("nobody else leads")
+            clients.all_go_on()
+        clients.judge()
+        well(s)
+
+        # What no other node can have is told, and says why.
+        held = subprocess.Popen([CLI, "psql", "--", "-XAtq"], cwd=s.work, env=s.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+        held.stdin.write("create temporary table here (a int);\nselect 'held';\n")
+        held.stdin.flush()
+        if held.stdout.readline() != "held\n":
+            raise Failure("no session")
+        s.run("shard", "switch-primary")
+        _, told = held.communicate("select 1 from here;\n", timeout=20)
+        if "this session holds a temporary table" not in told:
+            raise Failure(f"the session was told: {told}")
+        for words in (["--to", "nobody"], ["nodatabase"]):
+            refused = s.run("shard", "switch-primary", *words, check=False)
+            if refused.returncode != 3:
+                raise Failure(f"{words}: {refused}")
+
+
+def a_rolling_restart_fails_no_statement():
+    with Sandbox("rolling") as s:
+        s.run("up")
+        before = s.pids()
+        clients = Clients(s)
+        with clients:
+            clients.all_go_on()
+            told = s.json("cluster", "restart", "--rolling")
+            if sorted(told["restarted"]) != ["postgres/zone1", "postgres/zone2", "postgres/zone3"]:
+                raise Failure(told)
+            clients.all_go_on()
+        clients.judge()
+        after = s.pids()
+        changed = {name for name in after if after[name] != before[name]}
+        if changed != set(told["restarted"]):
+            raise Failure(f"restarted were {changed}")
+
+
+if __name__ == "__main__":
+    main([planned_switches_fail_no_statement, a_rolling_restart_fails_no_statement])
