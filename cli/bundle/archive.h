@@ -17,7 +17,7 @@ class Archive {
   /// `name`: the one directory in the archive. Works in a private directory below TMPDIR.
   static absl::StatusOr<Archive> Create(const std::string& name, Secrets secrets);
   Archive(Archive&& other) noexcept
-      : name_(other.name_),
+      : name_(std::move(other.name_)),
         secrets_(std::move(other.secrets_)),
         stage_(std::exchange(other.stage_, "")),
         files_(std::move(other.files_)) {}

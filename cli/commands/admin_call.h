@@ -4,6 +4,12 @@
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
 
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
 #include "cli/commands/context.h"
@@ -12,18 +18,32 @@
 
 namespace mg::cli {
 
-/// One unary call; `limit` where --timeout says nothing else. Service is the class that gRPC makes for a service.
+/// One unary call; `limit` where --timeout says nothing else. Service is the class that gRPC makes for a service. Cells
+/// that a list could not read are told on stderr, and given in `unreadable`.
 template <typename Service, typename Request, typename Response>
 absl::Status CallAdmin(Context& context,
                        grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-                       const Request& request, Response* response, absl::Duration limit = absl::Seconds(10)) {
+                       const Request& request, Response* response, absl::Duration limit = absl::Seconds(10),
+                       std::vector<std::string>* unreadable = nullptr) {
   MG_ASSIGN_OR_RETURN(AgentClient * client, context.Agent(/*start=*/true));
   MG_ASSIGN_OR_RETURN(absl::Time deadline, context.Deadline(limit));
   grpc::ClientContext rpc;
   rpc::SetDeadline(&rpc, deadline);
   SelectCluster(&rpc, context.Selector());
   std::unique_ptr<typename Service::Stub> stub = Service::NewStub(client->channel());
-  return rpc::FromGrpc((stub.get()->*method)(&rpc, request, response));
+  MG_RETURN_IF_ERROR(rpc::FromGrpc((stub.get()->*method)(&rpc, request, response)));
+  const auto& trailer = rpc.GetServerTrailingMetadata();
+  auto value = [&](const char* name) {
+    auto found = trailer.find(name);
+    return found == trailer.end() ? std::string() : std::string(found->second.data(), found->second.size());
+  };
+  if (std::string cells = value("multigres-partial-cells"); !cells.empty()) {
+    context.Err(absl::StrCat("warning: not every cell could be read: ", value("multigres-partial-errors"), "\n"));
+    if (unreadable != nullptr) {
+      *unreadable = absl::StrSplit(cells, ',');
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace mg::cli

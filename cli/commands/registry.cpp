@@ -10,7 +10,8 @@ std::vector<Command> AllCommands() {
       SignalCommand(), DiffCommand(),    DoctorCommand(),  BundleCommand(),           ValidateCommand(),
       SchemaCommand(), VersionCommand(), DocsCommand(),
   };
-  for (std::vector<Command> more : {TopologyCommands(), ShardCommands(), AgentCommands()}) {
+  for (std::vector<Command> more :
+       {TopologyCommands(), {TreeCommand()}, ResourceCommands(), ShardCommands(), AgentCommands()}) {
     commands.insert(commands.end(), more.begin(), more.end());
   }
   return commands;

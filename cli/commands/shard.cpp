@@ -2,9 +2,9 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "cli/commands/admin_call.h"
+#include "cli/commands/admin_reads.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
-#include "multiadminservice.grpc.pb.h"
 #include "multigres/admin/v1/shard.grpc.pb.h"
 
 namespace mg::cli {
@@ -32,34 +32,7 @@ absl::StatusOr<clustermetadata::ShardKey> ShardOf(const Context& context) {
   return shard;
 }
 
-/// A pooler by its component's name (multipooler/zone1), its cell where that has one of the shard, or cell_name.
-absl::StatusOr<clustermetadata::ID> FindPooler(Context& context, const clustermetadata::ShardKey& shard,
-                                               const std::string& text) {
-  multiadmin::GetPoolersRequest request;
-  request.set_database(shard.database());
-  multiadmin::GetPoolersResponse response;
-  MG_RETURN_IF_ERROR(CallAdmin<multiadmin::MultiadminService>(context, &multiadmin::MultiadminService::Stub::GetPoolers,
-                                                              request, &response));
-  std::string wanted = text;
-  for (const char* kind : {"multipooler/", "postgres/"}) {
-    if (wanted.starts_with(kind)) {
-      wanted = wanted.substr(std::char_traits<char>::length(kind));
-    }
-  }
-  std::string known;
-  for (const clustermetadata::Multipooler& pooler : response.poolers()) {
-    const clustermetadata::ID& id = pooler.id();
-    if (wanted == id.cell() || wanted == id.name() || wanted == absl::StrCat(id.cell(), "_", id.name()) ||
-        wanted == absl::StrCat(id.cell(), "/", id.name())) {
-      return id;
-    }
-    absl::StrAppend(&known, known.empty() ? "" : ", ", "multipooler/", id.cell());
-  }
-  return MakeError(absl::StatusCode::kNotFound, absl::StrCat("there is no pooler '", text, "' in this shard"),
-                   {.reason = "UNKNOWN_COMPONENT", .hint = absl::StrCat("known: ", known)});
-}
-
-std::string Name(const clustermetadata::ID& id) { return absl::StrCat("multipooler/", id.cell()); }
+std::string Name(const clustermetadata::ID& id) { return ComponentName("multipooler", id); }
 
 int RunSwitchPrimary(Context& context) {
   absl::StatusOr<clustermetadata::ShardKey> shard = ShardOf(context);
@@ -70,11 +43,16 @@ int RunSwitchPrimary(Context& context) {
   *request.mutable_shard_key() = *shard;
   request.set_reason(context.args().Has("reason") ? context.args().Get("reason") : "multigres shard switch-primary");
   if (context.args().Has("to")) {
-    absl::StatusOr<clustermetadata::ID> target = FindPooler(context, *shard, context.args().Get("to"));
+    absl::StatusOr<std::vector<clustermetadata::Multipooler>> poolers =
+        ReadPoolers(context, shard->database(), "", nullptr);
+    if (!poolers.ok()) {
+      return context.Fail(poolers.status());
+    }
+    absl::StatusOr<clustermetadata::Multipooler> target = FindRecord(*poolers, "multipooler", context.args().Get("to"));
     if (!target.ok()) {
       return context.Fail(target.status());
     }
-    *request.mutable_target() = *target;
+    *request.mutable_target() = target->id();
   }
   v1::SwitchPrimaryResponse response;
   absl::Status status =

@@ -296,7 +296,8 @@ int Server::Run() {
     ::unlink(impl_->options.pid_file.c_str());
   }
   RunBounded(impl_->on_close, impl_->options.onclose_timeout, "on-close");
-  // The watcher may still wait for a signal (Shutdown ended us): give it one.
+  // The watcher may still wait for a signal (Shutdown ended us): give it one. It waits for it by sigwait.
+  // NOLINTNEXTLINE(bugprone-bad-signal-to-kill-thread)
   pthread_kill(impl_->signal_thread.native_handle(), SIGTERM);
   impl_->signal_thread.join();
   log::Info("service ended", {{"event_type", "lifecycle"}, {"outcome", "ended"}});

@@ -162,10 +162,11 @@ absl::Status AlreadyRuns(const LaunchSpec& spec) {
 /// files are those of what runs.
 absl::StatusOr<UniqueFd> TakeLock(const LaunchSpec& spec) {
   std::string path = JoinPath(spec.run_dir, "launch.lock");
-  UniqueFd fd(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
-  if (fd.valid()) {
-    fd.Reset(MovedUp(std::move(fd)));
+  UniqueFd opened(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!opened.valid()) {
+    return ErrnoStatus(errno, absl::StrCat("open ", path));
   }
+  UniqueFd fd(MovedUp(std::move(opened)));
   if (!fd.valid()) {
     return ErrnoStatus(errno, absl::StrCat("open ", path));
   }

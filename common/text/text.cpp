@@ -73,8 +73,9 @@ std::string HumanBytes(std::uint64_t bytes) {
     value /= 1024;
     ++unit;
   }
-  return unit == 0 ? absl::StrFormat("%d B", bytes)
-                   : absl::StrFormat(value < 10 ? "%.1f %s" : "%.0f %s", value, kUnits[unit]);
+  return unit == 0    ? absl::StrFormat("%d B", bytes)
+         : value < 10 ? absl::StrFormat("%.1f %s", value, kUnits[unit])
+                      : absl::StrFormat("%.0f %s", value, kUnits[unit]);
 }
 
 namespace {

@@ -53,7 +53,7 @@ void ComponentRpc::Ask(std::vector<StatusQuestion>* questions, absl::Time deadli
   std::vector<std::unique_ptr<PendingCall<multipoolermanagerdata::StatusResponse>>> pooler_calls(questions->size());
   for (size_t i = 0; i < questions->size(); ++i) {
     StatusQuestion& question = (*questions)[i];
-    void* tag = reinterpret_cast<void*>(i);
+    void* tag = reinterpret_cast<void*>(i);  // NOLINT(performance-no-int-to-ptr): a tag is never followed
     std::shared_ptr<grpc::Channel> channel = ChannelTo(question.port);
     if (question.server == StatusQuestion::Server::kPgctld) {
       auto call = std::make_unique<PendingCall<pgctldservice::StatusResponse>>();

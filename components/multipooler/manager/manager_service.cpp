@@ -51,10 +51,11 @@ class ManagerService final : public multipoolermanager::MultipoolerManager::Serv
   grpc::Status ResignLeadership(grpc::ServerContext* context, const data::ResignLeadershipRequest*,
                                 data::ResignLeadershipResponse* response) override {
     auto result = manager_->ResignLeadership(Deadline(context));
-    if (result.ok()) {
-      *response = *std::move(result);
+    if (!result.ok()) {
+      return ToRpcError(result.status());
     }
-    return ToRpcError(result.status());
+    *response = *std::move(result);
+    return grpc::Status::OK;
   }
 
   grpc::Status WaitForLSN(grpc::ServerContext* context, const data::WaitForLSNRequest* request,
@@ -76,10 +77,11 @@ class ManagerService final : public multipoolermanager::MultipoolerManager::Serv
   grpc::Status ReloadConfig(grpc::ServerContext* context, const data::ReloadConfigRequest* request,
                             data::ReloadConfigResponse* response) override {
     auto result = manager_->ReloadConfig(*request, Deadline(context));
-    if (result.ok()) {
-      *response = *std::move(result);
+    if (!result.ok()) {
+      return ToRpcError(result.status());
     }
-    return ToRpcError(result.status());
+    *response = *std::move(result);
+    return grpc::Status::OK;
   }
 
   grpc::Status ReconcileFollowers(grpc::ServerContext*, const data::ReconcileFollowersRequest*,

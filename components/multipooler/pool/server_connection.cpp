@@ -146,7 +146,7 @@ std::string KeyOf(const pgwire::Handoff& handoff) {
   // Names and values were zero-terminated on the wire, so a zero byte is in none of them.
   std::string key = handoff.verifier + '\0';
   for (const auto& [name, value] : handoff.parameters) {
-    key += name + '\0' + value + '\0';
+    key.append(name).append(1, '\0').append(value).append(1, '\0');
   }
   return key;
 }

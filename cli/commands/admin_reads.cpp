@@ -1,0 +1,233 @@
+#include "cli/commands/admin_reads.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <thread>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "cli/commands/admin_call.h"
+#include "multiadminservice.grpc.pb.h"
+
+namespace mg::cli {
+namespace {
+
+namespace v1 = multigres::cli::v1;
+using clustermetadata::Multipooler;
+
+constexpr size_t kAtOnce = 32;
+constexpr absl::Duration kStatusLimit = absl::Seconds(3);
+
+std::optional<std::uint64_t> Lsn(const std::string& text) {
+  std::vector<std::string> halves = absl::StrSplit(text, '/');
+  std::uint64_t high = 0, low = 0;
+  if (halves.size() != 2 || !absl::SimpleHexAtoi(halves[0], &high) || !absl::SimpleHexAtoi(halves[1], &low)) {
+    return std::nullopt;
+  }
+  return high << 32 | low;
+}
+
+std::string ShardName(const clustermetadata::ShardKey& key) {
+  return absl::StrCat(key.database(), "/", key.table_group(), "/", key.shard());
+}
+
+std::string ServingText(clustermetadata::PoolerServingStatus status) {
+  return status == clustermetadata::SERVING    ? "serving"
+         : status == clustermetadata::DRAINING ? "draining"
+                                               : "not serving";
+}
+
+bool Higher(const clustermetadata::RuleNumber& a, const clustermetadata::RuleNumber& b) {
+  return std::make_pair(a.coordinator_term(), a.leader_subterm()) >
+         std::make_pair(b.coordinator_term(), b.leader_subterm());
+}
+
+struct Answer {
+  absl::Status status;
+  multiadmin::GetPoolerStatusResponse response;
+};
+
+// All of them, some at a time; the agent's connection carries them side by side.
+std::vector<Answer> AskAll(Context& context, const std::vector<Multipooler>& poolers) {
+  std::vector<Answer> answers(poolers.size());
+  absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/true);
+  if (!client.ok()) {
+    for (Answer& answer : answers) {
+      answer.status = client.status();
+    }
+    return answers;
+  }
+  auto stub = multiadmin::MultiadminService::NewStub((*client)->channel());
+  multigres::provisioner::v1::ClusterSelector selector = context.Selector();
+  std::vector<std::thread> threads;
+  for (size_t first = 0; first < std::min(kAtOnce, poolers.size()); ++first) {
+    threads.emplace_back([&, first] {
+      for (size_t i = first; i < poolers.size(); i += kAtOnce) {
+        multiadmin::GetPoolerStatusRequest request;
+        *request.mutable_pooler_id() = poolers[i].id();
+        grpc::ClientContext rpc;
+        rpc::SetDeadline(&rpc, absl::Now() + kStatusLimit);
+        SelectCluster(&rpc, selector);
+        answers[i].status = rpc::FromGrpc(stub->GetPoolerStatus(&rpc, request, &answers[i].response));
+      }
+    });
+  }
+  for (std::thread& thread : threads) {
+    thread.join();
+  }
+  return answers;
+}
+
+void Fill(const Multipooler& record, const Answer& answer, v1::PoolerOutput* out) {
+  out->set_name(ComponentName("multipooler", record.id()));
+  out->set_id(record.id().name());
+  out->set_cell(record.id().cell());
+  out->set_serving(ServingText(record.serving_status()));
+  auto port = record.port_map().find("postgres");
+  out->set_postgres(absl::StrCat(record.hostname(), ":", port == record.port_map().end() ? 0 : port->second));
+  if (!answer.status.ok()) {
+    out->set_error(std::string(answer.status.message()));
+    return;
+  }
+  const auto& status = answer.response.status();
+  out->set_ready(status.postgres_ready());
+  if (status.has_primary_status()) {
+    out->set_role("primary");
+    out->set_lsn(status.primary_status().lsn());
+  } else if (status.has_replication_status()) {
+    const auto& replication = status.replication_status();
+    out->set_role("standby");
+    out->set_lsn(replication.last_receive_lsn().empty() ? replication.last_replay_lsn()
+                                                        : replication.last_receive_lsn());
+    out->set_replayed(replication.last_replay_lsn());
+    out->set_link(replication.wal_receiver_status());
+    if (replication.has_lag()) {
+      out->set_lag_seconds(static_cast<double>(replication.lag().seconds()) + replication.lag().nanos() * 1e-9);
+    }
+  }
+  out->set_rule(RuleText(answer.response.consensus_status().current_position().position().decision().rule_number()));
+}
+
+// By the primary's end of WAL, read at about the same time.
+void AddLag(v1::ShardOutput* shard) {
+  std::optional<std::uint64_t> end;
+  for (const v1::PoolerOutput& pooler : shard->poolers()) {
+    if (pooler.role() == "primary" && pooler.name() == shard->primary()) {
+      end = Lsn(pooler.lsn());
+    }
+  }
+  for (v1::PoolerOutput& pooler : *shard->mutable_poolers()) {
+    std::optional<std::uint64_t> replayed = Lsn(pooler.replayed());
+    if (pooler.role() == "standby" && end.has_value() && replayed.has_value()) {
+      pooler.set_lag_bytes(*end > *replayed ? static_cast<std::int64_t>(*end - *replayed) : 0);
+    }
+  }
+}
+
+}  // namespace
+
+std::string ComponentName(const char* kind, const clustermetadata::ID& id) {
+  return absl::StrCat(kind, "/", id.cell());
+}
+
+std::string RuleText(const clustermetadata::RuleNumber& rule) {
+  bool none = rule.coordinator_term() == 0 && rule.leader_subterm() == 0;
+  return none ? "" : absl::StrCat("{", rule.coordinator_term(), ",", rule.leader_subterm(), "}");
+}
+
+absl::StatusOr<std::vector<Multipooler>> ReadPoolers(Context& context, const std::string& database,
+                                                     const std::string& cell, std::vector<std::string>* unreadable) {
+  multiadmin::GetPoolersRequest request;
+  request.set_database(database);
+  if (!cell.empty()) {
+    request.add_cells(cell);
+  }
+  multiadmin::GetPoolersResponse response;
+  MG_RETURN_IF_ERROR(CallAdmin<multiadmin::MultiadminService>(context, &multiadmin::MultiadminService::Stub::GetPoolers,
+                                                              request, &response, absl::Seconds(10), unreadable));
+  std::vector<Multipooler> poolers(response.poolers().begin(), response.poolers().end());
+  std::sort(poolers.begin(), poolers.end(), [](const Multipooler& a, const Multipooler& b) {
+    return std::make_tuple(ShardName(a.shard_key()), a.id().cell(), a.id().name()) <
+           std::make_tuple(ShardName(b.shard_key()), b.id().cell(), b.id().name());
+  });
+  return poolers;
+}
+
+std::vector<v1::ShardOutput> ReadShards(Context& context, const std::vector<Multipooler>& poolers) {
+  std::vector<Answer> answers = AskAll(context, poolers);
+  std::map<std::string, v1::ShardOutput> shards;
+  std::map<std::string, clustermetadata::ShardRule> rules;
+  for (size_t i = 0; i < poolers.size(); ++i) {
+    std::string name = ShardName(poolers[i].shard_key());
+    v1::ShardOutput& shard = shards[name];
+    shard.set_name(name);
+    Fill(poolers[i], answers[i], shard.add_poolers());
+    const clustermetadata::ShardRule& rule =
+        answers[i].response.consensus_status().current_position().position().decision();
+    if (answers[i].status.ok() && Higher(rule.rule_number(), rules[name].rule_number())) {
+      rules[name] = rule;
+    }
+  }
+  std::vector<v1::ShardOutput> result;
+  for (auto& [name, shard] : shards) {
+    const clustermetadata::ShardRule& rule = rules[name];
+    shard.set_rule(RuleText(rule.rule_number()));
+    if (rule.has_leader_id()) {
+      shard.set_primary(ComponentName("multipooler", rule.leader_id()));
+    }
+    shard.set_durability(rule.durability_policy().policy_name());
+    for (const clustermetadata::ID& member : rule.cohort_members()) {
+      shard.add_cohort(ComponentName("multipooler", member));
+    }
+    AddLag(&shard);
+    result.push_back(std::move(shard));
+  }
+  return result;
+}
+
+template <typename Record>
+absl::StatusOr<Record> FindRecord(const std::vector<Record>& records, const char* kind, const std::string& text) {
+  std::string wanted = text;
+  for (const std::string& prefix : {absl::StrCat(kind, "/"), std::string("postgres/")}) {
+    if (wanted.starts_with(prefix)) {
+      wanted = wanted.substr(prefix.size());
+    }
+  }
+  std::vector<std::string> known;
+  const Record* found = nullptr;
+  bool several = false;
+  for (const Record& record : records) {
+    const clustermetadata::ID& id = record.id();
+    known.push_back(ComponentName(kind, id));
+    if (wanted == id.name() || wanted == absl::StrCat(id.cell(), "/", id.name()) ||
+        wanted == absl::StrCat(id.cell(), "_", id.name())) {
+      return record;
+    }
+    if (wanted == id.cell()) {
+      several |= found != nullptr;
+      found = &record;
+    }
+  }
+  if (several) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, absl::StrCat("the cell ", wanted, " has several"),
+                     {.reason = "USAGE", .hint = "give the name from the list's ID column"});
+  }
+  if (found != nullptr) {
+    return *found;
+  }
+  return MakeError(
+      absl::StatusCode::kNotFound, absl::StrCat("there is no ", kind, " '", text, "'"),
+      {.reason = "UNKNOWN_COMPONENT",
+       .hint = known.empty() ? "none is registered" : absl::StrCat("known: ", absl::StrJoin(known, ", "))});
+}
+
+template absl::StatusOr<Multipooler> FindRecord(const std::vector<Multipooler>&, const char*, const std::string&);
+template absl::StatusOr<clustermetadata::Multigateway> FindRecord(const std::vector<clustermetadata::Multigateway>&,
+                                                                  const char*, const std::string&);
+template absl::StatusOr<clustermetadata::Multiorch> FindRecord(const std::vector<clustermetadata::Multiorch>&,
+                                                               const char*, const std::string&);
+
+}  // namespace mg::cli

@@ -1,0 +1,32 @@
+/// What several commands read from the Admin API, put together. One call at a time per context.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "cli/commands/context.h"
+#include "clustermetadata.pb.h"
+#include "multigres/cli/v1/output.pb.h"
+
+namespace mg::cli {
+
+/// `multipooler/zone1`, as `status` has it; several of a kind in one cell have their id's name behind it.
+std::string ComponentName(const char* kind, const clustermetadata::ID& id);
+/// {3,0}; empty for none.
+std::string RuleText(const clustermetadata::RuleNumber& rule);
+
+/// Poolers by database and cell (empty: all). Cells that could not be read are told on stderr and appended.
+absl::StatusOr<std::vector<clustermetadata::Multipooler>> ReadPoolers(Context& context, const std::string& database,
+                                                                      const std::string& cell,
+                                                                      std::vector<std::string>* unreadable);
+/// Asks every pooler at once. What does not answer has its reason.
+std::vector<multigres::cli::v1::ShardOutput> ReadShards(Context& context,
+                                                        const std::vector<clustermetadata::Multipooler>& poolers);
+
+/// The pooler, gateway or orch that a person means: KIND/CELL, CELL, the id's name, CELL/NAME or CELL_NAME. NOT_FOUND
+/// names those that there are; FAILED_PRECONDITION when a cell has several.
+template <typename Record>
+absl::StatusOr<Record> FindRecord(const std::vector<Record>& records, const char* kind, const std::string& text);
+
+}  // namespace mg::cli

@@ -1,0 +1,404 @@
+// gateway, pooler, orch, tablegroup and shard: what is registered, and how it is.
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "cli/commands/admin_call.h"
+#include "cli/commands/admin_reads.h"
+#include "cli/commands/commands.h"
+#include "cli/output/table.h"
+#include "common/text/text.h"
+#include "multiadminservice.grpc.pb.h"
+
+namespace mg::cli {
+namespace {
+
+namespace v1 = multigres::cli::v1;
+using Admin = multiadmin::MultiadminService;
+using clustermetadata::Multigateway;
+using clustermetadata::Multiorch;
+using clustermetadata::Multipooler;
+
+const Flag kCellFlag = {.name = "cell", .value = "CELL", .help = "only of this cell"};
+const Flag kDatabaseFlag = {.name = "database", .value = "NAME", .help = "only of this database"};
+
+std::string Rendered(const Context& context, const Table& table) {
+  return table.Render(context.terminal().out_is_tty ? context.terminal().width : 0, context.terminal().out_colour);
+}
+
+std::string Port(const google::protobuf::Map<std::string, std::int32_t>& ports, const char* name) {
+  auto found = ports.find(name);
+  return found == ports.end() || found->second == 0 ? "" : absl::StrCat(found->second);
+}
+
+std::string PortsText(const google::protobuf::Map<std::string, std::int32_t>& ports) {
+  std::map<std::string, std::int32_t> sorted(ports.begin(), ports.end());
+  return absl::StrJoin(sorted, " ", absl::PairFormatter(":"));
+}
+
+template <typename Request>
+Request InCell(const Context& context) {
+  Request request;
+  if (context.args().Has("cell")) {
+    request.add_cells(context.args().Get("cell"));
+  }
+  return request;
+}
+
+// Gateways and orchs have records of the same form.
+template <typename Response, typename List>
+int ListEndpoints(Context& context, const char* kind, const Response& response, List list) {
+  return context.Emit(response, [&] {
+    Table table({"NAME", "ID", "HOST", "PORTS"}, 3);
+    for (const auto& record : list(response)) {
+      table.Add(
+          {ComponentName(kind, record.id()), record.id().name(), record.hostname(), PortsText(record.port_map())});
+    }
+    return Rendered(context, table);
+  });
+}
+
+template <typename Record>
+int ShowEndpoint(Context& context, const char* kind, const absl::StatusOr<Record>& record) {
+  if (!record.ok()) {
+    return context.Fail(record.status());
+  }
+  return context.Emit(*record, [&] {
+    return absl::StrCat("name   ", ComponentName(kind, record->id()), "\nid     ", record->id().name(), "\ncell   ",
+                        record->id().cell(), "\nhost   ", record->hostname(), "\nports  ",
+                        PortsText(record->port_map()), "\n");
+  });
+}
+
+int RunGatewayList(Context& context) {
+  multiadmin::GetGatewaysResponse response;
+  absl::Status status =
+      CallAdmin<Admin>(context, &Admin::Stub::GetGateways, InCell<multiadmin::GetGatewaysRequest>(context), &response);
+  return status.ok() ? ListEndpoints(context, "multigateway", response, [](const auto& r) { return r.gateways(); })
+                     : context.Fail(status);
+}
+
+int RunGatewayGet(Context& context) {
+  multiadmin::GetGatewaysResponse response;
+  absl::Status status =
+      CallAdmin<Admin>(context, &Admin::Stub::GetGateways, multiadmin::GetGatewaysRequest(), &response);
+  if (!status.ok()) {
+    return context.Fail(status);
+  }
+  return ShowEndpoint(context, "multigateway",
+                      FindRecord(std::vector<Multigateway>(response.gateways().begin(), response.gateways().end()),
+                                 "multigateway", context.args().positionals[0]));
+}
+
+int RunOrchList(Context& context) {
+  multiadmin::GetOrchsResponse response;
+  absl::Status status =
+      CallAdmin<Admin>(context, &Admin::Stub::GetOrchs, InCell<multiadmin::GetOrchsRequest>(context), &response);
+  return status.ok() ? ListEndpoints(context, "multiorch", response, [](const auto& r) { return r.orchs(); })
+                     : context.Fail(status);
+}
+
+int RunOrchGet(Context& context) {
+  multiadmin::GetOrchsResponse response;
+  absl::Status status = CallAdmin<Admin>(context, &Admin::Stub::GetOrchs, multiadmin::GetOrchsRequest(), &response);
+  if (!status.ok()) {
+    return context.Fail(status);
+  }
+  return ShowEndpoint(context, "multiorch",
+                      FindRecord(std::vector<Multiorch>(response.orchs().begin(), response.orchs().end()), "multiorch",
+                                 context.args().positionals[0]));
+}
+
+absl::StatusOr<std::vector<Multipooler>> Poolers(Context& context) {
+  return ReadPoolers(context, context.args().Get("database"), context.args().Get("cell"), nullptr);
+}
+
+absl::StatusOr<Multipooler> NamedPooler(Context& context) {
+  MG_ASSIGN_OR_RETURN(std::vector<Multipooler> all, ReadPoolers(context, "", "", nullptr));
+  return FindRecord(all, "multipooler", context.args().positionals.back());
+}
+
+int RunPoolerList(Context& context) {
+  absl::StatusOr<std::vector<Multipooler>> poolers = Poolers(context);
+  if (!poolers.ok()) {
+    return context.Fail(poolers.status());
+  }
+  multiadmin::GetPoolersResponse response;
+  response.mutable_poolers()->Add(poolers->begin(), poolers->end());
+  return context.Emit(response, [&] {
+    Table table({"NAME", "ID", "DATABASE", "SHARD", "ROLE", "RULE", "SERVING", "HOST", "POSTGRES", "GRPC"}, 7);
+    for (const Multipooler& pooler : *poolers) {
+      bool primary = pooler.routing_state().role() == clustermetadata::ROUTING_ROLE_PRIMARY;
+      const char* serving = pooler.serving_status() == clustermetadata::SERVING    ? "yes"
+                            : pooler.serving_status() == clustermetadata::DRAINING ? "draining"
+                                                                                   : "no";
+      table.Add({ComponentName("multipooler", pooler.id()), pooler.id().name(), pooler.shard_key().database(),
+                 absl::StrCat(pooler.shard_key().table_group(), "/", pooler.shard_key().shard()),
+                 primary ? "primary" : "standby", RuleText(pooler.routing_state().rule()), serving, pooler.hostname(),
+                 Port(pooler.port_map(), "postgres"), Port(pooler.port_map(), "grpc")});
+    }
+    return Rendered(context, table);
+  });
+}
+
+int RunPoolerGet(Context& context) {
+  absl::StatusOr<Multipooler> pooler = NamedPooler(context);
+  if (!pooler.ok()) {
+    return context.Fail(pooler.status());
+  }
+  return context.Emit(*pooler, [&] {
+    return absl::StrCat("name       ", ComponentName("multipooler", pooler->id()), "\nid         ", pooler->id().name(),
+                        "\nshard      ", pooler->shard_key().database(), "/", pooler->shard_key().table_group(), "/",
+                        pooler->shard_key().shard(), "\nhost       ", pooler->hostname(), "\nports      ",
+                        PortsText(pooler->port_map()), "\ndirectory  ", pooler->pooler_dir(), "\ndata       ",
+                        pooler->pg_data_dir(), "\n");
+  });
+}
+
+std::string LagText(const v1::PoolerOutput& pooler) {
+  std::string text = pooler.has_lag_bytes() ? text::HumanBytes(static_cast<std::uint64_t>(pooler.lag_bytes())) : "";
+  if (pooler.has_lag_seconds()) {
+    absl::StrAppend(&text, text.empty() ? "" : ", ", absl::StrFormat("%.1fs", pooler.lag_seconds()));
+  }
+  return text;
+}
+
+int RunPoolerStatus(Context& context) {
+  absl::StatusOr<Multipooler> pooler = NamedPooler(context);
+  if (!pooler.ok()) {
+    return context.Fail(pooler.status());
+  }
+  multiadmin::GetPoolerStatusRequest request;
+  *request.mutable_pooler_id() = pooler->id();
+  multiadmin::GetPoolerStatusResponse response;
+  absl::Status status = CallAdmin<Admin>(context, &Admin::Stub::GetPoolerStatus, request, &response);
+  if (!status.ok()) {
+    return context.Fail(status);
+  }
+  return context.Emit(response, [&] {
+    const auto& state = response.status();
+    const auto& consensus = response.consensus_status();
+    bool primary = state.has_primary_status();
+    std::string text =
+        absl::StrCat("name        ", ComponentName("multipooler", pooler->id()), "\nrole        ",
+                     primary                          ? "primary"
+                     : state.has_replication_status() ? "standby"
+                                                      : "unknown",
+                     "\npostgres    ",
+                     state.postgres_ready()     ? "answers"
+                     : state.postgres_running() ? "runs and does not answer"
+                                                : "does not run",
+                     "\nposition    ", state.wal_position(), "\nrule        ",
+                     RuleText(consensus.current_position().position().decision().rule_number()), "\npromised    ",
+                     consensus.term_revocation().revoked_below_term() == 0
+                         ? "nothing"
+                         : absl::StrCat("no leader below term ", consensus.term_revocation().revoked_below_term()),
+                     "\n");
+    if (primary) {
+      absl::StrAppend(&text, "followers   ",
+                      absl::StrJoin(state.primary_status().connected_followers(), " ",
+                                    [](std::string* out, const clustermetadata::ID& id) {
+                                      absl::StrAppend(out, ComponentName("multipooler", id));
+                                    }),
+                      "\n");
+    } else if (state.has_replication_status()) {
+      const auto& replication = state.replication_status();
+      absl::StrAppend(
+          &text, "follows     ", replication.primary_conn_info().host(), ":", replication.primary_conn_info().port(),
+          "\nlink        ", replication.wal_receiver_status().empty() ? "none" : replication.wal_receiver_status(),
+          "\nreplayed    ", replication.last_replay_lsn(), replication.is_wal_replay_paused() ? " (paused)" : "", "\n");
+    }
+    return text;
+  });
+}
+
+Table PoolerTable(const v1::ShardOutput& shard) {
+  Table table({"NAME", "ROLE", "LSN", "REPLAYED", "LAG", "LINK", "RULE", "SERVING", "PROBLEM"}, 8);
+  for (const v1::PoolerOutput& pooler : shard.poolers()) {
+    table.Add({pooler.name(), pooler.role(), pooler.lsn(), pooler.replayed(), LagText(pooler), pooler.link(),
+               pooler.rule(), pooler.serving(), pooler.error()});
+  }
+  return table;
+}
+
+std::string ShardText(const Context& context, const v1::ShardOutput& shard) {
+  return absl::StrCat("shard       ", shard.name(), "\nprimary     ",
+                      shard.primary().empty() ? "none" : shard.primary(), "\nrule        ", shard.rule(),
+                      "\ndurability  ", shard.durability(), "\ncohort      ", absl::StrJoin(shard.cohort(), " "),
+                      "\n\n", Rendered(context, PoolerTable(shard)));
+}
+
+int RunPoolerReplication(Context& context) {
+  absl::StatusOr<std::vector<Multipooler>> poolers = Poolers(context);
+  if (!poolers.ok()) {
+    return context.Fail(poolers.status());
+  }
+  v1::ShardListOutput output;
+  for (v1::ShardOutput& shard : ReadShards(context, *poolers)) {
+    *output.add_shards() = std::move(shard);
+  }
+  return context.Emit(output, [&] {
+    std::string text;
+    for (const v1::ShardOutput& shard : output.shards()) {
+      absl::StrAppend(&text, text.empty() ? "" : "\n", shard.name(), "\n", Rendered(context, PoolerTable(shard)));
+    }
+    return text;
+  });
+}
+
+int SetRestarts(Context& context, bool enabled) {
+  absl::StatusOr<Multipooler> pooler = NamedPooler(context);
+  if (!pooler.ok()) {
+    return context.Fail(pooler.status());
+  }
+  multiadmin::SetPostgresRestartsEnabledRequest request;
+  *request.mutable_pooler_id() = pooler->id();
+  request.set_enabled(enabled);
+  multiadmin::SetPostgresRestartsEnabledResponse response;
+  absl::Status status = CallAdmin<Admin>(context, &Admin::Stub::SetPostgresRestartsEnabled, request, &response);
+  if (!status.ok()) {
+    return context.Fail(status);
+  }
+  return context.Emit(response, [&] {
+    return absl::StrCat(
+        ComponentName("multipooler", pooler->id()),
+        enabled ? " starts its PostgreSQL again when it ends\n" : " leaves its PostgreSQL alone when it ends\n");
+  });
+}
+
+int RunShardList(Context& context) {
+  absl::StatusOr<std::vector<Multipooler>> poolers = Poolers(context);
+  if (!poolers.ok()) {
+    return context.Fail(poolers.status());
+  }
+  v1::ShardListOutput output;
+  for (v1::ShardOutput& shard : ReadShards(context, *poolers)) {
+    *output.add_shards() = std::move(shard);
+  }
+  return context.Emit(output, [&] {
+    Table table({"SHARD", "PRIMARY", "STANDBYS", "RULE", "DURABILITY"}, 2);
+    for (const v1::ShardOutput& shard : output.shards()) {
+      std::vector<std::string> standbys;
+      for (const v1::PoolerOutput& pooler : shard.poolers()) {
+        if (pooler.name() != shard.primary()) {
+          standbys.push_back(pooler.name());
+        }
+      }
+      table.Add({shard.name(), shard.primary(), absl::StrJoin(standbys, " "), shard.rule(), shard.durability()});
+    }
+    return Rendered(context, table);
+  });
+}
+
+int RunShardGet(Context& context) {
+  absl::StatusOr<std::vector<Multipooler>> poolers = ReadPoolers(context, "", "", nullptr);
+  if (!poolers.ok()) {
+    return context.Fail(poolers.status());
+  }
+  std::string wanted = context.args().positionals.empty() ? "postgres" : context.args().positionals[0];
+  if (wanted.find('/') == std::string::npos) {
+    wanted += "/default/0-inf";
+  }
+  std::vector<Multipooler> members;
+  for (const Multipooler& pooler : *poolers) {
+    const auto& key = pooler.shard_key();
+    if (absl::StrCat(key.database(), "/", key.table_group(), "/", key.shard()) == wanted) {
+      members.push_back(pooler);
+    }
+  }
+  if (members.empty()) {
+    return context.Fail(MakeError(absl::StatusCode::kNotFound, absl::StrCat("there is no shard ", wanted),
+                                  {.reason = "UNKNOWN_SHARD", .hint = "'multigres shard list' shows them"}));
+  }
+  v1::ShardOutput shard = ReadShards(context, members).front();
+  return context.Emit(shard, [&] { return ShardText(context, shard); });
+}
+
+int RunTablegroupList(Context& context) {
+  absl::StatusOr<std::vector<Multipooler>> poolers = Poolers(context);
+  if (!poolers.ok()) {
+    return context.Fail(poolers.status());
+  }
+  std::map<std::pair<std::string, std::string>, std::map<std::string, int>> groups;
+  for (const Multipooler& pooler : *poolers) {
+    ++groups[{pooler.shard_key().database(), pooler.shard_key().table_group()}][pooler.shard_key().shard()];
+  }
+  v1::TablegroupListOutput output;
+  for (const auto& [name, shards] : groups) {
+    v1::TablegroupOutput* group = output.add_tablegroups();
+    group->set_database(name.first);
+    group->set_name(name.second);
+    group->set_shards(static_cast<int>(shards.size()));
+  }
+  return context.Emit(output, [&] {
+    Table table({"DATABASE", "TABLEGROUP", "SHARDS"}, -1);
+    for (const v1::TablegroupOutput& group : output.tablegroups()) {
+      table.Add({group.database(), group.name(), absl::StrCat(group.shards())});
+    }
+    return Rendered(context, table);
+  });
+}
+
+Command Make(const char* path, const char* summary, int (*run)(Context&), std::vector<Example> examples) {
+  return {.path = path, .summary = summary, .examples = std::move(examples), .group = "TOPOLOGY", .run = run};
+}
+
+Command With(Command command, std::vector<Positional> positionals, std::vector<Flag> flags = {}) {
+  command.positionals = std::move(positionals);
+  command.flags = std::move(flags);
+  return command;
+}
+
+}  // namespace
+
+std::vector<Command> ResourceCommands() {
+  const Positional pooler = {.name = "NAME", .help = "multipooler/zone1, its cell, or its id's name", .required = true};
+  const Positional gateway = {
+      .name = "NAME", .help = "multigateway/zone1, its cell, or its id's name", .required = true};
+  const Positional orch = {.name = "NAME", .help = "multiorch/zone1, its cell, or its id's name", .required = true};
+  const Positional shard = {.name = "SHARD", .help = "DATABASE or DATABASE/TABLEGROUP/SHARD (postgres)"};
+  return {
+      With(Make("gateway list", "list the gateways", RunGatewayList, {{"multigres gateway list", "with their ports"}}),
+           {}, {kCellFlag}),
+      With(Make("gateway get", "show a gateway's record", RunGatewayGet,
+                {{"multigres gateway get multigateway/zone1 --json", "as it is registered"}}),
+           {gateway}),
+      With(Make("pooler list", "list the poolers", RunPoolerList,
+                {{"multigres pooler list --database postgres", "who leads, who serves"}}),
+           {}, {kCellFlag, kDatabaseFlag}),
+      With(Make("pooler get", "show a pooler's record", RunPoolerGet,
+                {{"multigres pooler get multipooler/zone1", "as it is registered"}}),
+           {pooler}),
+      With(Make("pooler status", "ask a pooler how it and its PostgreSQL are", RunPoolerStatus,
+                {{"multigres pooler status zone2", "role, position, rule, promise, link"}}),
+           {pooler}),
+      With(Make("pooler replication", "show positions, lag and links of every pooler", RunPoolerReplication,
+                {{"multigres pooler replication", "how far each standby is"}}),
+           {}, {kCellFlag, kDatabaseFlag}),
+      With(Make("pooler restarts on", "have a pooler start its PostgreSQL again when it ends",
+                [](Context& context) { return SetRestarts(context, true); },
+                {{"multigres pooler restarts on multipooler/zone1", "the usual state"}}),
+           {pooler}),
+      With(Make("pooler restarts off", "have a pooler leave its PostgreSQL alone when it ends",
+                [](Context& context) { return SetRestarts(context, false); },
+                {{"multigres pooler restarts off multipooler/zone1", "for maintenance by hand"}}),
+           {pooler}),
+      With(Make("orch list", "list the orchs", RunOrchList, {{"multigres orch list", "with their ports"}}), {},
+           {kCellFlag}),
+      With(Make("orch get", "show an orch's record", RunOrchGet,
+                {{"multigres orch get multiorch/zone1", "as it is registered"}}),
+           {orch}),
+      With(Make("tablegroup list", "list the table groups", RunTablegroupList,
+                {{"multigres tablegroup list", "by database"}}),
+           {}, {kDatabaseFlag}),
+      With(Make("shard list", "list the shards: who leads, who follows, under which rule", RunShardList,
+                {{"multigres shard list", "of all databases"}}),
+           {}, {kDatabaseFlag}),
+      With(Make("shard get", "show a shard: rule, cohort, and each pooler's position", RunShardGet,
+                {{"multigres shard get", "the default database's"}}),
+           {shard}),
+  };
+}
+
+}  // namespace mg::cli

@@ -1,0 +1,188 @@
+// topology tree: everything that there is, and how it hangs together.
+#include <algorithm>
+#include <csignal>
+#include <ctime>
+#include <map>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "cli/commands/admin_call.h"
+#include "cli/commands/admin_reads.h"
+#include "cli/commands/commands.h"
+#include "cli/output/render.h"
+#include "common/text/text.h"
+#include "multiadminservice.grpc.pb.h"
+
+namespace mg::cli {
+namespace {
+
+namespace v1 = multigres::cli::v1;
+using Admin = multiadmin::MultiadminService;
+
+template <typename Record>
+void AddEndpoint(const char* kind, const Record& record, v1::EndpointOutput* out) {
+  out->set_name(ComponentName(kind, record.id()));
+  out->set_id(record.id().name());
+  out->set_hostname(record.hostname());
+  out->mutable_ports()->insert(record.port_map().begin(), record.port_map().end());
+}
+
+absl::StatusOr<v1::TreeOutput> ReadTree(Context& context) {
+  multiadmin::GetCellNamesResponse cells;
+  MG_RETURN_IF_ERROR(CallAdmin<Admin>(context, &Admin::Stub::GetCellNames, multiadmin::GetCellNamesRequest(), &cells));
+  multiadmin::GetDatabaseNamesResponse databases;
+  MG_RETURN_IF_ERROR(
+      CallAdmin<Admin>(context, &Admin::Stub::GetDatabaseNames, multiadmin::GetDatabaseNamesRequest(), &databases));
+  v1::TreeOutput tree;
+  std::vector<std::string> unreadable;
+  multiadmin::GetGatewaysResponse gateways;
+  MG_RETURN_IF_ERROR(CallAdmin<Admin>(context, &Admin::Stub::GetGateways, multiadmin::GetGatewaysRequest(), &gateways));
+  multiadmin::GetOrchsResponse orchs;
+  MG_RETURN_IF_ERROR(CallAdmin<Admin>(context, &Admin::Stub::GetOrchs, multiadmin::GetOrchsRequest(), &orchs));
+  MG_ASSIGN_OR_RETURN(std::vector<clustermetadata::Multipooler> poolers, ReadPoolers(context, "", "", &unreadable));
+  tree.mutable_unreadable_cells()->Add(unreadable.begin(), unreadable.end());
+  std::vector<std::string> names(cells.names().begin(), cells.names().end());
+  std::sort(names.begin(), names.end());
+  for (const std::string& name : names) {
+    v1::TreeCell* cell = tree.add_cells();
+    cell->set_name(name);
+    for (const auto& gateway : gateways.gateways()) {
+      if (gateway.id().cell() == name) {
+        AddEndpoint("multigateway", gateway, cell->add_gateways());
+      }
+    }
+    for (const auto& orch : orchs.orchs()) {
+      if (orch.id().cell() == name) {
+        AddEndpoint("multiorch", orch, cell->add_orchs());
+      }
+    }
+  }
+  std::map<std::string, v1::TreeDatabase> by_name;
+  for (const std::string& name : databases.names()) {
+    by_name[name].set_name(name);
+  }
+  for (v1::ShardOutput& shard : ReadShards(context, poolers)) {
+    std::string database = shard.name().substr(0, shard.name().find('/'));
+    by_name[database].set_name(database);
+    by_name[database].set_durability(shard.durability());
+    *by_name[database].add_shards() = std::move(shard);
+  }
+  for (auto& [name, database] : by_name) {
+    *tree.add_databases() = std::move(database);
+  }
+  return tree;
+}
+
+std::string Endpoints(const google::protobuf::RepeatedPtrField<v1::EndpointOutput>& list) {
+  return absl::StrJoin(list, ", ", [](std::string* out, const v1::EndpointOutput& endpoint) {
+    auto port = endpoint.ports().find("postgres");
+    absl::StrAppend(out, endpoint.name(), port != endpoint.ports().end() ? absl::StrCat(" :", port->second) : "");
+  });
+}
+
+std::string PoolerLine(const v1::PoolerOutput& pooler, bool colour) {
+  bool primary = pooler.role() == "primary";
+  std::string name = pooler.name();
+  name.resize(std::max<size_t>(name.size(), 20), ' ');
+  std::string line = absl::StrCat(primary ? Styled(name, Style::kBold, colour) : name, "  ");
+  if (!pooler.error().empty()) {
+    return absl::StrCat(line, Styled(pooler.error(), Style::kRed, colour));
+  }
+  absl::StrAppend(&line, absl::StrFormat("%-8s", pooler.role().empty() ? "?" : pooler.role()), pooler.lsn());
+  if (pooler.role() == "standby") {
+    bool streams = pooler.link() == "streaming";
+    absl::StrAppend(
+        &line, "  ",
+        streams ? pooler.link() : Styled(pooler.link().empty() ? "no link" : pooler.link(), Style::kRed, colour));
+    if (pooler.has_lag_bytes()) {
+      absl::StrAppend(&line, ", ", text::HumanBytes(static_cast<std::uint64_t>(pooler.lag_bytes())), " behind");
+    }
+  }
+  if (pooler.serving() != "serving") {
+    absl::StrAppend(&line, ", ", Styled(pooler.serving(), Style::kYellow, colour));
+  }
+  return line;
+}
+
+std::string TreeText(const v1::TreeOutput& tree, bool colour) {
+  std::string text = "cells\n";
+  for (const v1::TreeCell& cell : tree.cells()) {
+    absl::StrAppend(&text, "  ", Styled(cell.name(), Style::kBold, colour), "\n");
+    for (const auto* list : {&cell.gateways(), &cell.orchs()}) {
+      if (!list->empty()) {
+        absl::StrAppend(&text, "    ", Endpoints(*list), "\n");
+      }
+    }
+  }
+  absl::StrAppend(&text, "databases\n");
+  for (const v1::TreeDatabase& database : tree.databases()) {
+    absl::StrAppend(&text, "  ", Styled(database.name(), Style::kBold, colour), "  ", database.durability(), "\n");
+    for (const v1::ShardOutput& shard : database.shards()) {
+      absl::StrAppend(&text, "    ", shard.name().substr(shard.name().find('/') + 1), "  rule ", shard.rule(),
+                      "  primary ", shard.primary().empty() ? Styled("none", Style::kRed, colour) : shard.primary(),
+                      "\n");
+      for (const v1::PoolerOutput& pooler : shard.poolers()) {
+        absl::StrAppend(&text, "      ", PoolerLine(pooler, colour), "\n");
+      }
+    }
+  }
+  return text;
+}
+
+void Show(Context& context, const v1::TreeOutput& tree, bool again) {
+  if (context.format() == Format::kJson && again) {
+    context.Out(ToJsonLine(tree));
+  } else if (context.format() == Format::kYaml && again) {
+    context.Out(absl::StrCat("---\n", ToYaml(tree)));
+  } else if (context.format() != Format::kText) {
+    context.Emit(tree, [] { return ""; });
+  } else {
+    bool screen = again && context.terminal().out_is_tty;
+    context.Out(absl::StrCat(screen ? "\x1b[H\x1b[2J" : "", TreeText(tree, context.terminal().out_colour),
+                             again && !screen ? "\n" : ""));
+  }
+}
+
+int RunTree(Context& context) {
+  bool watch = context.args().Has("watch");
+  absl::StatusOr<absl::Time> end = context.Deadline(absl::InfiniteDuration());
+  if (!end.ok()) {
+    return context.Fail(end.status());
+  }
+  std::string shown;
+  for (;;) {
+    absl::StatusOr<v1::TreeOutput> tree = ReadTree(context);
+    if (!tree.ok() && !watch) {
+      return context.Fail(tree.status());
+    }
+    // While it is watched, what cannot be read for a moment is told and asked again.
+    if (!tree.ok()) {
+      context.Err(absl::StrCat("warning: ", std::string(tree.status().message()), "\n"));
+    } else if (std::string now = tree->SerializeAsString(); now != shown) {
+      shown = now;
+      Show(context, *tree, watch);
+    }
+    if (!watch || absl::Now() + absl::Seconds(1) > *end) {
+      return 0;
+    }
+    timespec second = {1, 0};
+    ::nanosleep(&second, nullptr);
+  }
+}
+
+}  // namespace
+
+Command TreeCommand() {
+  return {.path = "topology tree",
+          .summary = "show cells, databases, shards and poolers with role, position, lag and link",
+          .flags = {{.name = "watch",
+                     .letter = 'w',
+                     .help = "show it again whenever something changed; asked every second"}},
+          .examples = {{"multigres topology tree", "the whole cluster at a glance"},
+                       {"multigres topology tree --watch", "during a failover"}},
+          .group = "TOPOLOGY",
+          .run = RunTree};
+}
+
+}  // namespace mg::cli

@@ -1,0 +1,68 @@
+"""Every command that only reads, in its three forms of output, on a running cluster."""
+
+import json
+import os
+import signal
+
+from harness import Sandbox, eventually, main
+
+READS = [
+    ["status"], ["list"], ["version"], ["doctor"], ["agent", "status"], ["cluster", "diff"], ["events"], ["why", "multipooler/zone1"],
+    ["wait", "--for", "ready"], ["connection-string"], ["topology", "cell", "list"], ["topology", "cell", "get", "zone1"],
+    ["topology", "db", "list"], ["topology", "db", "get", "postgres"], ["topology", "tree"], ["gateway", "list"], ["gateway", "list", "--cell", "zone2"],
+    ["gateway", "get", "multigateway/zone1"], ["pooler", "list"], ["pooler", "list", "--database", "postgres"], ["pooler", "get", "zone1"],
+    ["pooler", "status", "multipooler/zone2"], ["pooler", "replication"], ["orch", "list"], ["orch", "get", "zone2"], ["tablegroup", "list"],
+    ["shard", "list"], ["shard", "get"], ["up", "--dry-run"],
+]
+
+
+def every_read_in_every_form():
+    with Sandbox("outputs") as s:
+        s.run("up", "--cells", "2")
+        for words in READS:
+            text = s.run(*words, check=False)
+            assert text.returncode in (0, 4) and text.stdout and not text.stdout.startswith("{"), (words, text)
+            answer = s.run(*words, "--json", check=False)
+            lines = answer.stdout.splitlines() if words == ["events"] else [answer.stdout]
+            for line in lines:
+                assert isinstance(json.loads(line), dict), (words, answer)
+            assert s.run(*words, "--output", "json", check=False).stdout[0] == "{", words
+            yaml = s.run(*words, "--yaml", check=False).stdout
+            assert yaml and not yaml.startswith("{") and ":" in yaml, (words, yaml)
+            # Piped, nothing is cut or coloured.
+            assert "\x1b" not in text.stdout and "…" not in text.stdout, (words, text.stdout)
+
+
+def what_the_topology_says():
+    with Sandbox("reads") as s:
+        s.run("up")
+        tree = s.json("topology", "tree")
+        assert [c["name"] for c in tree["cells"]] == ["zone1", "zone2", "zone3"]
+        assert all(len(c["gateways"]) == 1 and len(c["orchs"]) == 1 for c in tree["cells"]), tree["cells"]
+        shard = tree["databases"][0]["shards"][0]
+        assert shard["durability"] == "AT_LEAST_2" and len(shard["cohort"]) == 3 and shard["rule"] == "{1,0}", shard
+        roles = {p["name"]: p["role"] for p in shard["poolers"]}
+        assert sorted(roles.values()) == ["primary", "standby", "standby"] and roles[shard["primary"]] == "primary", shard
+        for pooler in shard["poolers"]:
+            assert pooler["ready"] and pooler["serving"] == "serving" and (pooler["role"] == "primary" or pooler["link"] == "streaming"), pooler
+        standby = next(name for name, role in roles.items() if role == "standby")
+
+        # One that does not answer is told as such, and holds nobody up.
+        pooler = s.component(standby)["pid"]
+        os.kill(pooler, signal.SIGSTOP)
+        try:
+            told = {p["name"]: p for p in s.json("shard", "get")["poolers"]}
+            assert told[standby]["error"] and not any(p["error"] for name, p in told.items() if name != standby), told
+        finally:
+            os.kill(pooler, signal.SIGCONT)
+        eventually(lambda: all(p["ready"] for p in s.json("shard", "get")["poolers"]), 20, "it answers again")
+
+        for words in (["gateway", "get", "nobody"], ["pooler", "status", "zone9"], ["orch", "get", "x"], ["shard", "get", "none"]):
+            refused = s.run(*words, "--json", check=False)
+            assert refused.returncode == 3 and json.loads(refused.stderr)["error"]["hint"], (words, refused)
+        s.run("pooler", "restarts", "off", standby)
+        s.run("pooler", "restarts", "on", standby)
+
+
+if __name__ == "__main__":
+    main([every_read_in_every_form, what_the_topology_says])
