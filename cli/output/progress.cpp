@@ -17,10 +17,14 @@ namespace {
 constexpr const char* kSpinner[] = {"⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"};
 constexpr int kNameWidth = 16;
 
-/// `multipooler/zone1` within the group zone1 is shown as `multipooler`.
+/// Without what the group says already: `multipooler/zone1` within the group zone1 is `multipooler`; where all have the
+/// same kind, as `serve/zone1`, it is the cell.
 std::string ShortName(const std::string& id, const std::string& group) {
   size_t slash = id.find('/');
-  return slash != std::string::npos && id.compare(slash + 1, group.size(), group) == 0 ? id.substr(0, slash) : id;
+  if (slash == std::string::npos) {
+    return id;
+  }
+  return id.compare(slash + 1, group.size(), group) == 0 ? id.substr(0, slash) : id.substr(slash + 1);
 }
 
 void Write(const std::string& text) {
@@ -40,7 +44,7 @@ ProgressView::Group& ProgressView::GroupOf(const std::string& name) {
       return group;
     }
   }
-  groups_.push_back({.name = name, .steps = {}, .began = absl::Now(), .elapsed = absl::ZeroDuration()});
+  groups_.push_back({.name = name, .steps = {}, .began = absl::InfiniteFuture(), .elapsed = absl::ZeroDuration()});
   return groups_.back();
 }
 
@@ -58,9 +62,12 @@ bool ProgressView::Failed(const Group& group) {
 std::string ProgressView::Line(const Group& group) const {
   bool ended = Ended(group);
   bool failed = Failed(group);
-  std::string mark = failed  ? Styled("✗", Style::kRed, terminal_.err_colour)
-                     : ended ? Styled("✔", Style::kGreen, terminal_.err_colour)
-                             : Styled(kSpinner[frame_ % std::size(kSpinner)], Style::kCyan, terminal_.err_colour);
+  bool begun = group.began != absl::InfiniteFuture();
+  bool open = !ended && (!begun || finished_);  // not begun yet, or never to be ended
+  std::string mark = open     ? Styled("·", Style::kDim, terminal_.err_colour)
+                     : failed ? Styled("✗", Style::kRed, terminal_.err_colour)
+                     : ended  ? Styled("✔", Style::kGreen, terminal_.err_colour)
+                              : Styled(kSpinner[frame_ % std::size(kSpinner)], Style::kCyan, terminal_.err_colour);
   std::string detail;
   if (group.steps.size() == 1) {
     detail = group.steps[0].detail;
@@ -71,13 +78,13 @@ std::string ProgressView::Line(const Group& group) const {
         names.push_back(Styled(ShortName(step.id, group.name), Style::kRed, terminal_.err_colour));
       } else if (step.state == v1::STEP_STATE_DONE || step.state == v1::STEP_STATE_SKIPPED) {
         names.push_back(ShortName(step.id, group.name));
-      } else if (step.state == v1::STEP_STATE_RUNNING) {
+      } else {
         names.push_back(Styled(ShortName(step.id, group.name), Style::kDim, terminal_.err_colour));
       }
     }
     detail = absl::StrJoin(names, " ");
   }
-  std::string time = text::HumanDuration(ended ? group.elapsed : absl::Now() - group.began);
+  std::string time = !begun ? "" : text::HumanDuration(ended ? group.elapsed : absl::Now() - group.began);
   std::string name = group.name;
   name.append(static_cast<size_t>(std::max(1, kNameWidth - text::DisplayWidth(name))), ' ');
   std::string head = absl::StrCat(mark, " ", name);
@@ -116,14 +123,17 @@ void ProgressView::Show(const v1::ProvisionProgress& progress) {
     Group& group = GroupOf(news.group().empty() ? news.id() : news.group());
     auto it = std::find_if(group.steps.begin(), group.steps.end(), [&](const Step& s) { return s.id == news.id(); });
     if (it == group.steps.end()) {
-      group.steps.push_back({.id = news.id(), .detail = {}, .elapsed = absl::ZeroDuration(), .began = absl::Now()});
+      group.steps.push_back({.id = news.id(), .detail = {}});
       it = group.steps.end() - 1;
     }
     it->state = news.state();
+    if (news.state() != v1::STEP_STATE_PENDING && group.began == absl::InfiniteFuture()) {
+      group.began = absl::Now();
+    }
     if (!news.detail().empty()) {
       it->detail = news.detail();
     }
-    group.elapsed = absl::Now() - group.began;
+    group.elapsed = std::max(absl::Now() - group.began, absl::ZeroDuration());
     if (group.steps.size() == 1) {
       absl::Duration told = absl::Seconds(news.elapsed().seconds()) + absl::Nanoseconds(news.elapsed().nanos());
       group.elapsed = std::max(group.elapsed, told);
@@ -166,10 +176,11 @@ void ProgressView::Tick() {
 
 void ProgressView::Finish() {
   std::lock_guard lock(mutex_);
-  if (!finished_ && !quiet_ && terminal_.err_is_tty && !groups_.empty()) {
+  bool draw = !finished_ && !quiet_ && terminal_.err_is_tty && !groups_.empty();
+  finished_ = true;
+  if (draw) {
     Redraw();
   }
-  finished_ = true;
 }
 
 }  // namespace mg::cli

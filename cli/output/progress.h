@@ -30,15 +30,12 @@ class ProgressView {
   struct Step {
     std::string id, detail;
     multigres::provisioner::v1::StepState state = multigres::provisioner::v1::STEP_STATE_PENDING;
-    absl::Duration elapsed;
-    absl::Time began;
   };
   struct Group {
     std::string name;
     std::vector<Step> steps;
-    absl::Time began;
+    absl::Time began;  ///< infinite future: none of its steps has begun
     absl::Duration elapsed;
-    bool printed = false;  ///< plain form: its end was told
   };
   Group& GroupOf(const std::string& name);
   std::string Line(const Group& group) const;

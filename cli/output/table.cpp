@@ -1,6 +1,7 @@
 #include "cli/output/table.h"
 
 #include <algorithm>
+#include <numeric>
 
 #include "absl/strings/str_cat.h"
 #include "cli/output/terminal.h"
@@ -17,21 +18,38 @@ void Table::Add(std::vector<std::string> row) {
   rows_.push_back(std::move(row));
 }
 
-std::string Table::Render(int width, bool bold) const {
+std::vector<int> Table::Widths() const {
   std::vector<int> widths(rows_[0].size(), 0);
   for (const auto& row : rows_) {
     for (size_t i = 0; i < row.size(); ++i) {
       widths[i] = std::max(widths[i], text::DisplayWidth(row[i]));
     }
   }
+  return widths;
+}
+
+int Table::LeastOfFlexible(const std::vector<int>& widths) const {
+  auto column = static_cast<size_t>(flexible_);
+  return std::min(widths[column], text::DisplayWidth(rows_[0][column]) + 4);
+}
+
+int Table::LeastWidth() const {
+  std::vector<int> widths = Widths();
+  if (flexible_ >= 0) {
+    widths[static_cast<size_t>(flexible_)] = LeastOfFlexible(widths);
+  }
+  return std::accumulate(widths.begin(), widths.end(), 2 * (static_cast<int>(widths.size()) - 1));
+}
+
+std::string Table::Render(int width, bool bold) const {
+  std::vector<int> widths = Widths();
   if (width > 0 && flexible_ >= 0) {
     int others = 0;
     for (size_t i = 0; i < widths.size(); ++i) {
       others += static_cast<int>(i) == flexible_ ? 0 : widths[i] + 2;
     }
     auto column = static_cast<size_t>(flexible_);
-    int least = std::min(widths[column], text::DisplayWidth(rows_[0][column]) + 4);
-    widths[column] = std::clamp(width - others, least, widths[column]);
+    widths[column] = std::clamp(width - others, LeastOfFlexible(widths), widths[column]);
   }
   std::string result;
   for (size_t r = 0; r < rows_.size(); ++r) {

@@ -156,7 +156,7 @@ class BringUpRun {
         break;  // all of them are on the cluster's own file system
       }
     }
-    return StepOutcome{};
+    return StepOutcome{.detail = "the new data is safely on disk"};
   }
 
   const Model& model_;

@@ -30,11 +30,13 @@ class Run {
       : graph_(std::move(graph)), context_(context), on_halt_(on_halt), done_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     for (Step& step : steps) {
       std::string id = step.id;
+      order_.push_back(id);
       steps_.emplace(std::move(id), std::move(step));
     }
   }
 
   absl::StatusOr<bool> Go() {
+    Announce();
     Begin();
     for (;;) {
       {
@@ -58,6 +60,14 @@ class Run {
   }
 
  private:
+  /// All steps in the order of the plan, so that whoever shows them has a place for each from the beginning.
+  void Announce() {
+    absl::Time now = absl::Now();
+    for (const std::string& id : order_) {
+      Tell(steps_.at(id), v1::STEP_STATE_PENDING, "", now);
+    }
+  }
+
   void Begin() {
     std::lock_guard lock(mutex_);
     for (const std::string& id : graph_.TakeReady()) {
@@ -158,6 +168,7 @@ class Run {
   }
 
   std::map<std::string, Step> steps_;
+  std::vector<std::string> order_;
   plan::Graph graph_;
   provisioners::OperationContext& context_;
   const std::function<void()>& on_halt_;

@@ -17,7 +17,9 @@ class ExecutorTest : public ::testing::Test {
     context_.cancel = &cancel_;
     context_.step = [this](const provisioners::v1::StepProgress& step) {
       std::lock_guard lock(mutex_);
-      if (step.state() != provisioners::v1::STEP_STATE_RUNNING) {
+      if (step.state() == provisioners::v1::STEP_STATE_PENDING) {
+        announced_.push_back(step.id());
+      } else if (step.state() != provisioners::v1::STEP_STATE_RUNNING) {
         ended_.push_back(step.id());
       }
     };
@@ -36,7 +38,7 @@ class ExecutorTest : public ::testing::Test {
   provisioners::CancelToken cancel_;
   provisioners::OperationContext context_;
   std::mutex mutex_;
-  std::vector<std::string> ended_;
+  std::vector<std::string> announced_, ended_;
 };
 
 TEST_F(ExecutorTest, WhenStepsDependOnEachOther_RunsThemInOrder) {
@@ -44,6 +46,7 @@ TEST_F(ExecutorTest, WhenStepsDependOnEachOther_RunsThemInOrder) {
       Execute({Doing("c", {"b", "not-here"}), Doing("b", {"a"}), Doing("a", {})}, context_);
   ASSERT_TRUE(unchanged.ok()) << unchanged.status();
   EXPECT_FALSE(*unchanged);
+  EXPECT_EQ(announced_, (std::vector<std::string>{"c", "b", "a"})) << "in the order of the plan";
   EXPECT_EQ(ended_, (std::vector<std::string>{"a", "b", "c"}));
 }
 

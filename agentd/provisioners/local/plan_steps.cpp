@@ -14,6 +14,7 @@ constexpr char kFiles[] = "files";
 constexpr char kTopology[] = "topology";
 constexpr char kReplication[] = "replication";
 constexpr char kServe[] = "serve";
+constexpr char kServeGroup[] = "SELECT 1";
 
 bool IsBase(const v1::ComponentSpec& spec) {
   return spec.kind() == v1::COMPONENT_KIND_ETCD || spec.kind() == v1::COMPONENT_KIND_MULTIADMIN;
@@ -114,7 +115,7 @@ std::vector<PlannedStep> PlanSteps(const Model& model, Part part, const std::set
     if (spec.kind() == v1::COMPONENT_KIND_MULTIGATEWAY) {
       steps.push_back({.kind = Kind::kServe,
                        .id = absl::StrCat(kServe, "/", spec.cell()),
-                       .group = kServe,
+                       .group = kServeGroup,
                        .action = "wait",
                        .summary = absl::StrCat("wait until SELECT 1 works through ", spec.name()),
                        .after = {spec.name(), absl::StrCat(store::kPostgres, "/", spec.cell())},

@@ -1,6 +1,7 @@
 #include "agentd/provisioners/local/status.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -61,7 +62,7 @@ void SetSince(const Observation& o, absl::Time now, v1::ComponentStatus* status)
   if (o.process.child_alive && o.process.child) {
     double uptime = UptimeSeconds(*o.process.child);
     if (uptime >= 0) {
-      status->set_uptime_seconds(uptime);
+      status->set_uptime_seconds(std::round(uptime * 100) / 100);  // start times are in hundredths
       since = now - absl::Seconds(uptime);
     }
   }

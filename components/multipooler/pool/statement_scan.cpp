@@ -27,6 +27,19 @@ bool HasWord(absl::string_view text, absl::string_view word) {
   return AfterWord(text, word, 0) != absl::string_view::npos;
 }
 
+/// LOAD before a string, or before a comment, which is not read further; a column may be called `load`.
+bool LoadsLibrary(absl::string_view text) {
+  for (size_t at = AfterWord(text, "load", 0); at != absl::string_view::npos; at = AfterWord(text, "load", at)) {
+    absl::string_view rest = absl::StripLeadingAsciiWhitespace(text.substr(at));
+    for (absl::string_view begin : {"'", "$", "e'", "u&'", "/*", "--"}) {
+      if (absl::StartsWith(rest, begin)) {
+        return true;
+      }
+    }
+  }
+  return false;
+}
+
 /// `SET [SESSION|LOCAL] name.name`, or SET followed by a comment, which is not read further.
 bool SetsOwnParameter(absl::string_view text) {
   for (size_t at = AfterWord(text, "set", 0); at != absl::string_view::npos; at = AfterWord(text, "set", at)) {
@@ -60,7 +73,7 @@ StatementMarks ScanStatement(absl::string_view text) {
   marks.leaves_traces = text.size() > kMaxRead;
   const std::string lower = absl::AsciiStrToLower(text.substr(0, kMaxRead));
   marks.leaves_traces = marks.leaves_traces || absl::StrContains(lower, "set_config") ||
-                        absl::StrContains(lower, "replication_origin") || HasWord(lower, "load") ||
+                        absl::StrContains(lower, "replication_origin") || LoadsLibrary(lower) ||
                         SetsOwnParameter(lower);
   marks.reads_own_sequences = HasWord(lower, "currval") || HasWord(lower, "lastval");
   bool changes = HasWord(lower, "alter") || HasWord(lower, "drop") || HasWord(lower, "create") ||
@@ -75,9 +88,11 @@ StatementMarks ScanStatement(absl::string_view text) {
 
 std::string EndOfSessionQuery(double seed) {
   // Functions of users only. Written in SQL's own syntax their body is a tree, in which 2078 is set_config. Extensions
-  // and languages that keep state of their own in the backend end every session's connection of that database.
+  // and languages that keep state of their own in the backend end every session's connection of that database. A schema
+  // of temporary objects stays when they are dropped, and what comes next there would not be the first to use it.
   return absl::StrFormat("SELECT pg_catalog.setseed(%.10f), ", seed) + R"sql(
-    EXISTS (SELECT FROM pg_catalog.pg_proc WHERE oid >= 16384 AND (
+    pg_catalog.pg_my_temp_schema() <> 0
+    OR EXISTS (SELECT FROM pg_catalog.pg_proc WHERE oid >= 16384 AND (
       prosrc ~* E'set_config|replication_origin|\\mset\\s+((local|session)\\s+)?["\\w]+\\s*\\.|\\mload\\M'
       OR prosqlbody::pg_catalog.text LIKE '%:funcid 2078 %'
       OR proconfig::pg_catalog.text ~ E'[{,"][A-Za-z_]\\w*\\.'))

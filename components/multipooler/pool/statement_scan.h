@@ -23,7 +23,8 @@ struct StatementMarks {
 StatementMarks ScanStatement(absl::string_view text);
 
 /// For the end of a session, in its database: gives a random new seed (as a new connection has) and one more boolean
-/// column: whether functions here can leave what ScanStatement looks for, in whatever calls them.
+/// column: whether the connection is to be closed: it has had temporary objects, or functions here can leave what
+/// ScanStatement looks for, in whatever calls them.
 /// `seed` is within -1 and 1.
 std::string EndOfSessionQuery(double seed);
 

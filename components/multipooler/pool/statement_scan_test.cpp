@@ -11,6 +11,7 @@ TEST(StatementScan, WhatDiscardAllDoesNotUndo_IsMarked) {
   for (const char* text :
        {"SET app.user = 'x'", "set session app.user to 1", "SET\tLOCAL \"app\".\"user\" = 1", "SET /* */ app.user = 1",
         "SET app . user = 1", "select set_config('a.b', '1', false)", "SELECT 1; LOAD 'auto_explain'", "load\n'x'",
+        "LOAD/**/'x'", "DO 'BEGIN LOAD $x$auto_explain$x$; END'", "load E'x'",
         "select pg_replication_origin_session_setup('o')"}) {
     EXPECT_TRUE(ScanStatement(text).leaves_traces) << text;
   }
@@ -22,7 +23,9 @@ TEST(StatementScan, EverydayStatements_AreNotMarked) {
        {"", "SELECT 1", "SET search_path = a, b", "set time zone 'UTC'", "SET LOCAL statement_timeout = 100",
         "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY", "UPDATE t SET a = s.b FROM s", "SET",
         "INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET a = excluded.a", "SELECT uploads FROM payload",
-        "CREATE TABLE t (a int)", "SELECT * FROM pg_database"}) {
+        "INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING", "SELECT load, m.load FROM machines m WHERE load > 'a'",
+        "DO $$ BEGIN PERFORM 1; END $$", "SELECT setseed(0.5), random()", "CREATE TABLE t (a int)",
+        "SELECT * FROM pg_database"}) {
     StatementMarks marks = ScanStatement(text);
     EXPECT_FALSE(marks.leaves_traces) << text;
     EXPECT_FALSE(marks.changes_databases) << text;
