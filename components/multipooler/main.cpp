@@ -57,7 +57,9 @@ int main(int argc, char** argv) {
   }
   std::unique_ptr<grpc::Service> manager_service = mp::MakeManagerService(manager->get());
   std::unique_ptr<grpc::Service> consensus_service = mp::MakeConsensusService(manager->get());
+  std::unique_ptr<grpc::Service> backup_service = mp::MakeBackupService(manager->get());
   server.AddService(manager_service.get(), "grpc-poolermanager", true);
+  server.AddService(backup_service.get(), "grpc-poolermanager", true);
   server.AddService(consensus_service.get(), "grpc-consensus", true);
   std::unique_ptr<mp::PoolServer> pool =
       mp::PoolServer::Create({.socket_path = mg::pgwire::PoolerSocketPath(config->pooler_dir),

@@ -11,6 +11,7 @@
 #include "components/multipooler/manager/base_backup.h"
 #include "components/multipooler/manager/manager.h"
 #include "components/multipooler/manager/postgres_settings.h"
+#include "components/multipooler/manager/restore_order.h"
 #include "multipoolermanagerservice.grpc.pb.h"
 
 namespace mg::multipooler {
@@ -68,8 +69,29 @@ absl::Status Manager::CheckNobodyHasData(const ManagerState& state) const {
   return absl::OkStatus();
 }
 
+// The data of a new shard: empty, or from a backup. In the end PostgreSQL takes writes.
+absl::Status Manager::BeginData(const std::optional<multigres::pooler::v1::ResetForRestoreRequest>& order) {
+  if (!order.has_value()) {
+    MG_RETURN_IF_ERROR(pgctld_.InitDataDir(kInitLimit));
+    MG_RETURN_IF_ERROR(PrepareArchive());
+    log::Info("data directory initialised");
+    return pgctld_.Start(true, false, kStartLimit);
+  }
+  SetAction(multipoolermanagerdata::POSTGRES_ACTION_RESTORING_FROM_BACKUP);
+  MG_RETURN_IF_ERROR(RestoreData(*order));
+  MG_RETURN_IF_ERROR(pgctld_.Start(true, false, kStartLimit));
+  absl::Time deadline = absl::Now() + kCloneLimit;
+  MG_ASSIGN_OR_RETURN(ConnectionPtr connection, Control(deadline));
+  MG_RETURN_IF_ERROR(WaitForEndOfRecovery(*connection, stop_, deadline));
+  return ForgetFormerRules(*connection, absl::Now() + kSchemaLimit);
+}
+
 absl::Status Manager::Bootstrap() {
   ManagerState state = Snapshot();
+  MG_ASSIGN_OR_RETURN(auto order, ReadRestoreOrder(config_));
+  if (order.has_value() && order->standby()) {
+    order.reset();  // it was meant for a shard that has gone
+  }
   MG_RETURN_IF_ERROR(CheckNobodyHasData(state));
   MG_ASSIGN_OR_RETURN(auto database, topology_->GetDatabase(config_.shard.database(), absl::Now() + kTopologyLimit));
   const clustermetadata::DurabilityPolicy& policy = database.record.bootstrap_durability_policy();
@@ -82,14 +104,13 @@ absl::Status Manager::Bootstrap() {
     }
     MG_RETURN_IF_ERROR(WriteFileAtomically(BootstrapSentinel(config_), "", 0600));
     MG_RETURN_IF_ERROR(RemoveTree(config_.data_directory));
-    MG_RETURN_IF_ERROR(pgctld_.InitDataDir(kInitLimit));
-    log::Info("data directory initialised");
-    MG_RETURN_IF_ERROR(pgctld_.Start(true, false, kStartLimit));
+    MG_RETURN_IF_ERROR(BeginData(order));
     log::Info("PostgreSQL started as the shard's seed");
     absl::Time deadline = absl::Now() + kSchemaLimit;
     MG_ASSIGN_OR_RETURN(ConnectionPtr connection, Control(deadline));
     MG_RETURN_IF_ERROR(CreateRuleSchema(*connection, policy, topology::ClusterIdString(config_.id), deadline));
     MG_RETURN_IF_ERROR(WriteReplicationPassfile(config_));
+    MG_RETURN_IF_ERROR(RemoveRestoreOrder(config_));
     MG_RETURN_IF_ERROR(RemoveTree(BootstrapSentinel(config_)));
     log::Info("shard founded", {{"rule", "{0,1}"}, {"policy", policy.policy_name()}});
     return LookNow(*connection, deadline).status();
@@ -107,7 +128,13 @@ absl::Status Manager::Clone() {
   if (port == source->port_map().end()) {
     return absl::UnavailableError(absl::StrCat(topology::IdString(source->id()), " has no PostgreSQL port"));
   }
+  MG_ASSIGN_OR_RETURN(auto order, ReadRestoreOrder(config_));
   SetAction(multipoolermanagerdata::POSTGRES_ACTION_RESTORING_FROM_BACKUP);
+  if (order.has_value() && order->standby()) {
+    absl::Status restored = CloneFromBackup(*order, source->hostname(), port->second);
+    SetAction(multipoolermanagerdata::POSTGRES_ACTION_UNSPECIFIED);
+    return restored;
+  }
   log::Info("base backup begins", {{"source", topology::IdString(source->id())}});
   absl::Status status = [&]() -> absl::Status {
     if (pgctld_.Status(absl::Seconds(1)).state == PgState::kRunning) {
@@ -117,6 +144,7 @@ absl::Status Manager::Clone() {
     MG_RETURN_IF_ERROR(TakeBaseBackup(config_, source->hostname(), port->second, absl::Now() + kCloneLimit, stop_));
     MG_RETURN_IF_ERROR(RemoveTree(BootstrapSentinel(config_)));
     MG_RETURN_IF_ERROR(RemoveTree(RewindSentinel(config_)));
+    MG_RETURN_IF_ERROR(RemoveRestoreOrder(config_));  // the copied server has done it
     log::Info("base backup taken", {{"source", topology::IdString(source->id())}});
     {
       std::lock_guard lock(mutex_);

@@ -31,9 +31,14 @@
 #include "components/multipooler/manager/rule_store.h"
 #include "components/multipooler/manager/serving_state.h"
 #include "consensusdata.pb.h"
+#include "multigres/pooler/v1/backup.pb.h"
 #include "multipoolermanagerdata.pb.h"
 
 namespace mg::multipooler {
+
+namespace backup {
+class Repository;
+}
 
 class Manager {
  public:
@@ -64,6 +69,19 @@ class Manager {
   absl::Status StopReplication(const multipoolermanagerdata::StopReplicationRequest& request, absl::Time deadline);
   absl::StatusOr<multipoolermanagerdata::ReloadConfigResponse> ReloadConfig(
       const multipoolermanagerdata::ReloadConfigRequest& request, absl::Time deadline);
+
+  // Backups; these wait for no action of the consensus, and hold none up.
+  absl::StatusOr<multipoolermanagerdata::BackupResponse> Backup(const multipoolermanagerdata::BackupRequest& request,
+                                                                absl::Time deadline);
+  absl::StatusOr<multipoolermanagerdata::GetBackupsResponse> GetBackups(
+      const multipoolermanagerdata::GetBackupsRequest& request, absl::Time deadline);
+  absl::StatusOr<multipoolermanagerdata::GetBackupByJobIdResponse> GetBackupByJobId(
+      const multipoolermanagerdata::GetBackupByJobIdRequest& request, absl::Time deadline);
+  absl::StatusOr<multipoolermanagerdata::ExpireBackupsResponse> ExpireBackups(
+      const multipoolermanagerdata::ExpireBackupsRequest& request, absl::Time deadline);
+  absl::StatusOr<multipoolermanagerdata::VerifyBackupsResponse> VerifyBackups(absl::Time deadline);
+  absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> ResetForRestore(
+      const multigres::pooler::v1::ResetForRestoreRequest& request, absl::Time deadline);
 
   // MultipoolerConsensus.
   absl::StatusOr<clustermetadata::ConsensusStatus> Recruit(const consensusdata::RecruitRequest& request,
@@ -131,6 +149,15 @@ class Manager {
   absl::Status Clone();
   absl::Status StartStandby();
   void SetAction(multipoolermanagerdata::PostgresAction action);
+  absl::Status BeginData(const std::optional<multigres::pooler::v1::ResetForRestoreRequest>& order);
+
+  // backups.cpp
+  absl::StatusOr<std::unique_ptr<backup::Repository>> OpenRepository() const;
+  absl::Status PrepareArchive();
+  absl::Status RestoreData(const multigres::pooler::v1::ResetForRestoreRequest& order);
+  absl::Status ForgetFormerRules(pgsql::Connection& connection, absl::Time deadline);
+  absl::Status CloneFromBackup(const multigres::pooler::v1::ResetForRestoreRequest& order, const std::string& host,
+                               int port);
 
   // rule_actions.cpp, recruit.cpp, set_primary.cpp; all under the action lock.
   absl::Status Resume();

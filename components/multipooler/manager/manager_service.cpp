@@ -16,9 +16,10 @@ namespace {
 namespace data = multipoolermanagerdata;
 
 constexpr absl::Duration kDefaultInterval = absl::Seconds(5);
-constexpr char kNoBackups[] =
-    "this pooler makes no pgBackRest backups; standbys are seeded by pg_basebackup (choose upstream's components for "
-    "backups)";
+constexpr absl::Duration kListLimit = absl::Seconds(30);
+constexpr absl::Duration kBackupLimit = absl::Minutes(30);
+constexpr absl::Duration kExpireLimit = absl::Minutes(10);
+constexpr absl::Duration kVerifyLimit = absl::Minutes(60);
 
 absl::Duration FromProto(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
@@ -89,23 +90,25 @@ class ManagerService final : public multipoolermanager::MultipoolerManager::Serv
     return grpc::Status::OK;  // has an effect only with replication slots, which this pooler does not use
   }
 
-  grpc::Status Backup(grpc::ServerContext*, const data::BackupRequest*, data::BackupResponse*) override {
-    return ToRpcError(absl::UnimplementedError(kNoBackups));
+  grpc::Status Backup(grpc::ServerContext* context, const data::BackupRequest* request,
+                      data::BackupResponse* response) override {
+    return Answer(manager_->Backup(*request, Within(context, kBackupLimit)), response);
   }
-  grpc::Status GetBackups(grpc::ServerContext*, const data::GetBackupsRequest*, data::GetBackupsResponse*) override {
-    return grpc::Status::OK;  // a missing repository is an empty list
+  grpc::Status GetBackups(grpc::ServerContext* context, const data::GetBackupsRequest* request,
+                          data::GetBackupsResponse* response) override {
+    return Answer(manager_->GetBackups(*request, Within(context, kListLimit)), response);
   }
-  grpc::Status GetBackupByJobId(grpc::ServerContext*, const data::GetBackupByJobIdRequest* request,
-                                data::GetBackupByJobIdResponse*) override {
-    return request->job_id().empty() ? ToRpcError(absl::InvalidArgumentError("no job id")) : grpc::Status::OK;
+  grpc::Status GetBackupByJobId(grpc::ServerContext* context, const data::GetBackupByJobIdRequest* request,
+                                data::GetBackupByJobIdResponse* response) override {
+    return Answer(manager_->GetBackupByJobId(*request, Within(context, kListLimit)), response);
   }
-  grpc::Status ExpireBackups(grpc::ServerContext*, const data::ExpireBackupsRequest*,
-                             data::ExpireBackupsResponse*) override {
-    return ToRpcError(absl::UnimplementedError(kNoBackups));
+  grpc::Status ExpireBackups(grpc::ServerContext* context, const data::ExpireBackupsRequest* request,
+                             data::ExpireBackupsResponse* response) override {
+    return Answer(manager_->ExpireBackups(*request, Within(context, kExpireLimit)), response);
   }
-  grpc::Status VerifyBackups(grpc::ServerContext*, const data::VerifyBackupsRequest*,
-                             data::VerifyBackupsResponse*) override {
-    return ToRpcError(absl::UnimplementedError(kNoBackups));
+  grpc::Status VerifyBackups(grpc::ServerContext* context, const data::VerifyBackupsRequest*,
+                             data::VerifyBackupsResponse* response) override {
+    return Answer(manager_->VerifyBackups(Within(context, kVerifyLimit)), response);
   }
 
   grpc::Status ManagerHealthStream(grpc::ServerContext* context, HealthStream* stream) override {
@@ -180,6 +183,19 @@ class ManagerService final : public multipoolermanager::MultipoolerManager::Serv
       }
     }
     return grpc::Status::OK;
+  }
+
+  template <typename T>
+  static grpc::Status Answer(absl::StatusOr<T> result, T* response) {
+    if (!result.ok()) {
+      return ToRpcError(result.status());
+    }
+    *response = *std::move(result);
+    return grpc::Status::OK;
+  }
+
+  static absl::Time Within(grpc::ServerContext* context, absl::Duration limit) {
+    return std::min(absl::FromChrono(context->deadline()), absl::Now() + limit);
   }
 
   absl::Time Deadline(grpc::ServerContext* context) const {

@@ -12,8 +12,10 @@ namespace mg::multipooler {
 
 class Manager;
 
-/// Both refer to `manager`, which must outlive them.
+/// All refer to `manager`, which must outlive them.
 std::unique_ptr<grpc::Service> MakeManagerService(Manager* manager);
 std::unique_ptr<grpc::Service> MakeConsensusService(Manager* manager);
+/// What goes beyond upstream's contract: a restore from a backup.
+std::unique_ptr<grpc::Service> MakeBackupService(Manager* manager);
 
 }  // namespace mg::multipooler

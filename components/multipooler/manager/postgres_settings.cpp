@@ -164,6 +164,25 @@ absl::Status WaitForReplay(pgsql::Connection& connection, absl::Time deadline) {
   });
 }
 
+absl::Status WaitForEndOfRecovery(pgsql::Connection& connection, const std::atomic<bool>& stop, absl::Time deadline) {
+  return PollUntil("end of recovery", deadline, [&]() -> absl::StatusOr<bool> {
+    if (stop) {
+      return absl::CancelledError("this pooler is stopping");
+    }
+    MG_ASSIGN_OR_RETURN(pgsql::Result row, connection.Execute("SELECT pg_is_in_recovery()", deadline));
+    return !row.Bool(0, 0);
+  });
+}
+
+absl::Status WaitForStream(pgsql::Connection& connection, absl::Time deadline) {
+  return PollUntil("stream from the primary", deadline, [&]() -> absl::StatusOr<bool> {
+    MG_ASSIGN_OR_RETURN(
+        pgsql::Result row,
+        connection.Execute("SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'", deadline));
+    return row.Int(0, 0) > 0;
+  });
+}
+
 absl::Status WaitForAcknowledgement(pgsql::Connection& connection, const clustermetadata::ShardRule& rule,
                                     const clustermetadata::ID& self, const std::string& lsn, absl::Time deadline) {
   const clustermetadata::DurabilityPolicy& policy = rule.durability_policy();

@@ -2,6 +2,7 @@
 /// that the caller owns.
 #pragma once
 
+#include <atomic>
 #include <optional>
 #include <string>
 #include <utility>
@@ -32,6 +33,13 @@ absl::Status WaitForCheckpointer(pgsql::Connection& connection, absl::Time deadl
 /// Waits, on a standby without primary_conninfo, until the receiver has ended and everything that is in pg_wal is
 /// replayed.
 absl::Status WaitForReplay(pgsql::Connection& connection, absl::Time deadline);
+
+/// Waits until a server that was started on restored data has replayed what it should and takes writes. CANCELLED once
+/// `stop` is true.
+absl::Status WaitForEndOfRecovery(pgsql::Connection& connection, const std::atomic<bool>& stop, absl::Time deadline);
+
+/// Waits until a standby receives WAL from its primary.
+absl::Status WaitForStream(pgsql::Connection& connection, absl::Time deadline);
 
 /// Waits until enough cohort members have flushed `lsn` for `rule`'s policy.
 absl::Status WaitForAcknowledgement(pgsql::Connection& connection, const clustermetadata::ShardRule& rule,

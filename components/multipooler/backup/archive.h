@@ -1,0 +1,26 @@
+/// The archive of WAL: a script in the repository that PostgreSQL's archive_command calls, so that what is to be done
+/// with a segment can change without a reload of any server.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace mg::multipooler::backup {
+
+/// The value of archive_command: nothing is kept, and nothing accumulates, until the repository has its script.
+/// (pgBackRest insists on its name in it.)
+std::string ArchiveCommand(const std::string& repository);
+
+/// The value of restore_command for the archive of our own.
+std::string RestoreCommand(const std::string& repository);
+
+/// Writes the script, owned by `owner` (empty: this process's own user). It copies each segment into `wal/` when there are
+/// backups of our own, and gives it to pgBackRest when that has a stanza here. A segment that is there already, byte for
+/// byte, is a success: each node of a shard archives.
+absl::Status WriteArchiveScript(const std::string& repository, const std::string& owner);
+
+/// `text` as one word of sh.
+std::string ShellQuote(const std::string& text);
+
+}  // namespace mg::multipooler::backup

@@ -1,0 +1,254 @@
+#include "components/multipooler/backup/pgbackrest.h"
+
+#include <google/protobuf/struct.pb.h>
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/fs/fs.h"
+#include "common/pginstall/pginstall.h"
+#include "common/process/helper.h"
+#include "common/status/status.h"
+#include "components/multipooler/backup/archive.h"
+#include "components/multipooler/backup/restore_settings.h"
+
+namespace mg::multipooler::backup {
+namespace {
+
+using Metadata = multipoolermanagerdata::BackupMetadata;
+using google::protobuf::Struct;
+using google::protobuf::Value;
+
+constexpr char kStanza[] = "multigres";
+constexpr int kRetentionFull = 7;
+
+const Value& Field(const Value& value, const std::string& name) {
+  static const auto* const kNothing = new Value();
+  auto found = value.struct_value().fields().find(name);
+  return found == value.struct_value().fields().end() ? *kNothing : found->second;
+}
+
+class PgBackRest final : public Engine {
+ public:
+  PgBackRest(std::string program, std::string repository, Server server)
+      : program_(std::move(program)), repository_(std::move(repository)), server_(std::move(server)) {}
+
+  std::string name() const override { return "pgBackRest"; }
+  bool Owns(const std::string& backup_id) const override {
+    return absl::EndsWith(backup_id, "F") || absl::EndsWith(backup_id, "D") || absl::EndsWith(backup_id, "I");
+  }
+  std::string archive_mode() const override { return "on"; }  // it refuses `always`
+
+  absl::StatusOr<Metadata> Take(const TakeRequest& request, absl::Time deadline,
+                                const std::atomic<bool>* cancelled) override;
+  absl::StatusOr<std::vector<Metadata>> List(absl::Time deadline) override;
+  absl::Status Expire(int retention_full, absl::Time deadline, const std::atomic<bool>* cancelled) override;
+  absl::StatusOr<std::string> Verify(absl::Time deadline, const std::atomic<bool>* cancelled) override;
+  absl::Status Restore(const RestoreRequest& request, absl::Time deadline, const std::atomic<bool>* cancelled) override;
+
+ private:
+  std::string Repo() const { return JoinPath(repository_, "pgbackrest"); }
+  bool HasStanza() const { return Exists(JoinPath(Repo(), "backup/multigres/backup.info")); }
+  std::string LockPath() const { return JoinPath(DirName(server_.data_directory), "pgbackrest-lock"); }
+  std::vector<std::string> Common() const;
+  void AddServer(int number, const std::string& data, const std::string& socket, int port,
+                 std::vector<std::string>* argv) const;
+  /// The output of a successful run. INTERNAL with what it said else.
+  absl::StatusOr<std::string> Run(std::vector<std::string> argv, absl::Time deadline,
+                                  const std::atomic<bool>* cancelled) const;
+
+  const std::string program_;
+  const std::string repository_;
+  const Server server_;
+};
+
+std::vector<std::string> PgBackRest::Common() const {
+  return {program_,
+          absl::StrCat("--stanza=", kStanza),
+          "--repo1-path=" + Repo(),
+          "--config=/dev/null",  // the machine's own configuration is somebody else's
+          "--log-level-file=off",
+          "--log-level-console=warn",
+          "--lock-path=" + LockPath()};
+}
+
+void PgBackRest::AddServer(int number, const std::string& data, const std::string& socket, int port,
+                           std::vector<std::string>* argv) const {
+  std::string prefix = absl::StrCat("--pg", number, "-");
+  argv->push_back(prefix + "path=" + data);
+  argv->push_back(prefix + "socket-path=" + socket);
+  argv->push_back(absl::StrCat(prefix, "port=", port));
+  argv->push_back(prefix + "user=" + server_.superuser);
+}
+
+absl::StatusOr<std::string> PgBackRest::Run(std::vector<std::string> argv, absl::Time deadline,
+                                            const std::atomic<bool>* cancelled) const {
+  MG_RETURN_IF_ERROR(MakePrivateFor(LockPath(), server_.run_as));
+  std::string command = argv.back();
+  MG_ASSIGN_OR_RETURN(HelperResult result,
+                      RunHelper({.argv = std::move(argv),
+                                 .environment = {"PGPASSFILE=" + server_.passfile, "LC_ALL=C"},
+                                 .working_directory = "/",
+                                 .run_as = server_.run_as,
+                                 .timeout = deadline - absl::Now(),
+                                 .cancelled = cancelled}));
+  if (result.exit_code != 0) {
+    return absl::InternalError(absl::StrCat("pgbackrest ", command, " failed with exit status ", result.exit_code, ": ",
+                                            result.standard_error, result.standard_output));
+  }
+  return result.standard_output;
+}
+
+absl::StatusOr<Metadata> PgBackRest::Take(const TakeRequest& request, absl::Time deadline,
+                                          const std::atomic<bool>* cancelled) {
+  std::string type = request.type == "differential" ? "diff" : request.type == "incremental" ? "incr" : request.type;
+  if (type != "full" && type != "diff" && type != "incr") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("'", request.type, "' is no type of backup: full, differential, incremental"));
+  }
+  bool primary = request.role == clustermetadata::ROUTING_ROLE_PRIMARY;
+  if (!primary && !request.primary.has_value()) {
+    return absl::FailedPreconditionError(
+        "pgBackRest copies a standby only beside its primary on the same machine; make the backup from the primary");
+  }
+  MG_RETURN_IF_ERROR(MakePrivateFor(repository_, server_.run_as));
+  MG_RETURN_IF_ERROR(MakePrivateFor(Repo(), server_.run_as));
+  MG_RETURN_IF_ERROR(WriteArchiveScript(repository_, server_.run_as));
+  std::vector<std::string> argv = Common();
+  if (primary) {
+    AddServer(1, server_.data_directory, server_.socket_directory, server_.port, &argv);
+  } else {
+    AddServer(1, request.primary->data_directory, request.primary->socket_directory, request.primary->port, &argv);
+    AddServer(2, server_.data_directory, server_.socket_directory, server_.port, &argv);
+  }
+  if (!HasStanza()) {
+    std::vector<std::string> create = argv;
+    create.emplace_back("stanza-create");
+    MG_RETURN_IF_ERROR(Run(std::move(create), deadline, cancelled).status());
+  }
+  if (!primary) {
+    argv.emplace_back("--backup-standby");
+  }
+  MG_ASSIGN_OR_RETURN(pginstall::Installation programs,
+                      pginstall::Choose(server_.data_directory, server_.postgres_major));
+  argv.push_back("--type=" + type);
+  argv.emplace_back("--start-fast");
+  argv.push_back(absl::StrCat("--repo1-retention-full=", kRetentionFull));
+  argv.emplace_back("--no-expire-auto");
+  argv.push_back("--annotation=job_id=" + request.job_id);
+  argv.push_back("--annotation=table_group=" + request.shard.table_group());
+  argv.push_back("--annotation=shard=" + request.shard.shard());
+  argv.push_back("--annotation=multipooler_id=" + request.pooler_name);
+  argv.push_back("--annotation=pooler_type=" + clustermetadata::RoutingRole_Name(request.role));
+  argv.push_back(absl::StrCat("--annotation=pg_version=", programs.major));
+  argv.emplace_back("backup");
+  MG_RETURN_IF_ERROR(Run(std::move(argv), deadline, cancelled).status());
+  MG_ASSIGN_OR_RETURN(std::vector<Metadata> all, List(deadline));
+  for (const Metadata& backup : all) {
+    if (backup.job_id() == request.job_id) {
+      return backup;
+    }
+  }
+  return absl::InternalError("pgBackRest made a backup and does not list it");
+}
+
+absl::StatusOr<std::vector<Metadata>> PgBackRest::List(absl::Time deadline) {
+  if (!HasStanza()) {
+    return std::vector<Metadata>();
+  }
+  std::vector<std::string> argv = Common();
+  argv.emplace_back("--output=json");
+  argv.emplace_back("info");
+  MG_ASSIGN_OR_RETURN(std::string json, Run(std::move(argv), deadline, nullptr));
+  return ParseInfo(json);
+}
+
+absl::Status PgBackRest::Expire(int retention_full, absl::Time deadline, const std::atomic<bool>* cancelled) {
+  if (!HasStanza()) {
+    return absl::OkStatus();
+  }
+  std::vector<std::string> argv = Common();
+  argv.push_back(absl::StrCat("--repo1-retention-full=", retention_full));
+  argv.emplace_back("expire");
+  return Run(std::move(argv), deadline, cancelled).status();
+}
+
+absl::StatusOr<std::string> PgBackRest::Verify(absl::Time deadline, const std::atomic<bool>* cancelled) {
+  if (!HasStanza()) {
+    return std::string();
+  }
+  std::vector<std::string> argv = Common();
+  argv.emplace_back("--log-level-console=info");
+  argv.emplace_back("verify");
+  return Run(std::move(argv), deadline, cancelled);
+}
+
+absl::Status PgBackRest::Restore(const RestoreRequest& request, absl::Time deadline, const std::atomic<bool>* cancelled) {
+  absl::Status status = [&]() -> absl::Status {
+    MG_RETURN_IF_ERROR(MakePrivateFor(request.directory, server_.run_as));
+    std::vector<std::string> argv = Common();
+    argv.push_back("--pg1-path=" + request.directory);
+    argv.push_back("--set=" + request.backup_id);
+    argv.emplace_back("--type=none");  // recovery's settings are our own
+    argv.emplace_back("restore");
+    MG_RETURN_IF_ERROR(Run(std::move(argv), deadline, cancelled).status());
+    std::string get = absl::StrCat(ShellQuote(program_), " --stanza=", kStanza, " --repo1-path=", ShellQuote(Repo()),
+                                   " --config=/dev/null --log-level-file=off --lock-path=", ShellQuote(LockPath()),
+                                   " --pg1-path=", ShellQuote(server_.data_directory), " archive-get \"%f\" \"%p\"");
+    return PrepareRecovery(request, get, server_.run_as);
+  }();
+  if (!status.ok()) {
+    (void)RemoveTree(request.directory);
+  }
+  return status;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Metadata>> ParseInfo(const std::string& json) {
+  Value root;
+  if (!google::protobuf::util::JsonStringToMessage(json, &root).ok() || !root.has_list_value()) {
+    return absl::DataLossError("pgbackrest info did not print a JSON list");
+  }
+  std::vector<Metadata> all;
+  for (const Value& stanza : root.list_value().values()) {
+    for (const Value& entry : Field(stanza, "backup").list_value().values()) {
+      const Value& notes = Field(entry, "annotation");
+      Metadata backup;
+      backup.set_backup_id(Field(entry, "label").string_value());
+      backup.set_type(Field(entry, "type").string_value());
+      backup.set_status(Field(entry, "error").bool_value() ? Metadata::INCOMPLETE : Metadata::COMPLETE);
+      backup.set_start_lsn(Field(Field(entry, "lsn"), "start").string_value());
+      backup.set_stop_lsn(Field(Field(entry, "lsn"), "stop").string_value());
+      backup.set_backup_size_bytes(
+          static_cast<std::uint64_t>(Field(Field(Field(entry, "info"), "repository"), "size").number_value()));
+      backup.mutable_start_timestamp()->set_seconds(
+          static_cast<std::int64_t>(Field(Field(entry, "timestamp"), "start").number_value()));
+      backup.mutable_stop_timestamp()->set_seconds(
+          static_cast<std::int64_t>(Field(Field(entry, "timestamp"), "stop").number_value()));
+      backup.set_job_id(Field(notes, "job_id").string_value());
+      backup.set_table_group(Field(notes, "table_group").string_value());
+      backup.set_shard(Field(notes, "shard").string_value());
+      backup.set_multipooler_id(Field(notes, "multipooler_id").string_value());
+      backup.set_pg_version(Field(notes, "pg_version").string_value());
+      clustermetadata::RoutingRole role;
+      if (clustermetadata::RoutingRole_Parse(Field(notes, "pooler_type").string_value(), &role)) {
+        backup.set_routing_role(role);
+      }
+      all.push_back(std::move(backup));
+    }
+  }
+  std::reverse(all.begin(), all.end());
+  return all;
+}
+
+std::unique_ptr<Engine> FindPgBackRest(const std::string& repository, const Server& server) {
+  absl::StatusOr<std::string> program = FindProgram("pgbackrest", {"/usr/bin"});
+  return program.ok() ? std::make_unique<PgBackRest>(*program, repository, server) : nullptr;
+}
+
+}  // namespace mg::multipooler::backup

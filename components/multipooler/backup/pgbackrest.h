@@ -1,0 +1,18 @@
+/// Backups by pgBackRest, in its own format below `pgbackrest/` of the repository. The stanza is upstream's: `multigres`.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "components/multipooler/backup/engine.h"
+
+namespace mg::multipooler::backup {
+
+/// Null where pgBackRest is not installed.
+std::unique_ptr<Engine> FindPgBackRest(const std::string& repository, const Server& server);
+
+/// Reads `pgbackrest info --output=json`. Backups of another shard are left out. Newest first. DATA_LOSS when it is
+/// something else.
+absl::StatusOr<std::vector<multipoolermanagerdata::BackupMetadata>> ParseInfo(const std::string& json);
+
+}  // namespace mg::multipooler::backup

@@ -1,0 +1,35 @@
+#include "components/multipooler/backup/pgbackrest.h"
+
+#include <gtest/gtest.h>
+
+namespace mg::multipooler::backup {
+namespace {
+
+TEST(PgBackRestInfo, IsReadNewestFirst) {
+  auto all = ParseInfo(R"([{"name":"multigres","backup":[
+    {"label":"20260105-093011F","type":"full","error":false,"lsn":{"start":"0/2000028","stop":"0/2000138"},
+     "info":{"size":31000000,"repository":{"size":4000000}},"timestamp":{"start":1767605411,"stop":1767605420},
+     "annotation":{"job_id":"j1","table_group":"default","shard":"0-inf","multipooler_id":"p1","pg_version":"15",
+                   "pooler_type":"ROUTING_ROLE_REPLICA"}},
+    {"label":"20260105-093011F_20260106-093011I","type":"incr","error":true}]}])");
+  ASSERT_TRUE(all.ok()) << all.status();
+  ASSERT_EQ(all->size(), 2u);
+  EXPECT_EQ((*all)[0].status(), multipoolermanagerdata::BackupMetadata::INCOMPLETE);
+  const auto& full = (*all)[1];
+  EXPECT_EQ(full.backup_id(), "20260105-093011F");
+  EXPECT_EQ(full.stop_lsn(), "0/2000138");
+  EXPECT_EQ(full.backup_size_bytes(), 4000000u);
+  EXPECT_EQ(full.stop_timestamp().seconds(), 1767605420);
+  EXPECT_EQ(full.job_id(), "j1");
+  EXPECT_EQ(full.routing_role(), clustermetadata::ROUTING_ROLE_REPLICA);
+}
+
+TEST(PgBackRestInfo, GarbageIsDataLoss) {
+  for (const char* text : {"", "{}", "[", "null", "[{\"backup\":"}) {
+    EXPECT_EQ(ParseInfo(text).status().code(), absl::StatusCode::kDataLoss) << text;
+  }
+  EXPECT_TRUE(ParseInfo(R"([{"backup":"x"},7])").ok());
+}
+
+}  // namespace
+}  // namespace mg::multipooler::backup

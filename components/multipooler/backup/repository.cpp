@@ -1,0 +1,144 @@
+#include "components/multipooler/backup/repository.h"
+
+#include <algorithm>
+#include <iterator>
+#include <set>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/fs/fs.h"
+#include "common/status/status.h"
+#include "components/multipooler/backup/base_backups.h"
+#include "components/multipooler/backup/pgbackrest.h"
+
+namespace mg::multipooler::backup {
+namespace {
+
+using Metadata = multipoolermanagerdata::BackupMetadata;
+constexpr int kRetentionFull = 7;
+constexpr char kRetentionKey[] = "repo1_retention_full";
+
+absl::StatusOr<FileLock> LockRepository(const std::string& path) {
+  absl::StatusOr<FileLock> lock = FileLock::TryAcquire(JoinPath(path, ".lock"));
+  if (!lock.ok() && absl::IsUnavailable(lock.status())) {
+    return absl::AbortedError("another backup, or an expiry, is under way in this repository; wait for its end");
+  }
+  return lock;
+}
+
+}  // namespace
+
+std::string EngineName(const std::string& backup_id) {
+  return absl::EndsWith(backup_id, "B") ? "pg_basebackup" : "pgBackRest";
+}
+
+Repository::Repository(const std::string& location, const clustermetadata::ShardKey& shard, Server server)
+    : path_(absl::StrCat(location, "/", shard.database(), "/", shard.table_group(), "/", shard.shard())) {
+  if (std::unique_ptr<Engine> engine = FindPgBackRest(path_, server)) {
+    engines_.push_back(std::move(engine));
+  }
+  engines_.push_back(MakeBaseBackups(path_, std::move(server)));
+}
+
+Engine* Repository::Preferred(const std::string& archive_mode) const {
+  for (const auto& engine : engines_) {
+    if (engine->archive_mode() == archive_mode) {
+      return engine.get();
+    }
+  }
+  return engines_.back().get();  // its backups can be restored without an archive, as they were at their end
+}
+
+absl::StatusOr<Engine*> Repository::OwnerOf(const std::string& backup_id) const {
+  for (const auto& engine : engines_) {
+    if (engine->Owns(backup_id)) {
+      return engine.get();
+    }
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("backup ", backup_id, " was made by ", EngineName(backup_id), ", which is not installed here"));
+}
+
+absl::StatusOr<Metadata> Repository::Take(const TakeRequest& request, const std::string& archive_mode,
+                                          absl::Time deadline, const std::atomic<bool>* cancelled) {
+  MG_RETURN_IF_ERROR(MakeDirectories(DirName(path_), 0711));
+  MG_RETURN_IF_ERROR(MakeDirectories(path_, 0700));
+  MG_ASSIGN_OR_RETURN(FileLock lock, LockRepository(path_));
+  return Preferred(archive_mode)->Take(request, deadline, cancelled);
+}
+
+absl::StatusOr<std::vector<Metadata>> Repository::List(absl::Time deadline) {
+  std::vector<Metadata> all;
+  for (const auto& engine : engines_) {
+    MG_ASSIGN_OR_RETURN(std::vector<Metadata> some, engine->List(deadline));
+    all.insert(all.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
+  }
+  std::stable_sort(all.begin(), all.end(), [](const Metadata& a, const Metadata& b) {
+    return a.backup_id().substr(0, 15) > b.backup_id().substr(0, 15);
+  });
+  return all;
+}
+
+absl::StatusOr<std::vector<std::string>> Repository::Expire(const std::map<std::string, std::string>& overrides,
+                                                            absl::Time deadline, const std::atomic<bool>* cancelled) {
+  int retention = kRetentionFull;
+  for (const auto& [key, value] : overrides) {
+    if (key != kRetentionKey) {
+      return absl::InvalidArgumentError(absl::StrCat("override '", key, "' is not known; there is ", kRetentionKey));
+    }
+    if (!absl::SimpleAtoi(value, &retention) || retention < 1) {
+      return absl::InvalidArgumentError(absl::StrCat(kRetentionKey, " '", value, "' is not a number of at least 1"));
+    }
+  }
+  if (!Exists(path_)) {
+    return std::vector<std::string>();
+  }
+  MG_ASSIGN_OR_RETURN(FileLock lock, LockRepository(path_));
+  MG_ASSIGN_OR_RETURN(std::vector<Metadata> before, List(deadline));
+  for (const auto& engine : engines_) {
+    MG_RETURN_IF_ERROR(engine->Expire(retention, deadline, cancelled));
+  }
+  MG_ASSIGN_OR_RETURN(std::vector<Metadata> after, List(deadline));
+  std::set<std::string> left;
+  for (const Metadata& backup : after) {
+    left.insert(backup.backup_id());
+  }
+  std::vector<std::string> removed;
+  for (const Metadata& backup : before) {
+    if (!left.contains(backup.backup_id())) {
+      removed.push_back(backup.backup_id());
+    }
+  }
+  return removed;
+}
+
+absl::StatusOr<std::string> Repository::Verify(absl::Time deadline, const std::atomic<bool>* cancelled) {
+  std::string output;
+  for (const auto& engine : engines_) {
+    MG_ASSIGN_OR_RETURN(std::string part, engine->Verify(deadline, cancelled));
+    if (!part.empty()) {
+      absl::StrAppend(&output, engine->name(), ":\n", part);
+    }
+  }
+  return output;
+}
+
+absl::StatusOr<Metadata> Repository::Find(const std::string& backup_id, absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(std::vector<Metadata> all, List(deadline));
+  for (const Metadata& backup : all) {
+    if (backup.status() == Metadata::COMPLETE && (backup_id.empty() || backup.backup_id() == backup_id)) {
+      return backup;
+    }
+  }
+  return absl::NotFoundError(backup_id.empty() ? std::string("there is no complete backup")
+                                               : absl::StrCat("there is no complete backup ", backup_id));
+}
+
+absl::Status Repository::Restore(const RestoreRequest& request, absl::Time deadline, const std::atomic<bool>* cancelled) {
+  MG_ASSIGN_OR_RETURN(Engine * owner, OwnerOf(request.backup_id));
+  return owner->Restore(request, deadline, cancelled);
+}
+
+}  // namespace mg::multipooler::backup

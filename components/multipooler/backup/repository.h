@@ -1,0 +1,50 @@
+/// The backups of one shard, whichever program made them. Any thread.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "components/multipooler/backup/engine.h"
+
+namespace mg::multipooler::backup {
+
+class Repository {
+ public:
+  /// `location` is the database's backup location; the shard's place is below it.
+  Repository(const std::string& location, const clustermetadata::ShardKey& shard, Server server);
+
+  const std::string& path() const { return path_; }
+  /// The program that the next backup is made with: pgBackRest where it is installed and the server's `archive_mode`
+  /// suits it.
+  const Engine& preferred(const std::string& archive_mode) const { return *Preferred(archive_mode); }
+
+  /// What archive_mode a new server should have, so that the installed program can be used.
+  std::string archive_mode_for_new_servers() const { return engines_.front()->archive_mode(); }
+
+  /// Makes a backup. ABORTED when another one, or an expiry, is under way in this repository.
+  absl::StatusOr<multipoolermanagerdata::BackupMetadata> Take(const TakeRequest& request, const std::string& archive_mode,
+                                                              absl::Time deadline, const std::atomic<bool>* cancelled);
+  /// Of all programs, newest first.
+  absl::StatusOr<std::vector<multipoolermanagerdata::BackupMetadata>> List(absl::Time deadline);
+  /// `overrides` as upstream has them: repo1_retention_full. The names of what was removed.
+  absl::StatusOr<std::vector<std::string>> Expire(const std::map<std::string, std::string>& overrides,
+                                                  absl::Time deadline, const std::atomic<bool>* cancelled);
+  absl::StatusOr<std::string> Verify(absl::Time deadline, const std::atomic<bool>* cancelled);
+  /// The newest complete one for an empty name. NOT_FOUND.
+  absl::StatusOr<multipoolermanagerdata::BackupMetadata> Find(const std::string& backup_id, absl::Time deadline);
+  absl::Status Restore(const RestoreRequest& request, absl::Time deadline, const std::atomic<bool>* cancelled);
+
+ private:
+  Engine* Preferred(const std::string& archive_mode) const;
+  absl::StatusOr<Engine*> OwnerOf(const std::string& backup_id) const;
+
+  const std::string path_;
+  std::vector<std::unique_ptr<Engine>> engines_;  ///< the preferred one first
+};
+
+/// pgBackRest or pg_basebackup, by the name of a backup.
+std::string EngineName(const std::string& backup_id);
+
+}  // namespace mg::multipooler::backup

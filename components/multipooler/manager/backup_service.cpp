@@ -1,0 +1,38 @@
+// gRPC's side of a restore.
+#include <grpcpp/grpcpp.h>
+
+#include "absl/time/clock.h"
+#include "common/rpc/rpc.h"
+#include "components/multipooler/manager/manager.h"
+#include "components/multipooler/manager/manager_service.h"
+#include "multigres/pooler/v1/backup.grpc.pb.h"
+
+namespace mg::multipooler {
+namespace {
+
+namespace v1 = multigres::pooler::v1;
+
+class BackupService final : public v1::PoolerBackupService::Service {
+ public:
+  explicit BackupService(Manager* manager) : manager_(manager) {}
+
+  grpc::Status ResetForRestore(grpc::ServerContext* context, const v1::ResetForRestoreRequest* request,
+                               v1::ResetForRestoreResponse* response) override {
+    auto result = manager_->ResetForRestore(
+        *request, std::min(absl::FromChrono(context->deadline()), absl::Now() + absl::Minutes(2)));
+    if (!result.ok()) {
+      return rpc::ToGrpc(result.status());
+    }
+    *response = *std::move(result);
+    return grpc::Status::OK;
+  }
+
+ private:
+  Manager* manager_;
+};
+
+}  // namespace
+
+std::unique_ptr<grpc::Service> MakeBackupService(Manager* manager) { return std::make_unique<BackupService>(manager); }
+
+}  // namespace mg::multipooler
