@@ -36,6 +36,7 @@ Command DocsCommand();
 std::vector<Command> AgentCommands();
 std::vector<Command> TopologyCommands();
 std::vector<Command> ShardCommands();
+std::vector<Command> BackupCommands();
 std::vector<Command> ResourceCommands();
 Command TreeCommand();
 

@@ -11,7 +11,7 @@ std::vector<Command> AllCommands() {
       SchemaCommand(), VersionCommand(), DocsCommand(),
   };
   for (std::vector<Command> more :
-       {TopologyCommands(), {TreeCommand()}, ResourceCommands(), ShardCommands(), AgentCommands()}) {
+       {TopologyCommands(), {TreeCommand()}, ResourceCommands(), ShardCommands(), BackupCommands(), AgentCommands()}) {
     commands.insert(commands.end(), more.begin(), more.end());
   }
   return commands;

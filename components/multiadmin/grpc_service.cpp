@@ -82,6 +82,27 @@ grpc::Status GrpcService::SwitchPrimary(grpc::ServerContext* context, const pb::
                                         pb::SwitchPrimaryResponse* response) {
   return Answer(admin_->SwitchPrimary(*request, DeadlineOf(context)), response);
 }
+grpc::Status GrpcService::Backup(grpc::ServerContext* context, const pb::BackupRequest* request,
+                                 pb::BackupResponse* response) {
+  return Answer(backups_->Backup(*request, DeadlineOf(context)), response);
+}
+grpc::Status GrpcService::GetBackupJobStatus(grpc::ServerContext* context, const pb::GetBackupJobStatusRequest* request,
+                                             pb::GetBackupJobStatusResponse* response) {
+  return Answer(backups_->JobStatus(*request, DeadlineOf(context)), response);
+}
+grpc::Status GrpcService::GetBackups(grpc::ServerContext* context, const pb::GetBackupsRequest* request,
+                                     pb::GetBackupsResponse* response) {
+  return Answer(backups_->List(*request, DeadlineOf(context)), response);
+}
+// These two take as long as they take: the caller's own deadline alone ends them.
+grpc::Status GrpcService::ExpireBackups(grpc::ServerContext* context, const pb::ExpireBackupsRequest* request,
+                                        pb::ExpireBackupsResponse* response) {
+  return Answer(backups_->Expire(*request, absl::FromChrono(context->deadline())), response);
+}
+grpc::Status GrpcService::VerifyBackups(grpc::ServerContext* context, const pb::VerifyBackupsRequest* request,
+                                        pb::VerifyBackupsResponse* response) {
+  return Answer(backups_->Verify(*request, absl::FromChrono(context->deadline())), response);
+}
 grpc::Status ShardGrpcService::SwitchPrimary(grpc::ServerContext* context,
                                              const multigres::admin::v1::SwitchPrimaryRequest* request,
                                              multigres::admin::v1::SwitchPrimaryResponse* response) {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include "components/multiadmin/admin.h"
+#include "components/multiadmin/backups.h"
 #include "multiadminservice.grpc.pb.h"
 #include "multigres/admin/v1/shard.grpc.pb.h"
 
@@ -11,7 +12,7 @@ namespace mg::multiadmin {
 
 class GrpcService final : public pb::MultiadminService::Service {
  public:
-  explicit GrpcService(Admin* admin) : admin_(admin) {}
+  GrpcService(Admin* admin, Backups* backups) : admin_(admin), backups_(backups) {}
 
   grpc::Status GetCell(grpc::ServerContext*, const pb::GetCellRequest*, pb::GetCellResponse*) override;
   grpc::Status GetCellNames(grpc::ServerContext*, const pb::GetCellNamesRequest*, pb::GetCellNamesResponse*) override;
@@ -29,8 +30,18 @@ class GrpcService final : public pb::MultiadminService::Service {
   grpc::Status SwitchPrimary(grpc::ServerContext*, const pb::SwitchPrimaryRequest*,
                              pb::SwitchPrimaryResponse*) override;
 
+  grpc::Status Backup(grpc::ServerContext*, const pb::BackupRequest*, pb::BackupResponse*) override;
+  grpc::Status GetBackupJobStatus(grpc::ServerContext*, const pb::GetBackupJobStatusRequest*,
+                                  pb::GetBackupJobStatusResponse*) override;
+  grpc::Status GetBackups(grpc::ServerContext*, const pb::GetBackupsRequest*, pb::GetBackupsResponse*) override;
+  grpc::Status ExpireBackups(grpc::ServerContext*, const pb::ExpireBackupsRequest*,
+                             pb::ExpireBackupsResponse*) override;
+  grpc::Status VerifyBackups(grpc::ServerContext*, const pb::VerifyBackupsRequest*,
+                             pb::VerifyBackupsResponse*) override;
+
  private:
   Admin* admin_;
+  Backups* backups_;
 };
 
 /// multigres.admin.v1.ShardService.

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
@@ -17,6 +18,7 @@ using servenv::HttpRequest;
 using servenv::HttpResponse;
 constexpr char kJson[] = "application/json";
 constexpr absl::Duration kLimit = absl::Seconds(30);
+constexpr absl::Duration kLongLimit = absl::Hours(1);
 
 int HttpStatusOf(absl::StatusCode code) {
   switch (code) {
@@ -85,7 +87,7 @@ HttpResponse ConnectError(const absl::Status& status) {
 /// One call: from a request message to an answer, by the method's name.
 class Dispatcher {
  public:
-  explicit Dispatcher(Admin* admin) : admin_(admin) {}
+  Dispatcher(Admin* admin, Backups* backups) : admin_(admin), backups_(backups) {}
 
   /// `fill` puts the request together; the result is the JSON of the answer.
   absl::StatusOr<std::string> Call(const std::string& method,
@@ -123,6 +125,23 @@ class Dispatcher {
     if (method == "SwitchPrimary") {
       return Run<pb::SwitchPrimaryRequest>(fill, [&](const auto& r) { return admin_->SwitchPrimary(r, deadline); });
     }
+    if (method == "Backup") {
+      return Run<pb::BackupRequest>(fill, [&](const auto& r) { return backups_->Backup(r, deadline); });
+    }
+    if (method == "GetBackupJobStatus") {
+      return Run<pb::GetBackupJobStatusRequest>(fill, [&](const auto& r) { return backups_->JobStatus(r, deadline); });
+    }
+    if (method == "GetBackups") {
+      return Run<pb::GetBackupsRequest>(fill, [&](const auto& r) { return backups_->List(r, deadline); });
+    }
+    if (method == "ExpireBackups") {
+      return Run<pb::ExpireBackupsRequest>(
+          fill, [&](const auto& r) { return backups_->Expire(r, absl::Now() + kLongLimit); });
+    }
+    if (method == "VerifyBackups") {
+      return Run<pb::VerifyBackupsRequest>(
+          fill, [&](const auto& r) { return backups_->Verify(r, absl::Now() + kLongLimit); });
+    }
     return absl::UnimplementedError(absl::StrCat("method ", method, " is not implemented"));
   }
 
@@ -145,6 +164,7 @@ class Dispatcher {
   }
 
   Admin* admin_;
+  Backups* backups_;
 };
 
 absl::Status ParseJson(const std::string& body, google::protobuf::Message* message) {
@@ -170,6 +190,14 @@ absl::Status SetField(google::protobuf::Message* message, const std::string& pat
     if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE && i + 1 < parts.size()) {
       message = reflection->MutableMessage(message, field);
       continue;
+    }
+    if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_UINT32 && !field->is_repeated()) {
+      std::uint32_t number = 0;
+      if (!absl::SimpleAtoi(value, &number)) {
+        return absl::InvalidArgumentError(absl::StrCat("parameter ", path, " '", value, "' is not a number"));
+      }
+      reflection->SetUInt32(message, field, number);
+      return absl::OkStatus();
     }
     if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_STRING) {
       return absl::InvalidArgumentError(absl::StrCat("parameter ", path, " cannot be given in the address"));
@@ -293,8 +321,8 @@ HttpResponse Connect(Dispatcher* dispatcher, const HttpRequest& request) {
 
 }  // namespace
 
-void AddHttpApi(servenv::Server* server, Admin* admin) {
-  auto dispatcher = std::make_shared<Dispatcher>(admin);
+void AddHttpApi(servenv::Server* server, Admin* admin, Backups* backups) {
+  auto dispatcher = std::make_shared<Dispatcher>(admin, backups);
   server->AddHttpHandler("*", "/api/*",
                          [](const HttpRequest&) { return HttpResponse{.status = 404, .body = "not found\n"}; });
   server->AddHttpHandler("*", "/api/v1/*",

@@ -5,10 +5,11 @@
 
 #include "common/servenv/servenv.h"
 #include "components/multiadmin/admin.h"
+#include "components/multiadmin/backups.h"
 
 namespace mg::multiadmin {
 
 /// Adds all routes; `admin` must outlive the server.
-void AddHttpApi(servenv::Server* server, Admin* admin);
+void AddHttpApi(servenv::Server* server, Admin* admin, Backups* backups);
 
 }  // namespace mg::multiadmin

@@ -8,6 +8,8 @@
 #include "common/servenv/servenv.h"
 #include "common/topology/topology.h"
 #include "components/multiadmin/admin.h"
+#include "components/multiadmin/backup_service.h"
+#include "components/multiadmin/backups.h"
 #include "components/multiadmin/grpc_service.h"
 #include "components/multiadmin/http_api.h"
 
@@ -45,12 +47,15 @@ int main(int argc, char** argv) {
   }
   std::unique_ptr<mg::topology::Topology> topology = mg::topology::Topology::Create(servers, root, *etcd);
   mg::multiadmin::Admin admin(topology.get(), *poolers);
-  mg::multiadmin::GrpcService service(&admin);
+  mg::multiadmin::Backups backups(topology.get(), *poolers);
+  mg::multiadmin::GrpcService service(&admin, &backups);
   server.AddService(&service, "grpc-multiadmin", false);
   mg::multiadmin::ShardGrpcService shards(&admin);
   server.AddService(&shards, "grpc-multiadmin", false);
+  mg::multiadmin::BackupGrpcService backup_service(&backups);
+  server.AddService(&backup_service, "grpc-multiadmin", false);
   if (server.grpc_port() != 0 && server.ServiceEnabled("grpc-multiadmin", false)) {
-    mg::multiadmin::AddHttpApi(&server, &admin);
+    mg::multiadmin::AddHttpApi(&server, &admin, &backups);
   }
   server.SetStatusPage(
       [&root] { return absl::StrCat("<h1>multiadmin</h1><p>topology ", root, "; the API is below /api/v1/</p>"); });

@@ -3,12 +3,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "common/fs/fs.h"
+#include "common/process/helper.h"
 #include "common/status/status.h"
 #include "components/multipooler/backup/restore_settings.h"
 
 namespace mg::multipooler::backup {
 namespace {
 
+constexpr char kPgBackRest[] = "pgbackrest";
 constexpr char kScriptName[] = "pgbackrest-or-copy.sh";
 
 // PostgreSQL replaces %p, %f and %% in its commands.
@@ -36,8 +38,8 @@ if [ -d "$repository/base" ]; then
   fi
 fi
 if [ -d "$repository/pgbackrest/archive/multigres" ]; then
-  pgbackrest --stanza=multigres --repo1-path="$repository/pgbackrest" --pg1-path="$PWD" --log-level-file=off \
-    --lock-path="$PWD/../pgbackrest-lock" --log-level-console=warn archive-push "$segment"
+  @PGBACKREST@ --stanza=multigres --repo1-path="$repository/pgbackrest" --pg1-path="$PWD" --config=/dev/null \
+    --log-level-file=off --lock-path="$PWD/../pgbackrest-lock" --log-level-console=warn archive-push "$segment"
 fi
 )sh";
 
@@ -45,7 +47,9 @@ std::string Script(const std::string& repository) { return JoinPath(repository, 
 
 }  // namespace
 
-std::string ShellQuote(const std::string& text) { return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'"); }
+std::string ShellQuote(const std::string& text) {
+  return absl::StrCat("'", absl::StrReplaceAll(text, {{"'", "'\\''"}}), "'");
+}
 
 std::string ArchiveCommand(const std::string& repository) {
   std::string script = PercentQuote(ShellQuote(Script(repository)));
@@ -60,7 +64,10 @@ std::string RestoreCommand(const std::string& repository) {
 
 absl::Status WriteArchiveScript(const std::string& repository, const std::string& owner) {
   std::string path = Script(repository);
-  std::string text = absl::StrReplaceAll(kScript, {{"@REPOSITORY@", ShellQuote(repository)}});
+  // By its path: PostgreSQL's environment is not ours.
+  std::string program = FindProgram(kPgBackRest, {"/usr/bin"}).value_or(kPgBackRest);
+  std::string text =
+      absl::StrReplaceAll(kScript, {{"@REPOSITORY@", ShellQuote(repository)}, {"@PGBACKREST@", ShellQuote(program)}});
   if (absl::StatusOr<std::string> present = ReadFile(path); present.ok() && *present == text) {
     return absl::OkStatus();
   }

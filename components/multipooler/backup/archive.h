@@ -15,9 +15,9 @@ std::string ArchiveCommand(const std::string& repository);
 /// The value of restore_command for the archive of our own.
 std::string RestoreCommand(const std::string& repository);
 
-/// Writes the script, owned by `owner` (empty: this process's own user). It copies each segment into `wal/` when there are
-/// backups of our own, and gives it to pgBackRest when that has a stanza here. A segment that is there already, byte for
-/// byte, is a success: each node of a shard archives.
+/// Writes the script, owned by `owner` (empty: this process's own user). It copies each segment into `wal/` when there
+/// are backups of our own, and gives it to pgBackRest when that has a stanza here. A segment that is there already,
+/// byte for byte, is a success: each node of a shard archives.
 absl::Status WriteArchiveScript(const std::string& repository, const std::string& owner);
 
 /// `text` as one word of sh.

@@ -99,15 +99,14 @@ absl::StatusOr<HelperResult> BaseBackups::Run(std::vector<std::string> argv, abs
 absl::Status BaseBackups::Copy(const std::string& directory, const std::string& label, absl::Time deadline,
                                const std::atomic<bool>* cancelled) const {
   MG_ASSIGN_OR_RETURN(pginstall::Installation programs, Programs());
-  MG_ASSIGN_OR_RETURN(HelperResult result,
-                      Run({programs.Program("pg_basebackup"), "--pgdata=" + directory, "--format=plain",
-                           "--wal-method=stream", "--checkpoint=fast", "--no-password", "--label=" + label,
-                           "--host=" + server_.socket_directory, absl::StrCat("--port=", server_.port),
-                           "--username=" + server_.superuser},
-                          deadline, cancelled));
-  return result.exit_code == 0
-             ? absl::OkStatus()
-             : absl::InternalError(absl::StrCat("pg_basebackup failed: ", result.standard_error));
+  MG_ASSIGN_OR_RETURN(
+      HelperResult result,
+      Run({programs.Program("pg_basebackup"), "--pgdata=" + directory, "--format=plain", "--wal-method=stream",
+           "--checkpoint=fast", "--no-password", "--label=" + label, "--host=" + server_.socket_directory,
+           absl::StrCat("--port=", server_.port), "--username=" + server_.superuser},
+          deadline, cancelled));
+  return result.exit_code == 0 ? absl::OkStatus()
+                               : absl::InternalError(absl::StrCat("pg_basebackup failed: ", result.standard_error));
 }
 
 absl::StatusOr<Metadata> BaseBackups::Take(const TakeRequest& request, absl::Time deadline,
@@ -230,9 +229,8 @@ absl::Status BaseBackups::Expire(int retention_full, absl::Time deadline, const 
   MG_ASSIGN_OR_RETURN(pginstall::Installation programs, Programs());
   MG_ASSIGN_OR_RETURN(HelperResult result,
                       Run({programs.Program("pg_archivecleanup"), Wal(), facts.first_segment}, deadline, cancelled));
-  return result.exit_code == 0
-             ? absl::OkStatus()
-             : absl::InternalError(absl::StrCat("pg_archivecleanup failed: ", result.standard_error));
+  return result.exit_code == 0 ? absl::OkStatus()
+                               : absl::InternalError(absl::StrCat("pg_archivecleanup failed: ", result.standard_error));
 }
 
 absl::StatusOr<std::string> BaseBackups::Verify(absl::Time deadline, const std::atomic<bool>* cancelled) {
@@ -241,8 +239,9 @@ absl::StatusOr<std::string> BaseBackups::Verify(absl::Time deadline, const std::
   std::string output;
   std::vector<std::string> damaged;
   for (const Metadata& backup : all) {
-    MG_ASSIGN_OR_RETURN(HelperResult result, Run({programs.Program("pg_verifybackup"), JoinPath(Place(backup.backup_id()), "data")},
-                                                 deadline, cancelled));
+    MG_ASSIGN_OR_RETURN(
+        HelperResult result,
+        Run({programs.Program("pg_verifybackup"), JoinPath(Place(backup.backup_id()), "data")}, deadline, cancelled));
     bool good = result.exit_code == 0 && backup.status() == Metadata::COMPLETE;
     absl::StrAppend(&output, backup.backup_id(), ": ", result.standard_output, result.standard_error);
     if (!good) {
@@ -256,7 +255,8 @@ absl::StatusOr<std::string> BaseBackups::Verify(absl::Time deadline, const std::
   return output;
 }
 
-absl::Status BaseBackups::Restore(const RestoreRequest& request, absl::Time deadline, const std::atomic<bool>* cancelled) {
+absl::Status BaseBackups::Restore(const RestoreRequest& request, absl::Time deadline,
+                                  const std::atomic<bool>* cancelled) {
   std::string from = JoinPath(Place(request.backup_id), "data");
   if (!Exists(JoinPath(from, "PG_VERSION"))) {
     return absl::NotFoundError(absl::StrCat("there is no backup ", request.backup_id));

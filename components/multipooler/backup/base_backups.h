@@ -15,7 +15,8 @@ namespace mg::multipooler::backup {
 
 std::unique_ptr<Engine> MakeBaseBackups(std::string repository, Server server);
 
-/// The facts of a copy that pg_basebackup has made: where its WAL starts and ends, and the segment from which it is needed.
+/// The facts of a copy that pg_basebackup has made: where its WAL starts and ends, and the segment from which it is
+/// needed.
 struct CopyFacts {
   std::string start_lsn, stop_lsn, first_segment;
 };

@@ -20,8 +20,9 @@ std::string Manifest(int files) {
   for (int i = 0; i < files; ++i) {
     absl::StrAppend(&text, "{ \"Path\": \"base/1/", i, "\", \"Size\": 8192 },\n");
   }
-  return text + "],\n\"WAL-Ranges\": [\n{ \"Timeline\": 1, \"Start-LSN\": \"0/9000028\", \"End-LSN\": \"0/9000138\" }\n],\n"
-                "\"Manifest-Checksum\": \"ab\"}\n";
+  return text +
+         "],\n\"WAL-Ranges\": [\n{ \"Timeline\": 1, \"Start-LSN\": \"0/9000028\", \"End-LSN\": \"0/9000138\" }\n],\n"
+         "\"Manifest-Checksum\": \"ab\"}\n";
 }
 
 TEST(CopyFacts, AreReadFromLabelAndManifest) {

@@ -1,5 +1,5 @@
-/// What makes and reads backups of one shard. Two programs can: pgBackRest where it is installed, else pg_basebackup with
-/// an archive of WAL of our own. A backup's name says which one made it.
+/// What makes and reads backups of one shard. Two programs can: pgBackRest where it is installed, else pg_basebackup
+/// with an archive of WAL of our own. A backup's name says which one made it.
 #pragma once
 
 #include <atomic>
@@ -48,12 +48,12 @@ struct TakeRequest {
 struct RestoreRequest {
   std::string backup_id;
   absl::Time target_time = absl::InfiniteFuture();  ///< replay up to here; InfiniteFuture: all there is
-  bool standby = false;                             ///< as a standby that goes on; else its log is ended and a new timeline begun
-  std::string directory;                            ///< made; must not exist
+  bool standby = false;   ///< as a standby that goes on; else its log is ended and a new timeline begun
+  std::string directory;  ///< made; must not exist
 };
 
-/// One at a time for each repository (the caller holds its lock), except List, which may be called at any time. Blocking,
-/// until `deadline` or until `*cancelled`.
+/// One at a time for each repository (the caller holds its lock), except List, which may be called at any time.
+/// Blocking, until `deadline` or until `*cancelled`.
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -75,7 +75,8 @@ class Engine {
   /// Reads every backup and compares checksums. The output is for a person; an error when one is damaged.
   virtual absl::StatusOr<std::string> Verify(absl::Time deadline, const std::atomic<bool>* cancelled) = 0;
   /// Fills `request.directory` with a data directory that is ready to be started. What was made is removed on error.
-  virtual absl::Status Restore(const RestoreRequest& request, absl::Time deadline, const std::atomic<bool>* cancelled) = 0;
+  virtual absl::Status Restore(const RestoreRequest& request, absl::Time deadline,
+                               const std::atomic<bool>* cancelled) = 0;
 };
 
 }  // namespace mg::multipooler::backup

@@ -54,7 +54,7 @@ class PgBackRest final : public Engine {
   std::string Repo() const { return JoinPath(repository_, "pgbackrest"); }
   bool HasStanza() const { return Exists(JoinPath(Repo(), "backup/multigres/backup.info")); }
   std::string LockPath() const { return JoinPath(DirName(server_.data_directory), "pgbackrest-lock"); }
-  std::vector<std::string> Common() const;
+  std::vector<std::string> Common(const std::string& level = "warn") const;
   void AddServer(int number, const std::string& data, const std::string& socket, int port,
                  std::vector<std::string>* argv) const;
   /// The output of a successful run. INTERNAL with what it said else.
@@ -66,13 +66,13 @@ class PgBackRest final : public Engine {
   const Server server_;
 };
 
-std::vector<std::string> PgBackRest::Common() const {
+std::vector<std::string> PgBackRest::Common(const std::string& level) const {
   return {program_,
           absl::StrCat("--stanza=", kStanza),
           "--repo1-path=" + Repo(),
           "--config=/dev/null",  // the machine's own configuration is somebody else's
           "--log-level-file=off",
-          "--log-level-console=warn",
+          "--log-level-console=" + level,
           "--lock-path=" + LockPath()};
 }
 
@@ -89,13 +89,12 @@ absl::StatusOr<std::string> PgBackRest::Run(std::vector<std::string> argv, absl:
                                             const std::atomic<bool>* cancelled) const {
   MG_RETURN_IF_ERROR(MakePrivateFor(LockPath(), server_.run_as));
   std::string command = argv.back();
-  MG_ASSIGN_OR_RETURN(HelperResult result,
-                      RunHelper({.argv = std::move(argv),
-                                 .environment = {"PGPASSFILE=" + server_.passfile, "LC_ALL=C"},
-                                 .working_directory = "/",
-                                 .run_as = server_.run_as,
-                                 .timeout = deadline - absl::Now(),
-                                 .cancelled = cancelled}));
+  MG_ASSIGN_OR_RETURN(HelperResult result, RunHelper({.argv = std::move(argv),
+                                                      .environment = {"PGPASSFILE=" + server_.passfile, "LC_ALL=C"},
+                                                      .working_directory = "/",
+                                                      .run_as = server_.run_as,
+                                                      .timeout = deadline - absl::Now(),
+                                                      .cancelled = cancelled}));
   if (result.exit_code != 0) {
     return absl::InternalError(absl::StrCat("pgbackrest ", command, " failed with exit status ", result.exit_code, ": ",
                                             result.standard_error, result.standard_output));
@@ -181,13 +180,14 @@ absl::StatusOr<std::string> PgBackRest::Verify(absl::Time deadline, const std::a
   if (!HasStanza()) {
     return std::string();
   }
-  std::vector<std::string> argv = Common();
-  argv.emplace_back("--log-level-console=info");
+  std::vector<std::string> argv = Common("info");  // what it finds it tells as a log
+  std::erase_if(argv, [](const std::string& word) { return absl::StartsWith(word, "--lock-path"); });  // it knows none
   argv.emplace_back("verify");
   return Run(std::move(argv), deadline, cancelled);
 }
 
-absl::Status PgBackRest::Restore(const RestoreRequest& request, absl::Time deadline, const std::atomic<bool>* cancelled) {
+absl::Status PgBackRest::Restore(const RestoreRequest& request, absl::Time deadline,
+                                 const std::atomic<bool>* cancelled) {
   absl::Status status = [&]() -> absl::Status {
     MG_RETURN_IF_ERROR(MakePrivateFor(request.directory, server_.run_as));
     std::vector<std::string> argv = Common();

@@ -1,4 +1,5 @@
-/// Backups by pgBackRest, in its own format below `pgbackrest/` of the repository. The stanza is upstream's: `multigres`.
+/// Backups by pgBackRest, in its own format below `pgbackrest/` of the repository. The stanza is upstream's:
+/// `multigres`.
 #pragma once
 
 #include <memory>

@@ -136,7 +136,8 @@ absl::StatusOr<Metadata> Repository::Find(const std::string& backup_id, absl::Ti
                                                : absl::StrCat("there is no complete backup ", backup_id));
 }
 
-absl::Status Repository::Restore(const RestoreRequest& request, absl::Time deadline, const std::atomic<bool>* cancelled) {
+absl::Status Repository::Restore(const RestoreRequest& request, absl::Time deadline,
+                                 const std::atomic<bool>* cancelled) {
   MG_ASSIGN_OR_RETURN(Engine * owner, OwnerOf(request.backup_id));
   return owner->Restore(request, deadline, cancelled);
 }

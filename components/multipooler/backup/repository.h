@@ -24,8 +24,9 @@ class Repository {
   std::string archive_mode_for_new_servers() const { return engines_.front()->archive_mode(); }
 
   /// Makes a backup. ABORTED when another one, or an expiry, is under way in this repository.
-  absl::StatusOr<multipoolermanagerdata::BackupMetadata> Take(const TakeRequest& request, const std::string& archive_mode,
-                                                              absl::Time deadline, const std::atomic<bool>* cancelled);
+  absl::StatusOr<multipoolermanagerdata::BackupMetadata> Take(const TakeRequest& request,
+                                                              const std::string& archive_mode, absl::Time deadline,
+                                                              const std::atomic<bool>* cancelled);
   /// Of all programs, newest first.
   absl::StatusOr<std::vector<multipoolermanagerdata::BackupMetadata>> List(absl::Time deadline);
   /// `overrides` as upstream has them: repo1_retention_full. The names of what was removed.

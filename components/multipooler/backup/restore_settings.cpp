@@ -53,12 +53,13 @@ absl::Status MakePrivateFor(const std::string& path, const std::string& user) {
 
 const std::vector<std::string>& RecoverySettings() {
   static const auto* const kNames = new std::vector<std::string>{
-      "restore_command",      "recovery_target",        "recovery_target_time",     "recovery_target_timeline",
+      "restore_command",        "recovery_target",      "recovery_target_time",     "recovery_target_timeline",
       "recovery_target_action", "recovery_target_name", "recovery_target_inclusive"};
   return *kNames;
 }
 
-absl::Status PrepareRecovery(const RestoreRequest& request, const std::string& restore_command, const std::string& owner) {
+absl::Status PrepareRecovery(const RestoreRequest& request, const std::string& restore_command,
+                             const std::string& owner) {
   const std::string path = JoinPath(request.directory, "postgresql.auto.conf");
   MG_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
   std::string edited;

@@ -21,6 +21,7 @@ const std::vector<std::string>& RecoverySettings();
 
 /// Writes recovery's settings and its signal file into a data directory that has been copied, and takes out of it what
 /// belonged to the copied server's role.
-absl::Status PrepareRecovery(const RestoreRequest& request, const std::string& restore_command, const std::string& owner);
+absl::Status PrepareRecovery(const RestoreRequest& request, const std::string& restore_command,
+                             const std::string& owner);
 
 }  // namespace mg::multipooler::backup

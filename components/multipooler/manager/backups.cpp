@@ -1,5 +1,5 @@
-// Backups of this pooler's shard, and the restore of its data from one. Facts: manager-rpcs section 12; unlike upstream's, none
-// of it holds the action lock while it copies, so that a backup is in nobody's way.
+// Backups of this pooler's shard, and the restore of its data from one. Facts: manager-rpcs section 12; unlike
+// upstream's, none of it holds the action lock while it copies, so that a backup is in nobody's way.
 #include <google/protobuf/util/json_util.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -268,7 +268,8 @@ absl::Status Manager::RestoreData(const multigres::pooler::v1::ResetForRestoreRe
   return absl::OkStatus();
 }
 
-// On a server that was restored and has begun a timeline of its own: nothing of the former shard's rules counts any more.
+// On a server that was restored and has begun a timeline of its own: nothing of the former shard's rules counts any
+// more.
 absl::Status Manager::ForgetFormerRules(pgsql::Connection& connection, absl::Time deadline) {
   std::vector<Setting> done;
   for (const std::string& name : backup::RecoverySettings()) {
@@ -292,7 +293,8 @@ absl::Status Manager::CloneFromBackup(const multigres::pooler::v1::ResetForResto
     state_.postgres = PgState::kStopped;
   }
   MG_RETURN_IF_ERROR(StartStandby());
-  // The archive gives what the primary may no longer have; once the stream runs it is of no use, and would be asked first.
+  // The archive gives what the primary may no longer have; once the stream runs it is of no use, and would be asked
+  // first.
   absl::Time deadline = absl::Now() + kStreamLimit;
   MG_ASSIGN_OR_RETURN(ConnectionPtr connection, Control(deadline));
   absl::Status streams = WaitForStream(*connection, deadline);

@@ -1,5 +1,5 @@
-/// What a pooler's data is to come from, on disk from the moment it was set aside until it is there again: a pooler that is
-/// restarted in between goes on with it.
+/// What a pooler's data is to come from, on disk from the moment it was set aside until it is there again: a pooler
+/// that is restarted in between goes on with it.
 #pragma once
 
 #include <optional>

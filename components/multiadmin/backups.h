@@ -1,0 +1,79 @@
+/// Backups and restores, carried out by poolers. Jobs are kept in memory: for a day after their end, and not over a
+/// restart (then the pooler's repository says what has become of them). Any thread; blocking within the deadline.
+/// Facts: adminapi section 3.4.
+#pragma once
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/rpc/dialer.h"
+#include "common/topology/topology.h"
+#include "multiadminservice.pb.h"
+#include "multigres/admin/v1/backup.pb.h"
+#include "multigres/pooler/v1/backup.pb.h"
+
+namespace grpc {
+class ClientContext;
+}
+
+namespace mg::multiadmin {
+
+class Backups {
+ public:
+  Backups(topology::Topology* topology, rpc::Dialer dialer) : topology_(topology), dialer_(std::move(dialer)) {}
+  /// Cancels the jobs that run, and waits for their ends.
+  ~Backups();
+
+  absl::StatusOr<::multiadmin::BackupResponse> Backup(const ::multiadmin::BackupRequest& request, absl::Time deadline);
+  absl::StatusOr<::multiadmin::GetBackupJobStatusResponse> JobStatus(
+      const ::multiadmin::GetBackupJobStatusRequest& request, absl::Time deadline);
+  /// The same, once the job has ended; what it is at the deadline else.
+  absl::StatusOr<::multiadmin::GetBackupJobStatusResponse> AwaitJob(
+      const ::multiadmin::GetBackupJobStatusRequest& request, absl::Time deadline);
+  absl::StatusOr<::multiadmin::GetBackupsResponse> List(const ::multiadmin::GetBackupsRequest& request,
+                                                        absl::Time deadline);
+  absl::StatusOr<::multiadmin::ExpireBackupsResponse> Expire(const ::multiadmin::ExpireBackupsRequest& request,
+                                                             absl::Time deadline);
+  absl::StatusOr<::multiadmin::VerifyBackupsResponse> Verify(const ::multiadmin::VerifyBackupsRequest& request,
+                                                             absl::Time deadline);
+  absl::StatusOr<multigres::admin::v1::RestoreBackupResponse> Restore(
+      const multigres::admin::v1::RestoreBackupRequest& request, absl::Time deadline);
+
+ private:
+  struct Job {
+    ::multiadmin::GetBackupJobStatusResponse status;
+    absl::Time ended = absl::InfiniteFuture();
+    std::unique_ptr<grpc::ClientContext> call;
+    std::thread thread;
+  };
+
+  absl::StatusOr<std::vector<clustermetadata::Multipooler>> Poolers(const std::string& database,
+                                                                    const std::string& table_group,
+                                                                    absl::Time deadline);
+  absl::StatusOr<clustermetadata::Multipooler> Choose(const std::string& database, const std::string& table_group,
+                                                      bool primary, absl::Time deadline);
+  absl::StatusOr<clustermetadata::Multipooler> Reader(const std::string& database, const std::string& table_group,
+                                                      absl::Time deadline);
+  void Run(const std::string& job_id, const clustermetadata::Multipooler& pooler,
+           const ::multiadmin::BackupRequest& request);
+  void ForgetOldJobs();
+  absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> Reset(
+      const clustermetadata::Multipooler& pooler, const multigres::pooler::v1::ResetForRestoreRequest& request,
+      absl::Time deadline);
+
+  topology::Topology* const topology_;
+  const rpc::Dialer dialer_;
+  std::mutex mutex_;                 ///< guards jobs_ and stopping_
+  std::condition_variable changed_;  ///< a job has ended
+  std::map<std::string, std::unique_ptr<Job>> jobs_;
+  bool stopping_ = false;
+};
+
+}  // namespace mg::multiadmin
