@@ -11,12 +11,14 @@
 #include <type_traits>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "cli/client/start_agent.h"
 #include "common/fs/fs.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
+#include "common/version/version.h"
 #include "multigres/agent/v1/agent.grpc.pb.h"
 
 namespace mg::cli {
@@ -176,6 +178,12 @@ std::optional<agent::GetInfoResponse> AgentClient::Discovered() const {
   google::protobuf::util::JsonParseOptions options;
   options.ignore_unknown_fields = true;  // of a newer agent
   absl::StatusOr<std::string> json = ReadFile(impl_->place.discovery);
+  // Nearly always so, and much cheaper to see than the whole is to read.
+  if (json.ok() && absl::StrContains(*json, absl::StrCat("\"version\": \"", kVersion, "\",")) &&
+      absl::StrContains(*json, absl::StrCat("\"protocolMin\": ", kAgentProtocolMin, ",")) &&
+      absl::StrContains(*json, absl::StrCat("\"protocolMax\": ", kAgentProtocol, ","))) {
+    return std::nullopt;
+  }
   if (!json.ok() || !google::protobuf::util::JsonStringToMessage(*json, &info, options).ok()) {
     return std::nullopt;
   }

@@ -52,7 +52,7 @@ class AgentClient {
 
   const AgentPlace& place() const;
   bool started() const;  ///< Connect started the agent
-  /// What the agent wrote about itself beside its socket, without a call; unset when that is not there or not readable.
+  /// What the agent wrote about itself beside its socket, if it is not simply our version; unset too when not readable.
   std::optional<agent::GetInfoResponse> Discovered() const;
 
   // Unary calls. `deadline` bounds the whole call. A question to an agent that dies meanwhile is asked once more of the

@@ -63,8 +63,10 @@ ShimState ReadShimState(const std::string& run_dir) {
     ProcessId child{.pid = static_cast<pid_t>(identity.GetInt("child_pid")),
                     .start_ticks = static_cast<std::uint64_t>(identity.GetInt("child_start")),
                     .boot_id = identity.Get("boot_id")};
-    ReapIfOurs(shim);
     state.shim_alive = IsAlive(shim);
+    if (!state.shim_alive) {
+      ReapIfOurs(shim);
+    }
     state.child_alive = IsAlive(child);
     state.shim = shim;
     state.child = child;

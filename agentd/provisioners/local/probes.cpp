@@ -1,12 +1,15 @@
 #include "agentd/provisioners/local/probes.h"
 
 #include <map>
+#include <optional>
+#include <set>
 #include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/net/exchange.h"
 #include "common/net/http.h"
+#include "common/net/listeners.h"
 
 namespace mg::local {
 
@@ -62,16 +65,24 @@ absl::Status PostgresAnswer(const net::Exchange& exchange) {
              : absl::DataLossError(absl::StrCat(exchange.unix_path, " does not speak PostgreSQL's protocol"));
 }
 
-/// The exchanges of one component, as a range within all.
-struct Range {
+/// What one component is asked: some exchanges, as a range within all, and ports that somebody must listen on.
+struct Question {
   size_t begin = 0, end = 0;
+  std::vector<int> ports;
 };
 
-absl::Status Judge(const v1::ComponentSpec& spec, const std::vector<net::Exchange>& exchanges, Range range) {
+/// `listeners`: nothing where the kernel does not tell them.
+absl::Status Judge(const v1::ComponentSpec& spec, const std::vector<net::Exchange>& exchanges, const Question& question,
+                   const std::optional<std::set<int>>& listeners) {
   if (spec.readiness().type() == "postgres") {
-    return PostgresAnswer(exchanges[range.begin]);
+    return PostgresAnswer(exchanges[question.begin]);
   }
-  for (size_t i = range.begin; i < range.end; ++i) {
+  for (int port : question.ports) {
+    if (listeners && listeners->count(port) == 0) {
+      return absl::UnavailableError(absl::StrCat("nobody listens on 127.0.0.1:", port));
+    }
+  }
+  for (size_t i = question.begin; i < question.end; ++i) {
     const net::Exchange& exchange = exchanges[i];
     if (exchange.request.empty()) {
       if (!exchange.status.ok()) {
@@ -93,43 +104,58 @@ absl::Status Judge(const v1::ComponentSpec& spec, const std::vector<net::Exchang
   return absl::OkStatus();
 }
 
+/// Ports that take connections, without a question to their servers.
+std::vector<int> PortsToListen(const v1::ComponentSpec& spec) {
+  std::vector<int> ports;
+  for (const char* name : {"client", "grpc", "postgres", "postgres_replica"}) {
+    if (int port = PortOf(spec, name); port != 0) {
+      ports.push_back(port);
+    }
+  }
+  return ports;
+}
+
 void AddExchanges(const v1::ComponentSpec& spec, std::vector<net::Exchange>* exchanges) {
   const v1::Probe& probe = spec.readiness();
   if (probe.type() == "postgres") {
     exchanges->push_back(PostgresQuestion(probe.path()));
-    return;
-  }
-  if (probe.type() == "etcd-health") {
+  } else if (probe.type() == "etcd-health") {
     exchanges->push_back(net::HttpGet(probe.port(), probe.path()));
-    net::Exchange client;
-    client.port = PortOf(spec, "client");
-    exchanges->push_back(client);
-    return;
-  }
-  exchanges->push_back(net::HttpGet(PortOf(spec, "http"), "/live"));
-  for (const char* name : {"grpc", "postgres", "postgres_replica"}) {
-    if (int port = PortOf(spec, name); port != 0) {
-      net::Exchange connection;
-      connection.port = port;
-      exchanges->push_back(connection);
-    }
+  } else {
+    exchanges->push_back(net::HttpGet(PortOf(spec, "http"), "/live"));
   }
 }
 
 /// Carries out the exchanges of some components and judges each.
 void RunAndJudge(const std::vector<const v1::ComponentSpec*>& specs, const std::vector<size_t>& places,
                  absl::Time deadline, std::vector<ProbeResult>* results) {
+  std::optional<std::set<int>> listeners;
+  if (absl::StatusOr<std::set<int>> told = net::LoopbackListeners(); told.ok()) {
+    listeners = *std::move(told);
+  }
   std::vector<net::Exchange> exchanges;
-  std::vector<Range> ranges;
+  std::vector<Question> questions;
   for (size_t place : places) {
-    Range range{.begin = exchanges.size()};
-    AddExchanges(*specs[place], &exchanges);
-    range.end = exchanges.size();
-    ranges.push_back(range);
+    const v1::ComponentSpec& spec = *specs[place];
+    Question question{.begin = exchanges.size(), .ports = {}};
+    if (spec.readiness().type() != "postgres") {
+      question.ports = PortsToListen(spec);
+    }
+    AddExchanges(spec, &exchanges);
+    if (!listeners) {
+      // Then a connection to each has to say it.
+      for (int port : question.ports) {
+        net::Exchange connection;
+        connection.port = port;
+        exchanges.push_back(connection);
+      }
+    }
+    question.end = exchanges.size();
+    questions.push_back(std::move(question));
   }
   net::RunExchanges(&exchanges, deadline);
   for (size_t i = 0; i < places.size(); ++i) {
-    (*results)[places[i]].ready = Judge(*specs[places[i]], exchanges, ranges[i]);
+    (*results)[places[i]].ready = Judge(*specs[places[i]], exchanges, questions[i], listeners);
   }
 }
 

@@ -18,7 +18,7 @@ struct ProbeResult {
   multipoolermanagerdata::StatusResponse multipooler;
 };
 
-/// Whether one component has started: HTTP, a connection to every port, the Status RPC of pgctld and multipooler, a
+/// Whether one component has started: HTTP, a listener on every port, the Status RPC of pgctld and multipooler, a
 /// start-up packet to PostgreSQL.
 absl::Status ProbeStart(const v1::ComponentSpec& spec, ComponentRpc* rpc, absl::Time deadline);
 

@@ -97,8 +97,10 @@ v1::ComponentStatus ComponentOf(const Model& model, const Observation& o, Activi
                                 const ReplicationState& replication, absl::Time now) {
   const v1::ComponentSpec& spec = *o.spec;
   absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(spec.name());
-  store::ClusterRecord record = model.record;
-  const auto& entry = (*record.mutable_components())[spec.name()];
+  const store::ClusterRecord& record = model.record;
+  auto recorded = record.components().find(spec.name());
+  const auto& entry = recorded == record.components().end() ? multigres::state::v1::ComponentRecord::default_instance()
+                                                            : recorded->second;
   bool wanted = record.wanted() && !entry.stopped_by_name();
   v1::ComponentStatus status;
   status.set_name(spec.name());
