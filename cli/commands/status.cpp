@@ -31,6 +31,9 @@ std::string PortsText(const google::protobuf::Map<std::string, std::int32_t>& po
 }
 
 std::string RoleText(const v1::ComponentStatus& component) {
+  if (component.pid() == 0) {
+    return "";
+  }
   if (component.role() == "standby" && component.has_replication_lag_bytes() && component.replication_lag_bytes() > 0) {
     return absl::StrCat("standby -", text::HumanBytes(static_cast<std::uint64_t>(component.replication_lag_bytes())));
   }
@@ -97,6 +100,9 @@ std::string StatusText(const v1::ClusterStatus& status, const Terminal& terminal
   }
   std::string endpoints;
   for (const auto& endpoint : status.endpoints()) {
+    if (status.state() == "stopped") {
+      break;
+    }
     if (endpoint.kind() == "postgres-rw" || endpoint.kind() == "postgres-ro") {
       absl::StrAppend(&endpoints, "  ", endpoint.kind(), "  ", endpoint.url(), "  ", endpoint.name(), "\n");
     }

@@ -360,7 +360,8 @@ absl::StatusOr<ClusterConfig> LoadConfig(const std::string& path) {
   absl::StatusOr<std::string> text = ReadFile(path);
   if (!text.ok()) {
     return MakeError(text.status().code(), absl::StrCat("the configuration cannot be read: ", text.status().message()),
-                     {.reason = "UNREADABLE_CONFIGURATION"});
+                     {.reason = "UNREADABLE_CONFIGURATION",
+                      .hint = "make it a file that this user may read, or name another with --config-path"});
   }
   return ParseConfig(*text, path);
 }

@@ -90,6 +90,53 @@ def missing_programs_are_named():
         assert "apt" in error["hint"] or "install" in error["hint"], error
 
 
+def what_cannot_be_read_or_written_is_named():
+    with Sandbox("perm") as s:
+        (s.work / "multigres.yaml").mkdir()  # no user may read it as a file, root neither
+        result = s.run("up", check=False)
+        assert result.returncode == 1 and "multigres.yaml" in result.stderr and "next:" in result.stderr, result
+        (s.work / "multigres.yaml").rmdir()
+        result = s.run("up", check=False, env={"MULTIGRES_HOME": "/proc/nowhere"})
+        assert result.returncode != 0 and "/proc/nowhere" in result.stderr and "MULTIGRES_HOME" in result.stderr, result
+
+
+def sockets_that_are_not_ours_or_stale():
+    with Sandbox("socket") as s:
+        s.run("agent", "start")
+        path = s.json("agent", "status")["info"]["socket"]
+        place = s.runtime / "multigres"
+        s.run("agent", "stop")
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(path)
+        assert s.json("list").get("clusters", []) == []  # an agent takes the dead one's place
+        s.run("agent", "stop")
+        place.chmod(0o755)
+        result = s.run("list", check=False)
+        assert result.returncode == 5 and str(place) in result.stderr, result
+        place.chmod(0o700)
+        if os.geteuid() == 0:
+            os.chown(place, 65534, 65534)
+            result = s.run("list", check=False)
+            assert result.returncode == 5 and "belongs to uid 65534" in result.stderr, result
+            os.chown(place, 0, 0)
+
+
+def stale_postmaster_pid():
+    with Sandbox("pid") as s:
+        s.run("up", "--cells", "1")
+        s.sql("create table kept(a int)")
+        s.run("down")
+        data = next((s.home / "clusters" / "default" / "data").glob("pooler_*/pg_data"))
+        # Of a process that lives and is no PostgreSQL: what a reboot or a number used again leaves.
+        for pid in (os.getpid(), 4_000_000):
+            file = data / "postmaster.pid"
+            file.write_text(f"{pid}\n{data}\n1700000000\n25432\n/tmp\n127.0.0.1\n  1234567         0\nready   \n")
+            os.chown(file, data.stat().st_uid, data.stat().st_gid)
+            s.run("up")
+            assert s.sql("select count(*) from kept") == "0"
+            s.run("down")
+
+
 def fill_disk(path):
     with open(path, "wb", buffering=0) as fill:
         try:
@@ -130,4 +177,5 @@ def full_disk_during_bring_up():
 if __name__ == "__main__":
     main([two_ups_at_once, interrupted_up_goes_on, down_during_up, busy_fixed_port_names_its_holder,
           malformed_configuration_is_located, unknown_names, missing_programs_are_named,
+          what_cannot_be_read_or_written_is_named, sockets_that_are_not_ours_or_stale, stale_postmaster_pid,
           full_disk_during_bring_up])

@@ -2,8 +2,9 @@
 
 #include <unistd.h>
 
-#include <algorithm>
+#include <map>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "agentd/provisioners/local/layout.h"
@@ -61,15 +62,44 @@ void CheckConfiguration(const Model& model, Checks* checks) {
   }
 }
 
+/// Which programs run, in a few words.
+std::string ImplementationsText(const Implementations& implementations) {
+  std::vector<std::string> others;
+  bool builtin = false, upstream = true;
+  for (const auto& [kind, implementation] : implementations) {
+    if (kind == store::kEtcd) {
+      continue;
+    }
+    builtin |= implementation.is_builtin;
+    if (!implementation.is_builtin) {
+      others.push_back(absl::StrCat(kind, " ", implementation.word));
+      upstream &= implementation.word == "upstream";
+    }
+  }
+  return others.empty() ? "built-in components"
+         : builtin      ? absl::StrCat("built-in components but ", absl::StrJoin(others, ", "))
+         : upstream     ? "upstream components"
+                        : absl::StrJoin(others, ", ");
+}
+
 void CheckBinaries(const Model& model, const MachineFacts& facts, Checks* checks) {
-  if (!model.implementations.ok()) {
-    return checks->Bad("binaries", model.implementations);
+  std::map<std::string, std::string> programs;
+  for (const auto& [kind, wish] : model.input.config.implementations) {
+    if (absl::StartsWith(wish, "/")) {
+      programs[kind] = wish;
+    }
+  }
+  for (const auto& [kind, implementation] : model.input.implementations) {
+    programs[kind] = implementation.program;
   }
   std::vector<std::string> problems;
-  for (const auto& [kind, implementation] : model.input.implementations) {
-    if (access(implementation.program.c_str(), X_OK) != 0) {
-      problems.push_back(absl::StrCat(kind, ": ", implementation.program, " is not an executable file"));
+  for (const auto& [kind, program] : programs) {
+    if (access(program.c_str(), X_OK) != 0) {
+      problems.push_back(absl::StrCat(kind, ": ", program, " is not an executable file"));
     }
+  }
+  if (problems.empty() && !model.implementations.ok()) {
+    return checks->Bad("binaries", model.implementations);
   }
   if (access(model.input.shim.c_str(), X_OK) != 0) {
     problems.push_back(absl::StrCat(model.input.shim, " is missing"));
@@ -77,11 +107,9 @@ void CheckBinaries(const Model& model, const MachineFacts& facts, Checks* checks
   if (!problems.empty()) {
     return checks->Bad("binaries", absl::StrJoin(problems, "; "), "run 'make build', or correct the configuration");
   }
-  bool builtin = std::all_of(model.input.implementations.begin(), model.input.implementations.end(),
-                             [](const auto& i) { return i.first == store::kEtcd || i.second.is_builtin; });
   std::string etcd = model.input.implementations.at(store::kEtcd).version;
   checks->Good("binaries", absl::StrCat("postgres ", facts.postgres_version, " · etcd ", etcd, " · ",
-                                        builtin ? "built-in" : "upstream", " components"));
+                                        ImplementationsText(model.input.implementations)));
 }
 
 void CheckDirectory(const Model& model, Checks* checks) {
