@@ -202,7 +202,11 @@ absl::StatusOr<Proposal> ChooseLeader(const Action& action, const clustermetadat
       *rule->add_cohort_members() = id;
     }
   } else {
-    const clustermetadata::ShardRule& last = position.has_proposal() ? position.proposal() : position.decision();
+    // Where a first appointment was cut short, its rule may be known only to who is not recruited now; the recruits
+    // have the founding rule, which names nobody. They are a quorum of the cut one, so it made nothing durable: its
+    // cohort is appointed to again.
+    const clustermetadata::ShardRule& own = position.has_proposal() ? position.proposal() : position.decision();
+    const clustermetadata::ShardRule& last = own.cohort_members().empty() ? action.outgoing : own;
     *rule->mutable_durability_policy() = last.durability_policy();
     *rule->mutable_cohort_members() = last.cohort_members();
   }

@@ -20,6 +20,8 @@ constexpr absl::Duration kMemberWait = absl::Milliseconds(300);
 constexpr absl::Duration kRankStep = absl::Milliseconds(200);
 // Another coordinator that has recruited is given this long to bring it to an end.
 constexpr absl::Duration kOthersTurn = absl::Seconds(2);
+// The first time PostgreSQL starts anew in it, on a machine that has much else to do, and no client waits yet.
+constexpr absl::Duration kOthersFirstTurn = absl::Seconds(5);
 // The first appointment waits this long for claimed poolers that are still copying.
 constexpr absl::Duration kFoundingWait = absl::Seconds(20);
 constexpr absl::Duration kPoolersWait = absl::Seconds(5);
@@ -148,16 +150,17 @@ bool Decided(const ShardView& view, const clustermetadata::ShardRule& rule) {
 // not decided yet.
 absl::Time OthersTurnUntil(const ShardView& view, const clustermetadata::ShardRule& rule) {
   std::int64_t highest_term = rule.rule_number().coordinator_term();
+  const absl::Duration turn = highest_term == 0 ? kOthersFirstTurn : kOthersTurn;
   absl::Time until = absl::InfinitePast();
   if (highest_term > 0 && !SameNode(rule.coordinator_id(), view.self) && !Decided(view, rule)) {
-    until = absl::FromUnixSeconds(rule.creation_time().seconds()) + kOthersTurn;
+    until = absl::FromUnixSeconds(rule.creation_time().seconds()) + turn;
   }
   for (const auto& [text, pooler] : view.poolers) {
     const auto& promise = pooler.status.consensus_status().term_revocation();
     if (promise.revoked_below_term() > highest_term && !SameNode(promise.accepted_coordinator_id(), view.self)) {
       absl::Time begun = absl::FromUnixSeconds(promise.coordinator_initiated_at().seconds()) +
                          absl::Nanoseconds(promise.coordinator_initiated_at().nanos());
-      until = std::max(until, begun + kOthersTurn);
+      until = std::max(until, begun + turn);
     }
   }
   return until;

@@ -409,6 +409,22 @@ TEST_F(ChooseTest, WhenTooFewAreRecruited_NothingIsProposed) {
   EXPECT_FALSE(ChooseLeader(action_, revocation_, {}, kNow).ok());
 }
 
+TEST_F(ChooseTest, WhenAFirstAppointmentWasCutShort_ItsCohortIsAppointedToAgain) {
+  for (int i : {1, 3}) {
+    auto* decision =
+        Pooler(i).status.mutable_consensus_status()->mutable_current_position()->mutable_position()->mutable_decision();
+    *decision->mutable_rule_number() = consensus::MakeRuleNumber(0, 1);
+    decision->clear_cohort_members();
+  }
+  auto proposal = ChooseLeader(action_, revocation_, {Answer(1), Answer(3)}, kNow);
+  ASSERT_TRUE(proposal.ok()) << proposal.status();
+  EXPECT_EQ(proposal->leader.name(), "p1");
+  EXPECT_EQ(proposal->transition.proposal().cohort_members_size(), 3);
+  EXPECT_EQ(consensus::ToString(proposal->transition.decision().rule_number()), "{0,1}");
+  EXPECT_FALSE(ChooseLeader(action_, revocation_, {Answer(3)}, kNow).ok())
+      << "no quorum of the rule that was cut short";
+}
+
 TEST_F(ChooseTest, WhenARecruitShowsALargerUndecidedCohort_ItsQuorumCountsToo) {
   auto* position = Pooler(1).status.mutable_consensus_status()->mutable_current_position()->mutable_position();
   *position->mutable_proposal() = position->decision();
