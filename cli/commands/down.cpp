@@ -13,12 +13,14 @@ namespace agent = multigres::agent::v1;
 
 namespace {
 
-std::string EntriesText(const google::protobuf::RepeatedPtrField<multigres::provisioner::v1::DataEntry>& entries) {
-  Table table({"PATH", "SIZE", "WHAT"});
+/// `width` of the terminal that shows it; 0: none does.
+std::string EntriesText(const google::protobuf::RepeatedPtrField<multigres::provisioner::v1::DataEntry>& entries,
+                        int width) {
+  Table table({"PATH", "SIZE", "WHAT"}, 2);
   for (const auto& entry : entries) {
     table.Add({entry.path(), text::HumanBytes(entry.bytes()), entry.description()});
   }
-  return table.Render(0, false);
+  return table.Render(width, false);
 }
 
 absl::StatusOr<agent::PlanCleanResponse> PlanClean(Context& context) {
@@ -30,6 +32,7 @@ absl::StatusOr<agent::PlanCleanResponse> PlanClean(Context& context) {
 }
 
 int RunDown(Context& context) {
+  const Terminal& terminal = context.terminal();
   bool clean = context.args().Has("clean");
   if (clean) {
     absl::StatusOr<agent::PlanCleanResponse> plan = PlanClean(context);
@@ -39,11 +42,13 @@ int RunDown(Context& context) {
     if (context.args().Has("dry-run")) {
       multigres::cli::v1::CleanOutput output;
       *output.mutable_entries() = plan->entries();
-      return context.Emit(output, [&] { return EntriesText(plan->entries()); });
+      return context.Emit(output,
+                          [&] { return EntriesText(plan->entries(), terminal.out_is_tty ? terminal.width : 0); });
     }
     if (!plan->entries().empty()) {
       if (!context.args().Has("quiet") && context.format() == Format::kText) {
-        context.Err(absl::StrCat("this removes, for ever:\n\n", EntriesText(plan->entries()), "\n"));
+        context.Err(absl::StrCat("this removes, for ever:\n\n",
+                                 EntriesText(plan->entries(), terminal.err_is_tty ? terminal.width : 0), "\n"));
       }
       absl::StatusOr<bool> yes = context.Confirm("remove all of it?");
       if (!yes.ok()) {

@@ -229,7 +229,9 @@ std::vector<ProbeResult> ProbeAll(const std::vector<const v1::ComponentSpec*>& s
       unanswered.push_back(place);
     }
   }
-  RunAndJudge(specs, unanswered, deadline, &results);
+  if (!unanswered.empty()) {
+    RunAndJudge(specs, unanswered, deadline, &results);
+  }
   return results;
 }
 
