@@ -58,8 +58,6 @@ target_compile_definitions(mg_ext_boost INTERFACE BOOST_PROCESS_V2_HEADER_ONLY B
 target_compile_options(mg_ext_boost INTERFACE -Wno-mismatched-new-delete)
 pkg_check_modules(MG_PQ REQUIRED IMPORTED_TARGET libpq)
 mg_ext(libpq PkgConfig::MG_PQ)
-pkg_check_modules(MG_CURL REQUIRED IMPORTED_TARGET libcurl)
-mg_ext(curl PkgConfig::MG_CURL)
 pkg_check_modules(MG_HTTPLIB REQUIRED IMPORTED_TARGET cpp-httplib)
 mg_ext(httplib PkgConfig::MG_HTTPLIB mg_ext_openssl)
 find_package(GTest REQUIRED)
