@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <map>
 #include <string_view>
 #include <utility>
 
@@ -64,6 +65,12 @@ absl::Status ServerError(const Diagnostic& diagnostic) {
   return status;
 }
 
+/// From this run of the same statement on, it is prepared.
+constexpr int kPrepareAtRun = 3;
+constexpr std::size_t kMostRepeated = 16;
+/// "cached plan must not change result type"
+constexpr char kPlanOutOfDate[] = "0A000";
+
 void CollectNotice(void* notices, const PGresult* result) {
   static_cast<std::vector<Diagnostic>*>(notices)->push_back(ReadDiagnostic(result));
 }
@@ -86,6 +93,13 @@ std::string SqlStateOf(const absl::Status& status) {
 }
 
 struct Connection::Impl {
+  /// A statement without parameters: how often it was run, and its name once it is prepared.
+  struct Repeated {
+    int runs = 0;
+    std::string name;
+  };
+  std::map<std::string, Repeated> repeated;  ///< by text
+  int prepared = 0;
   ConnectOptions options;
   PGconn* conn = nullptr;
   UniqueFd interrupt;
@@ -114,6 +128,32 @@ struct Connection::Impl {
         return absl::OkStatus();
       }
     }
+  }
+
+  /// What is asked again and again is planned once. Nothing: it is not prepared, to be run as it is.
+  std::optional<absl::StatusOr<Result>> RunPrepared(const std::string& sql, absl::Time deadline) {
+    if (repeated.size() >= kMostRepeated && repeated.count(sql) == 0) {
+      return std::nullopt;
+    }
+    Repeated& statement = repeated[sql];
+    if (++statement.runs < kPrepareAtRun || PQtransactionStatus(conn) != PQTRANS_IDLE) {
+      return std::nullopt;
+    }
+    if (statement.name.empty()) {
+      std::string name = absl::StrCat("multigres_", ++prepared);
+      absl::StatusOr<Result> made = Run(PQsendPrepare(conn, name.c_str(), sql.c_str(), 0, nullptr) != 0, deadline);
+      if (!made.ok()) {
+        return made;
+      }
+      statement.name = name;
+    }
+    absl::StatusOr<Result> result =
+        Run(PQsendQueryPrepared(conn, statement.name.c_str(), 0, nullptr, nullptr, nullptr, 0) != 0, deadline);
+    if (SqlStateOf(result.status()) == kPlanOutOfDate) {
+      statement = Repeated{};
+      return std::nullopt;
+    }
+    return result;
   }
 
   absl::Status ConnectError() {
@@ -303,6 +343,11 @@ absl::StatusOr<Result> Connection::Query(const std::string& sql, const std::vect
     return absl::UnavailableError("the connection to postgresql is broken");
   }
   impl_->notices.clear();
+  if (parameters.empty()) {
+    if (std::optional<absl::StatusOr<Result>> result = impl_->RunPrepared(sql, deadline)) {
+      return *std::move(result);
+    }
+  }
   std::vector<const char*> values;
   values.reserve(parameters.size());
   for (const Value& parameter : parameters) {

@@ -74,6 +74,25 @@ class RuleStoreTest : public ::testing::Test {
 };
 mg::testing::PostgresFixture* RuleStoreTest::postgres_ = nullptr;
 
+TEST_F(RuleStoreTest, AStatementThatIsRepeated_IsPreparedAndOutlivesAChangeOfItsTable) {
+  ASSERT_TRUE(connection_->Execute("CREATE TEMP TABLE wide AS SELECT 1 AS a", Soon()).ok());
+  auto columns = [&] {
+    absl::StatusOr<pgsql::Result> result = connection_->Query("SELECT * FROM wide", {}, Soon());
+    EXPECT_TRUE(result.ok()) << result.status();
+    return result.ok() ? result->columns() : 0;
+  };
+  for (int run = 0; run < 4; ++run) {
+    EXPECT_EQ(columns(), 1);
+  }
+  auto prepared = connection_->Query("SELECT count(*) FROM pg_prepared_statements", {}, Soon());
+  ASSERT_TRUE(prepared.ok()) << prepared.status();
+  EXPECT_EQ(prepared->Int(0, 0), 1);
+  ASSERT_TRUE(connection_->Execute("ALTER TABLE wide ADD b int", Soon()).ok());
+  for (int run = 0; run < 4; ++run) {
+    EXPECT_EQ(columns(), 2);
+  }
+}
+
 TEST_F(RuleStoreTest, WhenThereIsNoSchema_ReadSaysNotFound) {
   EXPECT_TRUE(absl::IsNotFound(ReadRule(*connection_, Soon()).status()));
   auto view = ReadView(*connection_, Soon());

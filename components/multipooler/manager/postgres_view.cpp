@@ -97,9 +97,9 @@ absl::StatusOr<PostgresView> ReadView(pgsql::Connection& connection, absl::Time 
   }
   if (view.has_rule && view.in_recovery) {
     MG_ASSIGN_OR_RETURN(pgsql::Result beat,
-                        connection.Execute("SELECT ts / 1e9::float8, extract(epoch FROM clock_timestamp())::float8 "
-                                           "FROM multigres.heartbeat WHERE shard_id = '0'::bytea",
-                                           deadline));
+                        connection.Query("SELECT ts / 1e9::float8, extract(epoch FROM clock_timestamp())::float8 "
+                                         "FROM multigres.heartbeat WHERE shard_id = '0'::bytea",
+                                         {}, deadline));
     view.heartbeat = beat.Double(0, 0);
     view.read_at = beat.Double(0, 1);
   }
