@@ -15,8 +15,9 @@ help:
 	@echo "make build               build into $(BUILD)/"
 	@echo "make bench               measure; prints figures beside their floors, and failovers (FAILOVERS=10) beside Patroni's and"
 	@echo "                         pg_auto_failover's where they are installed"
-	@echo "make chaos               kill the agent a hundred times (KILLS=100), then 50 random faults (ROUNDS=50) under a"
-	@echo "                         workload whose history is judged, then pgbench under kills; MG_CHAOS_SEED repeats a run"
+	@echo "make chaos               kill the agent a hundred times (KILLS=100), follow a million log lines over kills, then 50"
+	@echo "                         random faults (ROUNDS=50) under a workload whose history is judged, then pgbench under kills;"
+	@echo "                         MG_CHAOS_SEED repeats a run"
 	@echo "make install PREFIX=…    install (DESTDIR is obeyed)"
 	@echo "make format, make tidy   clang-format in place, clang-tidy"
 	@echo "make down, make clean    stop the cluster; remove $(BUILD)/"
@@ -48,6 +49,7 @@ bench: export PYTHONDONTWRITEBYTECODE = 1
 bench: build
 	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/bench.py
 	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/supervision.py
+	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/logging.py
 	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/bench/failover.py --rounds $(FAILOVERS)
 
 KILLS  ?= 100
@@ -56,6 +58,7 @@ PGBENCH_SECONDS ?= 600
 chaos: export PYTHONDONTWRITEBYTECODE = 1
 chaos: build
 	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/chaos/agent_kills.py --kills $(KILLS)
+	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/chaos/log_lines.py
 	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/chaos/faults_ha.py --rounds $(ROUNDS)
 	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/chaos/pgbench_kills.py --seconds $(PGBENCH_SECONDS)
 

@@ -9,7 +9,6 @@
 #include <cstdio>
 #include <ctime>
 
-#include "shim/pump.h"
 #include "shim/shim.h"
 #include "shim/tree.h"
 
@@ -24,6 +23,7 @@ constexpr std::int64_t kDrainBound = 1000 * kMs;
 constexpr std::int64_t kTellBound = 2000 * kMs;
 constexpr std::int64_t kLeaveBound = 10000 * kMs;
 constexpr std::int64_t kLogRetry = 500 * kMs;
+constexpr std::int64_t kTidyAfter = 1000 * kMs;
 
 std::int64_t Monotonic() {
   timespec now{};
@@ -63,6 +63,11 @@ int Shim::Run() {
     }
     if (log_->stalled()) {
       log_->Retry();
+    }
+    if (pump_.used() && tidy_deadline_ == 0) {
+      tidy_deadline_ = Monotonic() + kTidyAfter;
+    } else if (Due(&tidy_deadline_, Monotonic())) {
+      pump_.Tidy();
     }
     if (child_ended_) {
       WindUp();
@@ -174,7 +179,8 @@ void Shim::Tell() {
 int Shim::PollTimeout() const {
   std::int64_t now = Monotonic();
   std::int64_t next = log_->stalled() ? now + kLogRetry : 0;
-  for (std::int64_t deadline : {step_deadline_, stray_deadline_, drain_deadline_, tell_deadline_, leave_deadline_}) {
+  for (std::int64_t deadline :
+       {step_deadline_, stray_deadline_, drain_deadline_, tell_deadline_, leave_deadline_, tidy_deadline_}) {
     if (deadline != 0 && (next == 0 || deadline < next)) {
       next = deadline;
     }
@@ -208,10 +214,10 @@ void Shim::Turn() {
   if (::poll(fds.data(), fds.size(), PollTimeout()) < 0) {
     return;
   }
-  if (fds[2].revents != 0 && !Pump(child_.out, Stream::kStdout, log_)) {
+  if (fds[2].revents != 0 && !pump_.Read(child_.out, Stream::kStdout)) {
     child_.out.Reset();
   }
-  if (fds[3].revents != 0 && !Pump(child_.err, Stream::kStderr, log_)) {
+  if (fds[3].revents != 0 && !pump_.Read(child_.err, Stream::kStderr)) {
     child_.err.Reset();
   }
   if (fds[0].revents != 0) {

@@ -11,6 +11,7 @@
 #include "common/shim_record/record.h"
 #include "shim/child.h"
 #include "shim/control.h"
+#include "shim/pump.h"
 
 namespace mg::shim {
 
@@ -49,6 +50,7 @@ class Shim {
   std::int64_t generation_ = 0;
   std::vector<Step> default_ladder_;  ///< for a SIGTERM to the shim itself
   logs::CriWriter* log_ = nullptr;
+  Pump pump_;
   Control control_;
   Child child_;
   UniqueFd lock_, signals_;
@@ -61,6 +63,7 @@ class Shim {
   std::int64_t stray_deadline_ = 0;  ///< when the rest of the tree gets SIGKILL
   std::int64_t drain_deadline_ = 0;  ///< when pipes that somebody holds open are given up
   std::int64_t tell_deadline_ = 0;   ///< when the end is told though some of the tree live
+  std::int64_t tidy_deadline_ = 0;   ///< when the memory of the last output is given back
   std::int64_t leave_deadline_ = 0;  ///< when processes that nothing can end are left to the system
 };
 

@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "common/shim_record/runs.h"
 #include "shim/shim.h"
 #include "shim/tree.h"
 
@@ -91,6 +92,7 @@ std::string Shim::StartUp() {
                           static_cast<int>(launch_.GetInt("log_max_files", 8)));
   // A log directory that cannot be written now may be later; the component matters more.
   (void)log_->Open();
+  pump_.SetLog(log_);
   ::unlink((run_dir_ + "/identity").c_str());
   ::unlink((run_dir_ + "/exit").c_str());
   if (int error = control_.Listen(run_dir_, generation_); error != 0) {
@@ -101,6 +103,8 @@ std::string Shim::StartUp() {
   if (std::string failure = StartChild(launch_, run_dir_, &child_, &error); !failure.empty()) {
     return "error " + std::to_string(error) + " " + failure + "\n";
   }
+  // A log directory that cannot be written now: then this run cannot be told from the one before, and that is all.
+  (void)NoteRun(launch_.Get("log_dir"), started_ns_);
   if (int failed = WriteIdentity(); failed != 0) {
     // Nobody could find it again: it must not run.
     SignalTree(SIGKILL);

@@ -3,25 +3,23 @@
 #include <chrono>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
+#include "agentd/logs/structure.h"
+#include "common/status/status.h"
 #include "common/text/utf8.h"
 
 namespace mg::logs {
 namespace {
 
 constexpr size_t kBatchRecords = 256;
+constexpr size_t kBatchBytes = 64 << 10;
+/// For a reader that is slower than we are: fewer messages, fewer changes between threads.
+constexpr size_t kLargeBatchBytes = 256 << 10;
 constexpr size_t kQueuedBatches = 4;
 
 }  // namespace
 
-void FillBatch(const std::vector<Record>& records, bool text, LogTail::Batch* batch) {
+void FillBatch(const std::vector<Record>& records, bool structured, LogTail::Batch* batch) {
   for (const Record& record : records) {
-    if (text) {
-      // Bytes as they are: what a component wrote need not be UTF-8.
-      absl::StrAppend(batch->mutable_text(), absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", record.time, absl::UTCTimeZone()),
-                      " ", record.source, " ", record.text, "\n");
-      continue;
-    }
     auto* out = batch->add_records();
     timespec time = absl::ToTimespec(record.time);
     out->mutable_time()->set_seconds(time.tv_sec);
@@ -29,11 +27,16 @@ void FillBatch(const std::vector<Record>& records, bool text, LogTail::Batch* ba
     out->set_component(record.source);
     out->set_stream(record.stream);
     out->set_text(text::ToValidUtf8(record.text));
-    out->set_level(record.level);
+    out->set_level(std::string(LevelName(record.level)));
+    if (structured) {
+      FillStructure(record.text, out);
+      out->set_cursor(record.cursor);
+    }
   }
 }
 
 absl::StatusOr<std::unique_ptr<LogTail>> LogTail::Open(Options options, std::function<void()> wake) {
+  options.query.cursors = options.structured;
   absl::StatusOr<std::unique_ptr<Stream>> stream = Stream::Open(options.query);
   if (!stream.ok()) {
     return stream.status();
@@ -59,7 +62,9 @@ LogTail::Take LogTail::Next(Batch* batch, absl::Status* end) {
   if (!queue_.empty()) {
     batch->Swap(&queue_.front());
     queue_.pop_front();
-    changed_.notify_all();
+    if (queue_.size() <= kQueuedBatches / 2) {
+      changed_.notify_all();
+    }
     return Take::kBatch;
   }
   if (dropped_ > 0) {
@@ -81,7 +86,11 @@ std::int64_t LogTail::dropped() const {
 
 /// False: the reader was stuck for too long.
 bool LogTail::WaitForRoom(std::unique_lock<std::mutex>& lock) {
-  auto room = [&] { return stop_ || queue_.size() < kQueuedBatches; };
+  if (queue_.size() < kQueuedBatches) {
+    return true;
+  }
+  // Half of them at once, so that the two threads do not wake each other for each.
+  auto room = [&] { return stop_ || queue_.size() <= kQueuedBatches / 2; };
   if (!options_.query.follow) {
     changed_.wait(lock, room);
     return true;
@@ -91,33 +100,47 @@ bool LogTail::WaitForRoom(std::unique_lock<std::mutex>& lock) {
                            room);
 }
 
+/// Fills the batch; the number of its records, 0 at the end.
+absl::StatusOr<size_t> LogTail::ReadBatch(bool behind, Batch* batch) {
+  if (options_.text.has_value()) {
+    // Bytes as they are: what a component wrote need not be UTF-8.
+    return stream_->NextText(*options_.text, behind ? kLargeBatchBytes : kBatchBytes, batch->mutable_text());
+  }
+  MG_ASSIGN_OR_RETURN(std::vector<Record> records, stream_->Next(kBatchRecords));
+  FillBatch(records, options_.structured, batch);
+  return records.size();
+}
+
 void LogTail::Read() {
   std::unique_lock<std::mutex> lock(mutex_);
+  if (options_.query.follow) {
+    queue_.emplace_back().set_cursor(stream_->cursor());
+  }
   while (!stop_) {
+    bool behind = queue_.size() > 1;
     lock.unlock();
-    absl::StatusOr<std::vector<Record>> records = stream_->Next(kBatchRecords);
+    wake_();
+    Batch batch;
+    absl::StatusOr<size_t> count = ReadBatch(behind, &batch);
+    bool gap = stream_->TakeGap();
+    batch.set_cursor(stream_->cursor());
     lock.lock();
-    if (!records.ok() || records->empty()) {
+    if (!count.ok() || *count == 0) {
       ended_ = true;
-      end_ = records.status();
+      end_ = count.status();
       break;
     }
     if (!WaitForRoom(lock)) {
-      dropped_ += static_cast<std::int64_t>(records->size());
-      dropped_cursor_ = stream_->cursor();
+      dropped_ += static_cast<std::int64_t>(*count);
+      dropped_cursor_ = batch.cursor();
       continue;
     }
     if (stop_) {
       break;
     }
-    Batch batch;
-    batch.set_dropped(std::exchange(dropped_, 0));
-    batch.set_cursor(stream_->cursor());
-    FillBatch(*records, options_.text, &batch);
+    std::int64_t dropped = std::exchange(dropped_, 0);
+    batch.set_dropped(gap && dropped == 0 ? -1 : dropped);
     queue_.push_back(std::move(batch));
-    lock.unlock();
-    wake_();
-    lock.lock();
   }
   lock.unlock();
   wake_();

@@ -1,5 +1,6 @@
 /// One reader's view of components' logs: a thread reads batches from disk into a short queue, and the reader takes
-/// them when it can. Disk is the buffer: a reader that pauses loses nothing; only one that follows and is stuck for
+/// them when it can. A reader that follows gets an empty batch first, whose cursor says where it begins. Disk is the
+/// buffer: a reader that pauses loses nothing; only one that follows and is stuck for
 /// long skips ahead, and is told how many records it missed. Any thread.
 #pragma once
 
@@ -21,7 +22,8 @@ class LogTail {
   using Batch = multigres::agent::v1::TailLogsResponse;
   struct Options {
     Query query;
-    bool text = false;                            ///< text chunks instead of records
+    std::optional<TextForm> text;                 ///< text chunks instead of records
+    bool structured = false;                      ///< of records: message, fields and cursor, too
     absl::Duration patience = absl::Seconds(60);  ///< how long a following reader may be stuck before it skips ahead
   };
   enum class Take { kBatch, kNothingYet, kEnd };
@@ -41,6 +43,7 @@ class LogTail {
  private:
   LogTail(Options options, std::unique_ptr<Stream> stream, std::function<void()> wake);
   void Read();
+  absl::StatusOr<size_t> ReadBatch(bool behind, Batch* batch);
   bool WaitForRoom(std::unique_lock<std::mutex>& lock);
 
   const Options options_;
@@ -57,7 +60,7 @@ class LogTail {
   std::thread thread_;
 };
 
-/// Records as a message; `text`: as lines "<RFC 3339 time, UTC> <component> <text>".
-void FillBatch(const std::vector<Record>& records, bool text, LogTail::Batch* batch);
+/// Records as a message.
+void FillBatch(const std::vector<Record>& records, bool structured, LogTail::Batch* batch);
 
 }  // namespace mg::logs

@@ -52,7 +52,8 @@ class LogTailTest : public ::testing::Test {
     }
   }
 
-  std::unique_ptr<LogTail> Open(bool follow, bool text = false, absl::Duration patience = absl::Seconds(60)) {
+  std::unique_ptr<LogTail> Open(bool follow, std::optional<TextForm> text = std::nullopt,
+                                absl::Duration patience = absl::Seconds(60)) {
     LogTail::Options options = {.query = {.sources = {{.name = "etcd", .directory = directory_}}, .follow = follow},
                                 .text = text,
                                 .patience = patience};
@@ -75,6 +76,11 @@ class LogTailTest : public ::testing::Test {
       absl::Status end;
       switch (tail.Next(&batch, &end)) {
         case LogTail::Take::kBatch:
+          if (batch.records_size() == 0 && batch.text().empty() && batch.dropped() == 0) {
+            EXPECT_NE(batch.cursor(), "");
+            begins_.push_back(batch.cursor());
+            continue;
+          }
           return batch;
         case LogTail::Take::kEnd:
           EXPECT_TRUE(end.ok()) << end;
@@ -95,6 +101,7 @@ class LogTailTest : public ::testing::Test {
   std::mutex mutex_;
   std::condition_variable changed_;
   int wakes_ = 0;
+  std::vector<std::string> begins_;  ///< cursors of empty batches
 };
 
 TEST_F(LogTailTest, WhenNotFollowing_EveryRecordComesHoweverSlowTheReaderIs) {
@@ -124,7 +131,7 @@ TEST_F(LogTailTest, WhenFollowing_NewRecordsComeAsTheyAreWritten) {
 
 TEST_F(LogTailTest, WhenAFollowingReaderIsStuck_ItIsToldHowMuchItMissed) {
   Write(20000);
-  auto tail = Open(/*follow=*/true, /*text=*/false, absl::Milliseconds(50));
+  auto tail = Open(/*follow=*/true, std::nullopt, absl::Milliseconds(50));
   // Nothing is taken until the reading thread has skipped to the end; then the reader comes back.
   absl::Time limit = absl::Now() + absl::Seconds(20);
   while (tail->dropped() < 18000 && absl::Now() < limit) {
@@ -150,12 +157,54 @@ TEST_F(LogTailTest, WhenAFollowingReaderIsStuck_ItIsToldHowMuchItMissed) {
 
 TEST_F(LogTailTest, WhenInTextForm_ALineHasTimeComponentAndText) {
   Write(2);
-  auto tail = Open(/*follow=*/false, /*text=*/true);
+  auto tail = Open(/*follow=*/false, TextForm{.utc = true});
   auto batch = Next(*tail);
   ASSERT_TRUE(batch.has_value());
   EXPECT_EQ(batch->records_size(), 0);
-  EXPECT_NE(batch->text().find("Z etcd line 1\n"), std::string::npos) << batch->text();
+  EXPECT_NE(batch->text().find("Z etcd             line 1\n"), std::string::npos) << batch->text();
   EXPECT_EQ(batch->text().back(), '\n');
+}
+
+TEST_F(LogTailTest, WhenFollowing_TheFirstCursorIsOfWhereItBegins) {
+  Write(30);
+  LogTail::Options options = {
+      .query = {.sources = {{.name = "etcd", .directory = directory_}}, .tail = 10, .follow = true}};
+  auto tail = *LogTail::Open(options, [this] {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ++wakes_;
+    changed_.notify_all();
+  });
+  EXPECT_EQ(Next(*tail)->records_size(), 10);
+  ASSERT_EQ(begins_.size(), 1u);
+  // Its agent dies before the reader has a record: the next one begins at the same.
+  options.query.cursor = begins_[0];
+  options.query.follow = false;
+  tail = *LogTail::Open(options, [] {});
+  LogTail::Batch batch;
+  absl::Status end;
+  while (tail->Next(&batch, &end) == LogTail::Take::kNothingYet) {
+    std::this_thread::yield();
+  }
+  ASSERT_EQ(batch.records_size(), 10);
+  EXPECT_EQ(batch.records(0).text(), "line 21");
+}
+
+TEST_F(LogTailTest, WhenStructured_EachRecordHasACursorThatGoesOnBehindIt) {
+  Write(3);
+  LogTail::Options options = {.query = {.sources = {{.name = "etcd", .directory = directory_}}}, .structured = true};
+  auto tail = *LogTail::Open(options, [this] {
+    std::lock_guard<std::mutex> lock(mutex_);
+    ++wakes_;
+    changed_.notify_all();
+  });
+  auto batch = Next(*tail);
+  ASSERT_EQ(batch->records_size(), 3);
+  EXPECT_EQ(batch->records(2).cursor(), batch->cursor());
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(batch->records(i).message(), absl::StrCat("line ", i + 1));
+    auto rest = Stream::Open({.sources = options.query.sources, .cursor = batch->records(i).cursor()});
+    EXPECT_EQ((*rest)->Next(10)->size(), static_cast<size_t>(2 - i));
+  }
 }
 
 TEST_F(LogTailTest, WhenItEndsWhileFollowing_TheThreadIsWoken) {

@@ -1,6 +1,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "agentd/logs/log_tail.h"
+#include "agentd/logs/runs.h"
 #include "agentd/logs/select.h"
 #include "agentd/rpc/agent_service.h"
 #include "common/status/status.h"
@@ -15,6 +16,19 @@ constexpr int kMostTails = 256;
 
 absl::Time TimeOf(const google::protobuf::Timestamp& time) {
   return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+}
+
+absl::StatusOr<logs::TextForm> TextFormOf(const agent::TailLogsRequest& request) {
+  logs::TextForm form;
+  form.prefix = request.prefix() != agent::TEXT_PREFIX_NONE;
+  form.utc = request.prefix() != agent::TEXT_PREFIX_LOCAL;
+  form.zone = absl::LocalTimeZone();
+  if (!request.time_zone().empty() && !absl::LoadTimeZone(request.time_zone(), &form.zone)) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     absl::StrCat("there is no time zone '", request.time_zone(), "' on this machine"),
+                     {.reason = "BAD_TIME_ZONE", .hint = "set TZ to a name such as Europe/Berlin, or use --utc"});
+  }
+  return form;
 }
 
 absl::StatusOr<logs::LogTail::Options> TailOptions(const agent::TailLogsRequest& request,
@@ -40,7 +54,15 @@ absl::StatusOr<logs::LogTail::Options> TailOptions(const agent::TailLogsRequest&
   options.query.grep = request.grep();
   options.query.level = request.level();
   options.query.cursor = request.cursor();
-  options.text = request.text();
+  options.query.stream = request.stream();
+  options.structured = request.structured();
+  if (request.previous()) {
+    MG_ASSIGN_OR_RETURN(options.query.sources, logs::PreviousRuns(std::move(options.query.sources)));
+    options.query.follow = false;  // it is over
+  }
+  if (request.text()) {
+    MG_ASSIGN_OR_RETURN(options.text, TextFormOf(request));
+  }
   return options;
 }
 

@@ -142,8 +142,12 @@ struct AgentClient::Impl {
 
   template <typename Request, typename Response>
   absl::Status Read(std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(grpc::ClientContext*, const Request&),
-                    const Request& request, const Reader<Response>& reader) {
+                    const Request& request, const Reader<Response>& reader,
+                    absl::Time deadline = absl::InfiniteFuture()) {
     Call call(this);
+    if (deadline != absl::InfiniteFuture()) {
+      rpc::SetDeadline(&call.context, deadline);
+    }
     std::shared_ptr<Stub> current = CurrentStub();
     std::unique_ptr<grpc::ClientReader<Response>> stream = (current.get()->*method)(&call.context, request);
     Response response;
@@ -272,8 +276,9 @@ absl::Status AgentClient::RestartComponent(const agent::ComponentRequest& reques
                                            const Reader<agent::OperationEvent>& reader) {
   return impl_->Read(&Stub::RestartComponent, request, reader);
 }
-absl::Status AgentClient::Stream(const agent::TailLogsRequest& request, const Reader<agent::TailLogsResponse>& reader) {
-  return impl_->Read(&Stub::TailLogs, request, reader);
+absl::Status AgentClient::Stream(const agent::TailLogsRequest& request, const Reader<agent::TailLogsResponse>& reader,
+                                 absl::Time deadline) {
+  return impl_->Read(&Stub::TailLogs, request, reader, deadline);
 }
 absl::Status AgentClient::Stream(const agent::WatchEventsRequest& request,
                                  const Reader<agent::WatchEventsResponse>& reader) {

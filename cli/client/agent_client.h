@@ -91,7 +91,8 @@ class AgentClient {
   absl::Status StopComponent(const agent::ComponentRequest& request, const Reader<agent::OperationEvent>& reader);
   absl::Status RestartComponent(const agent::ComponentRequest& request, const Reader<agent::OperationEvent>& reader);
 
-  absl::Status Stream(const agent::TailLogsRequest& request, const Reader<agent::TailLogsResponse>& reader);
+  absl::Status Stream(const agent::TailLogsRequest& request, const Reader<agent::TailLogsResponse>& reader,
+                      absl::Time deadline = absl::InfiniteFuture());
   absl::Status Stream(const agent::WatchEventsRequest& request, const Reader<agent::WatchEventsResponse>& reader);
   absl::Status Stream(const agent::WatchStateRequest& request, const Reader<agent::WatchStateResponse>& reader);
 

@@ -16,6 +16,7 @@
 #include "cli/output/render.h"
 #include "common/config/cluster_config.h"
 #include "common/fs/fs.h"
+#include "common/logs/log_file.h"
 #include "common/pginstall/pginstall.h"
 #include "common/process/helper.h"
 #include "common/status/status.h"
@@ -28,6 +29,7 @@ namespace {
 
 namespace agent = multigres::agent::v1;
 
+constexpr std::uint64_t kMostLogBytes = 1u << 30;
 constexpr std::uint64_t kLogBytes = 4 << 20;
 constexpr std::uint64_t kFileBytes = 16 << 20;
 constexpr absl::Duration kQuestionLimit = absl::Seconds(10);
@@ -215,10 +217,30 @@ class Bundler {
     return Tree(archive, "logs", log_bytes_);
   }
 
+  // The end of a compressed log, as text: so that it is searched for secrets, too.
+  absl::Status Unpacked(Archive* archive, const std::string& path) const {
+    logs::LogFile file = logs::LogFile::Open(JoinPath(root_, path));
+    if (!file.valid()) {
+      return archive->AddText(path, "could not be read: it is damaged, or was removed\n");
+    }
+    auto most = static_cast<off_t>(std::min<std::uint64_t>(log_bytes_, kMostLogBytes));
+    off_t size = file.Size(), begin = size > most ? size - most : 0;
+    std::string text(static_cast<size_t>(size - begin), '\0');
+    text.resize(static_cast<size_t>(std::max<ssize_t>(file.Read(text.data(), text.size(), begin), 0)));
+    if (begin > 0) {
+      text = absl::StrCat("(", begin, " bytes before this are left out)\n", text.substr(text.find('\n') + 1));
+    }
+    return archive->AddText(path.substr(0, path.size() - std::string(logs::kCompressedSuffix).size()), text);
+  }
+
   // Every regular file below a directory of the cluster; sockets and the like are left out, and so are certificates.
   absl::Status Tree(Archive* archive, const std::string& directory, std::uint64_t most) const {
     for (const std::string& name : Entries(JoinPath(root_, directory))) {
       std::string path = JoinPath(directory, name);
+      if (logs::IsCompressedLog(name)) {
+        MG_RETURN_IF_ERROR(Unpacked(archive, path));
+        continue;
+      }
       bool packed = name.ends_with(".gz") || name.ends_with(".zst");
       if (packed || name.ends_with(".key") || name.ends_with(".pem")) {
         continue;  // what is packed cannot be searched for secrets

@@ -4,12 +4,12 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "cli/args/moment.h"
 #include "cli/client/agent_client.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
 #include "cli/output/render.h"
 #include "common/status/status.h"
-#include "common/text/text.h"
 #include "multigres/agent/v1/agent.pb.h"
 
 namespace mg::cli {
@@ -18,21 +18,9 @@ namespace agent = multigres::agent::v1;
 
 namespace {
 
-/// A duration before now, or an RFC 3339 time.
-absl::StatusOr<absl::Time> ParseMoment(const std::string& text, const std::string& flag) {
-  absl::Duration ago;
-  if (absl::ParseDuration(text, &ago)) {
-    return absl::Now() - ago;
-  }
-  absl::Time time;
-  std::string error;
-  if (absl::ParseTime(absl::RFC3339_full, text, &time, &error)) {
-    return time;
-  }
-  return MakeError(absl::StatusCode::kInvalidArgument,
-                   absl::StrCat("--", flag, ": '", text, "' is neither a duration nor a time"),
-                   {.reason = "USAGE", .hint = "write 10m, 1h30m or 2026-01-31T12:00:00Z"});
-}
+constexpr int kFollowedTail = 20;
+/// An agent that dies as often as this, without a record in between, has a trouble of its own.
+constexpr int kMostReconnects = 5;
 
 void SetTimestamp(google::protobuf::Timestamp* out, absl::Time time) {
   std::int64_t seconds = absl::ToUnixSeconds(time);
@@ -40,39 +28,66 @@ void SetTimestamp(google::protobuf::Timestamp* out, absl::Time time) {
   out->set_nanos(static_cast<std::int32_t>(absl::ToInt64Nanoseconds(time - absl::FromUnixSeconds(seconds))));
 }
 
+absl::TimeZone ZoneOf(const Context& context) {
+  return context.args().Has("utc") ? absl::UTCTimeZone() : absl::LocalTimeZone();
+}
+
+/// Text without colour is made by the agent, several times as fast.
+bool WantsText(const Context& context) { return context.format() == Format::kText && !context.terminal().out_colour; }
+
+absl::Status SetRange(const Context& context, agent::TailLogsRequest* request) {
+  const Arguments& args = context.args();
+  absl::Time now = absl::Now();
+  if (args.Has("since")) {
+    MG_ASSIGN_OR_RETURN(absl::Time since, ParseMoment(args.Get("since"), "since", now, ZoneOf(context)));
+    SetTimestamp(request->mutable_since(), since);
+  }
+  if (args.Has("until")) {
+    MG_ASSIGN_OR_RETURN(absl::Time until, ParseMoment(args.Get("until"), "until", now, ZoneOf(context)));
+    SetTimestamp(request->mutable_until(), until);
+  }
+  std::string tail = args.Get("tail", "all");
+  int lines = 0;
+  if (tail != "all" && (!absl::SimpleAtoi(tail, &lines) || lines < 0)) {
+    return MakeError(absl::StatusCode::kInvalidArgument, absl::StrCat("--tail: '", tail, "' is not a number of lines"),
+                     {.reason = "USAGE", .hint = "use a number, or all"});
+  }
+  if (tail != "all") {
+    request->set_tail(lines);
+  } else if (request->follow() && !args.Has("tail") && !args.Has("since") && !args.Has("cursor")) {
+    request->set_tail(kFollowedTail);
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<agent::TailLogsRequest> RequestOf(const Context& context) {
+  const Arguments& args = context.args();
   agent::TailLogsRequest request;
   *request.mutable_cluster() = context.Selector();
-  for (const std::string& name : context.args().positionals) {
+  for (const std::string& name : args.positionals) {
     if (name != "cluster" && name != "all") {
       request.add_selectors(name);
     }
   }
-  request.set_follow(context.args().Has("watch") || context.args().Has("follow"));
-  if (context.args().Has("tail")) {
-    std::string text = context.args().Get("tail");
-    int tail = 0;
-    if (text != "all" && (!absl::SimpleAtoi(text, &tail) || tail < 0)) {
-      return MakeError(absl::StatusCode::kInvalidArgument,
-                       absl::StrCat("--tail: '", text, "' is not a number of lines"),
-                       {.reason = "USAGE", .hint = "use a number, or all"});
-    }
-    if (text != "all") {
-      request.set_tail(tail);
-    }
-  } else if (request.follow() && !context.args().Has("since")) {
-    request.set_tail(20);
+  request.set_follow(args.Has("watch") || args.Has("follow"));
+  if (request.follow() && args.Has("previous")) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "--previous and --watch exclude each other",
+                     {.reason = "USAGE", .hint = "a run that is over writes nothing more"});
   }
-  if (context.args().Has("since")) {
-    MG_ASSIGN_OR_RETURN(absl::Time since, ParseMoment(context.args().Get("since"), "since"));
-    SetTimestamp(request.mutable_since(), since);
+  MG_RETURN_IF_ERROR(SetRange(context, &request));
+  request.set_grep(args.Get("grep"));
+  request.set_level(args.Get("level"));
+  request.set_stream(args.Has("stream") ? absl::StrCat("std", args.Get("stream")) : "");
+  request.set_previous(args.Has("previous"));
+  request.set_cursor(args.Get("cursor"));
+  request.set_structured(context.format() != Format::kText);
+  request.set_text(WantsText(context));
+  if (request.text()) {
+    request.set_prefix(args.Has("no-prefix") ? agent::TEXT_PREFIX_NONE
+                       : args.Has("utc")     ? agent::TEXT_PREFIX_UTC
+                                             : agent::TEXT_PREFIX_LOCAL);
+    request.set_time_zone(absl::LocalTimeZone().name());
   }
-  if (context.args().Has("until")) {
-    MG_ASSIGN_OR_RETURN(absl::Time until, ParseMoment(context.args().Get("until"), "until"));
-    SetTimestamp(request.mutable_until(), until);
-  }
-  request.set_grep(context.args().Get("grep"));
-  request.set_level(context.args().Get("level"));
   return request;
 }
 
@@ -85,17 +100,78 @@ Style StyleOfComponent(const std::string& name) {
   return kStyles[sum % std::size(kStyles)];
 }
 
-std::string LineOf(const agent::LogRecord& record, bool colour, size_t* name_width) {
-  absl::Time time = absl::FromUnixSeconds(record.time().seconds()) + absl::Nanoseconds(record.time().nanos());
-  *name_width = std::max(*name_width, record.component().size());
-  std::string name = record.component();
-  name.append(*name_width - name.size(), ' ');
-  std::string text = record.text();
-  if (colour && (record.level() == "error" || record.level() == "warn")) {
-    text = Styled(text, record.level() == "error" ? Style::kRed : Style::kYellow, true);
+/// Writes batches as the command line wants them.
+class Printer {
+ public:
+  explicit Printer(const Context& context) : context_(context), zone_(ZoneOf(context)) {}
+
+  void Print(const agent::TailLogsResponse& batch) {
+    std::string out;
+    if (batch.dropped() != 0) {
+      Append(Dropped(batch), &out);
+    }
+    for (const agent::LogRecord& record : batch.records()) {
+      Append(record, &out);
+    }
+    if (!out.empty()) {
+      context_.Out(out);
+    }
+    if (!batch.text().empty()) {
+      context_.Out(batch.text());
+    }
   }
-  return absl::StrCat(Styled(absl::FormatTime("%H:%M:%E3S", time, absl::LocalTimeZone()), Style::kDim, colour), " ",
-                      Styled(name, StyleOfComponent(record.component()), colour), " ", text, "\n");
+
+ private:
+  /// What this reader missed, as a record among the others.
+  static agent::LogRecord Dropped(const agent::TailLogsResponse& batch) {
+    agent::LogRecord record;
+    SetTimestamp(record.mutable_time(), absl::Now());
+    record.set_component("multigres");
+    record.set_stream("stderr");
+    record.set_level("warn");
+    record.set_text(batch.dropped() > 0
+                        ? absl::StrCat(batch.dropped(), " records are left out here: this reader was too slow")
+                        : "records are left out here: their files were removed before this reader came to them");
+    record.set_message(record.text());
+    (*record.mutable_fields()->mutable_fields())["dropped"].set_number_value(static_cast<double>(batch.dropped()));
+    record.set_cursor(batch.cursor());
+    return record;
+  }
+
+  void Append(const agent::LogRecord& record, std::string* out) {
+    switch (context_.format()) {
+      case Format::kJson:
+        absl::StrAppend(out, ToJsonLine(record));
+        return;
+      case Format::kYaml:
+        absl::StrAppend(out, "---\n", ToYaml(record));
+        return;
+      case Format::kText:
+        break;
+    }
+    bool colour = context_.terminal().out_colour;
+    if (!context_.args().Has("no-prefix")) {
+      absl::Time time = absl::FromUnixSeconds(record.time().seconds()) + absl::Nanoseconds(record.time().nanos());
+      name_width_ = std::max(name_width_, record.component().size());
+      std::string name = record.component();
+      name.append(name_width_ - name.size(), ' ');
+      const char* format = context_.args().Has("utc") ? "%Y-%m-%dT%H:%M:%E6SZ" : "%H:%M:%E3S";
+      absl::StrAppend(out, Styled(absl::FormatTime(format, time, zone_), Style::kDim, colour), " ",
+                      Styled(name, StyleOfComponent(record.component()), colour), " ");
+    }
+    Style style = record.level() == "error" ? Style::kRed : record.level() == "warn" ? Style::kYellow : Style::kDim;
+    bool styled = colour && (style != Style::kDim || record.level() == "debug");
+    absl::StrAppend(out, Styled(record.text(), style, styled), "\n");
+  }
+
+  const Context& context_;
+  const absl::TimeZone zone_;
+  size_t name_width_ = 16;
+};
+
+/// The connection broke, or the agent ended: the next one goes on behind what was shown.
+bool AgentIsGone(const absl::Status& status) {
+  return absl::IsCancelled(status) || DetailOf(status).value_or(ErrorDetail{}).reason == "AGENT_GONE";
 }
 
 int RunLogs(Context& context) {
@@ -103,34 +179,39 @@ int RunLogs(Context& context) {
   if (!request.ok()) {
     return context.Fail(request.status());
   }
-  absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/true);
   absl::StatusOr<absl::Time> deadline =
       context.Deadline(request->follow() ? absl::InfiniteDuration() : absl::Duration(absl::Minutes(5)));
-  if (!client.ok() || !deadline.ok()) {
-    return context.Fail(client.ok() ? deadline.status() : client.status());
+  if (!deadline.ok()) {
+    return context.Fail(deadline.status());
   }
   // A closed pipe (… | head) ends us quietly, as every filter.
   ::signal(SIGPIPE, SIG_DFL);
-  size_t name_width = 16;
-  absl::Status status = (*client)->Stream(*request, [&](const agent::TailLogsResponse& batch) {
-    std::string out;
-    if (batch.dropped() > 0) {
-      context.Err(absl::StrCat("(", batch.dropped(), " records left out: this reader was too slow)\n"));
+  Printer printer(context);
+  absl::Status status;
+  for (int attempt = 0; attempt < kMostReconnects; ++attempt) {
+    absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/true);
+    if (!client.ok()) {
+      return context.Fail(client.status());
     }
-    for (const agent::LogRecord& record : batch.records()) {
-      if (context.format() == Format::kJson) {
-        absl::StrAppend(&out, ToJsonLine(record));
-      } else if (context.format() == Format::kYaml) {
-        absl::StrAppend(&out, "---\n", ToYaml(record));
-      } else {
-        absl::StrAppend(&out, LineOf(record, context.terminal().out_colour, &name_width));
-      }
+    status = (*client)->Stream(
+        *request,
+        [&](const agent::TailLogsResponse& batch) {
+          printer.Print(batch);
+          if (!batch.cursor().empty()) {
+            // Only a batch that came whole is behind us.
+            request->set_cursor(batch.cursor());
+            request->clear_tail();
+            attempt = 0;
+          }
+          return true;
+        },
+        *deadline);
+    if (!AgentIsGone(status)) {
+      break;
     }
-    context.Out(absl::StrCat(out, batch.text()));
-    return absl::Now() < *deadline;
-  });
-  bool bounded_follow =
-      request->follow() && context.args().Has("timeout") && status.code() == absl::StatusCode::kDeadlineExceeded;
+    context.LeaveAgent();
+  }
+  bool bounded_follow = request->follow() && absl::IsDeadlineExceeded(status);
   return status.ok() || bounded_follow ? 0 : context.Fail(status);
 }
 
@@ -141,26 +222,34 @@ Command LogsCommand() {
       .path = "logs",
       .summary = "show the components' logs, merged by time",
       .description =
-          "Show log lines of the whole cluster, of a kind of component, or of single ones, merged by time. With --json "
-          "one "
-          "record per line.",
+          "Show log lines of the whole cluster, of kinds of components, of cells or of single ones, merged by time. "
+          "Following goes on over restarts of components and of the agent without a gap or a repeat. With --json one "
+          "object a line: time, component, stream, level, text, and message and fields as far as the line is JSON or "
+          "PostgreSQL's, and the cursor behind it. WHEN is a time before now (10m, 2d), today, yesterday, 14:30, a "
+          "day, "
+          "a day and a time, or RFC 3339.",
       .positionals = {{.name = "NAME",
-                       .help = "`cluster` for all, a kind (multipooler) or a component (multipooler/zone1)",
+                       .help = "`cluster` for all, a kind (multipooler), a cell (zone1) or a component "
+                               "(multipooler/zone1)",
                        .repeated = true}},
       .flags = {{.name = "watch", .letter = 'w', .help = "go on with new lines, over restarts and rotation"},
                 {.name = "follow", .letter = 'f', .help = "the same as --watch"},
                 {.name = "tail", .letter = 'n', .value = "N", .help = "only the last N lines, or all"},
-                {.name = "since",
-                 .value = "WHEN",
-                 .help = "only lines since then: a duration (10m) or an RFC 3339 time"},
+                {.name = "since", .value = "WHEN", .help = "only lines since then"},
                 {.name = "until", .value = "WHEN", .help = "only lines before then"},
                 {.name = "grep", .value = "REGEX", .help = "only lines that match (RE2)"},
                 {.name = "level",
                  .value = "LEVEL",
-                 .help = "only lines of this level and above",
-                 .choices = {"debug", "info", "warn", "error"}}},
+                 .help = "only lines of this level and above, and those that have none",
+                 .choices = {"debug", "info", "warn", "error"}},
+                {.name = "stream", .value = "STREAM", .help = "only this stream", .choices = {"out", "err"}},
+                {.name = "previous", .help = "only the run of each component before its present or last one"},
+                {.name = "cursor", .value = "CURSOR", .help = "go on behind a record, by the cursor that --json gave"},
+                {.name = "utc", .help = "full times in UTC; WHEN is in UTC, too"},
+                {.name = "no-prefix", .help = "the lines alone, without time and component"}},
       .examples = {{"multigres logs multipooler --watch", "all poolers, as it happens"},
                    {"multigres logs postgres/zone1 --since 10m --level warn", "what went wrong lately"},
+                   {"multigres logs multiorch/zone1 --previous --tail 50", "how its last run ended"},
                    {"multigres logs --tail 100 --json", "the last 100 records, for a program"}},
       .aliases = {"cluster logs"},
       .group = "CLUSTER",

@@ -51,6 +51,8 @@ struct ClusterConfig {
   std::map<std::string, Implementation> implementations;  ///< by kind; absent: auto
   std::map<std::string, std::string> restart;             ///< by kind: always, on-failure, never; absent: always
   std::string log_level = "info";
+  // Log files, in MB and by number: of each component, rotated at a size, and of the cluster together.
+  int log_file_mb = 16, log_files = 8, log_total_mb = 1024;
 
   // PostgreSQL
   std::string postgres_user = "postgres";                ///< superuser role

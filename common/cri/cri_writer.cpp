@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,15 +10,15 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <functional>
 
 namespace mg::logs {
 namespace {
 
-constexpr size_t kMaxLine = 16384;
 constexpr size_t kMaxWaiting = 65536;
-constexpr size_t kBatch = 65536;
 constexpr std::int64_t kRetryNanoseconds = 100'000'000;
 constexpr std::int64_t kSecondsPerDay = 86400;
+constexpr std::int64_t kNanosPerSecond = 1'000'000'000;
 
 std::int64_t Monotonic() {
   timespec now{};
@@ -31,6 +32,8 @@ void PutDigits(char* at, int count, std::int64_t value) {
     value /= 10;
   }
 }
+
+constexpr size_t kTimeInName = 26;  // 20261123T160000.123456789Z
 
 struct Civil {
   std::int64_t year, month, day;
@@ -58,11 +61,10 @@ bool IsRotated(const std::string& name) {
 
 }  // namespace
 
-const char* Stamper::Now() {
-  timespec now{};
-  ::clock_gettime(CLOCK_REALTIME, &now);
-  if (now.tv_sec != second_) {
-    second_ = now.tv_sec;
+const char* Stamper::Set(std::int64_t nanos) {
+  std::int64_t second = nanos / kNanosPerSecond;
+  if (second != second_) {
+    second_ = second;
     Civil date = CivilOf(second_ / kSecondsPerDay);
     std::int64_t rest = second_ % kSecondsPerDay;
     std::memcpy(text_, "0000-00-00T00:00:00.000000000Z", kSize);
@@ -73,7 +75,25 @@ const char* Stamper::Now() {
     PutDigits(text_ + 14, 2, rest / 60 % 60);
     PutDigits(text_ + 17, 2, rest % 60);
   }
-  PutDigits(text_ + 20, 9, now.tv_nsec);
+  PutDigits(text_ + 20, 9, nanos % kNanosPerSecond);
+  nanos_ = nanos;
+  return text_;
+}
+
+const char* Stamper::Now() {
+  timespec now{};
+  ::clock_gettime(CLOCK_REALTIME, &now);
+  std::int64_t nanos = static_cast<std::int64_t>(now.tv_sec) * kNanosPerSecond + now.tv_nsec;
+  return Set(nanos <= nanos_ && nanos > nanos_ - kNanosPerSecond ? nanos_ + 1 : nanos);
+}
+
+const char* Stamper::Next() {
+  char* digit = text_ + 28;
+  if (*digit == '9') {
+    return Set(nanos_ + 1);
+  }
+  ++*digit;
+  ++nanos_;
   return text_;
 }
 
@@ -102,17 +122,30 @@ int CriWriter::Open() {
   return 0;
 }
 
-void CriWriter::Record(std::string* out, Stream stream, bool complete, const char* text, size_t size) {
-  out->append(stamper_.Now(), Stamper::kSize);
-  out->append(stream == Stream::kStdout ? " stdout " : " stderr ");
-  out->append(complete ? "F " : "P ");
-  out->append(text, size);
-  out->push_back('\n');
+void CriWriter::Put(Stream stream, bool complete, const char* stamp, const char* text, size_t size) {
+  if (kBatch - batched_ < kHead + size + 1) {
+    FlushBatch();
+  }
+  char* at = batch_ + batched_;
+  std::memcpy(at, stamp, Stamper::kSize);
+  std::memcpy(at + Stamper::kSize, stream == Stream::kStdout ? " stdout " : " stderr ", 8);
+  at[kHead - 2] = complete ? 'F' : 'P';
+  at[kHead - 1] = ' ';
+  std::memcpy(at + kHead, text, size);
+  at[kHead + size] = '\n';
+  batched_ += kHead + size + 1;
+}
+
+void CriWriter::FlushBatch() {
+  if (batched_ > 0) {
+    Write(batch_, batched_);
+    batched_ = 0;
+  }
 }
 
 void CriWriter::Append(Stream stream, const char* data, size_t size) {
   std::string& pending = pending_[stream == Stream::kStdout ? 0 : 1];
-  std::string lines;
+  const char* stamp = stamper_.Now();
   while (size > 0) {
     const char* end = static_cast<const char*>(std::memchr(data, '\n', size));
     size_t take = end != nullptr ? static_cast<size_t>(end - data) : size;
@@ -122,38 +155,40 @@ void CriWriter::Append(Stream stream, const char* data, size_t size) {
       take = room;
     }
     if (pending.empty() && whole) {
-      Record(&lines, stream, true, data, take);
+      Put(stream, true, stamp, data, take);
+      stamp = stamper_.Next();
     } else {
       pending.append(data, take);
       if (whole || pending.size() == kMaxLine) {
-        Record(&lines, stream, whole, pending.data(), pending.size());
+        Put(stream, whole, stamp, pending.data(), pending.size());
+        stamp = stamper_.Next();
         pending.clear();
       }
     }
     size_t used = take + (whole ? 1 : 0);
     data += used;
     size -= used;
-    if (lines.size() >= kBatch) {
-      Write(lines);
-      lines.clear();
-    }
   }
-  if (pending.empty()) {
-    std::string().swap(pending);  // an idle shim holds no buffer
-  }
-  if (!lines.empty()) {
-    Write(lines);
-  }
+  FlushBatch();
 }
 
 void CriWriter::Flush(Stream stream) {
   std::string& pending = pending_[stream == Stream::kStdout ? 0 : 1];
   if (!pending.empty()) {
-    std::string line;
-    Record(&line, stream, true, pending.data(), pending.size());
+    Put(stream, true, stamper_.Now(), pending.data(), pending.size());
     pending.clear();
-    Write(line);
+    FlushBatch();
   }
+}
+
+void CriWriter::Tidy() {
+  for (std::string& pending : pending_) {
+    if (pending.empty()) {
+      std::string().swap(pending);
+    }
+  }
+  // Of zeroes again when it is next touched: nothing is in it between two calls.
+  (void)::madvise(batch_, sizeof batch_, MADV_DONTNEED);
 }
 
 /// Bytes that were written: all, or as many whole lines as the disk took.
@@ -182,43 +217,44 @@ size_t CriWriter::WriteLines(const char* data, size_t size) {
   return size;
 }
 
-void CriWriter::Write(const std::string& lines) {
+void CriWriter::Write(const char* lines, size_t size) {
   size_t done = 0;
   bool refused = stalled() && Monotonic() < retry_at_;
-  while (!refused && done < lines.size() && Retry()) {
+  while (!refused && done < size && Retry()) {
     // As many whole lines as the file has room for; a line that is larger than a file gets one of its own.
     std::uint64_t room = size_ < max_bytes_ ? max_bytes_ - size_ : 0;
-    size_t end = lines.size();
-    if (lines.size() - done > room) {
-      size_t fits = room == 0 ? std::string::npos : lines.rfind('\n', done + static_cast<size_t>(room) - 1);
-      if (fits == std::string::npos || fits < done) {
+    const char* from = lines + done;
+    size_t fits = size - done;
+    if (fits > room) {
+      const void* last = room == 0 ? nullptr : ::memrchr(from, '\n', static_cast<size_t>(room));
+      if (last == nullptr) {
         if (size_ > 0) {
           Rotate();
           continue;
         }
-        fits = lines.find('\n', done);
+        last = std::memchr(from, '\n', fits);
       }
-      end = fits + 1;
+      fits = static_cast<size_t>(static_cast<const char*>(last) - from) + 1;
     }
     if (fd_ < 0) {
       break;
     }
-    size_t written = WriteLines(lines.data() + done, end - done);
+    size_t written = WriteLines(from, fits);
     done += written;
-    if (done < end) {
+    if (written < fits) {
       break;
     }
   }
-  if (done < lines.size()) {
-    KeepWaiting(lines, done);
+  if (done < size) {
+    KeepWaiting(lines + done, size - done);
   }
 }
 
-void CriWriter::KeepWaiting(const std::string& lines, size_t from) {
+void CriWriter::KeepWaiting(const char* lines, size_t size) {
   if (!stalled()) {
     retry_at_ = Monotonic() + kRetryNanoseconds;
   }
-  waiting_.append(lines, from, std::string::npos);
+  waiting_.append(lines, size);
   if (waiting_.size() <= kMaxWaiting) {
     return;
   }
@@ -240,11 +276,10 @@ bool CriWriter::Retry() {
   if (lost_ > 0) {
     std::string text = "multigres-shim: " + std::to_string(lost_) +
                        " lines were lost while the log could not be written: " + std::strerror(error_);
-    std::string notice;
-    Record(&notice, Stream::kStderr, true, text.data(), text.size());
-    if (waiting_.size() > Stamper::kSize) {
-      notice.replace(0, Stamper::kSize, waiting_, 0, Stamper::kSize);  // the files stay in the order of time
-    }
+    // The time of the first line that was kept: the files stay in the order of time.
+    std::string notice = waiting_.size() > Stamper::kSize ? waiting_.substr(0, Stamper::kSize)
+                                                          : std::string(stamper_.Now(), Stamper::kSize);
+    notice += " stderr F " + text + "\n";
     if (WriteLines(notice.data(), notice.size()) < notice.size()) {
       return false;
     }
@@ -281,10 +316,15 @@ void CriWriter::Rotate() {
   if (old >= 0) {
     ::close(old);
   }
-  // Names begin with the time, so that their order is that of time.
-  std::sort(rotated.begin(), rotated.end());
-  for (size_t i = 0; i + static_cast<size_t>(std::max(max_files_, 0)) < rotated.size(); ++i) {
-    ::unlink((directory_ + "/" + rotated[i]).c_str());
+  // Names begin with the time, so that their order is that of time. For a moment a file may be there twice, plain and
+  // compressed.
+  std::sort(rotated.begin(), rotated.end(), std::greater<>());
+  int kept = 0;
+  for (size_t i = 0; i < rotated.size(); ++i) {
+    kept += i == 0 || rotated[i].compare(0, kTimeInName, rotated[i - 1], 0, kTimeInName) != 0 ? 1 : 0;
+    if (kept > max_files_) {
+      ::unlink((directory_ + "/" + rotated[i]).c_str());
+    }
   }
 }
 
@@ -305,18 +345,18 @@ std::vector<std::string> CriWriter::RotatedFiles() const {
 /// `20261123T160000.123456789Z.log`, and behind every other one even when the clock was put back: readers go by names.
 std::string CriWriter::NewName(const std::vector<std::string>& rotated) {
   std::string name;
-  for (const char* at = stamper_.Now(); name.size() < 26; ++at) {
+  for (const char* at = stamper_.Now(); name.size() < kTimeInName; ++at) {
     if (*at != '-' && *at != ':') {
       name += *at;
     }
   }
   for (const std::string& other : rotated) {
-    if (other.size() < 30 || other.compare(0, 26, name) < 0) {
+    if (other.size() < 30 || other.compare(0, kTimeInName, name) < 0) {
       continue;
     }
     // One behind it: counted up like a decimal number, dot and letters left alone.
-    name = other.substr(0, 26);
-    for (size_t i = 25; i-- > 0;) {
+    name = other.substr(0, kTimeInName);
+    for (size_t i = kTimeInName - 1; i-- > 0;) {
       if (name[i] == '9') {
         name[i] = '0';
       } else if (name[i] >= '0' && name[i] < '9') {

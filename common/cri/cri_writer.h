@@ -11,15 +11,21 @@
 
 namespace mg::logs {
 
-/// Wall-clock times as text. The date is made once a second, since every line needs one.
+/// Wall-clock times as text, each later than the one before it (unless the clock is put back by more than a second).
+/// The date is made once a second, since every line needs one.
 class Stamper {
  public:
   static constexpr size_t kSize = 30;
   /// `2026-11-23T16:00:00.123456789Z`, not terminated; valid until the next call.
   const char* Now();
+  /// A nanosecond later: for the next of lines that were read at once.
+  const char* Next();
 
  private:
-  time_t second_ = -1;
+  const char* Set(std::int64_t nanos);
+
+  std::int64_t nanos_ = 0;  ///< of text_
+  std::int64_t second_ = -1;
   char text_[kSize + 1] = {};
 };
 
@@ -44,12 +50,19 @@ class CriWriter {
   bool stalled() const { return !waiting_.empty() || lost_ > 0; }
   /// Starts a new file now; an empty one goes on.
   void Rotate();
+  /// Gives back the memory that a burst of output needed.
+  void Tidy();
 
  private:
-  void Record(std::string* out, Stream stream, bool complete, const char* text, size_t size);
-  void Write(const std::string& lines);
+  static constexpr size_t kMaxLine = 16384;
+  static constexpr size_t kHead = Stamper::kSize + 10;  // the time and ` stdout F `
+  static constexpr size_t kBatch = 128 << 10;
+
+  void Put(Stream stream, bool complete, const char* stamp, const char* text, size_t size);
+  void FlushBatch();
+  void Write(const char* lines, size_t size);
   size_t WriteLines(const char* data, size_t size);
-  void KeepWaiting(const std::string& lines, size_t from);
+  void KeepWaiting(const char* lines, size_t size);
   std::vector<std::string> RotatedFiles() const;
   std::string NewName(const std::vector<std::string>& rotated);
 
@@ -64,6 +77,9 @@ class CriWriter {
   std::uint64_t lost_ = 0;     ///< lines that were dropped from waiting_
   std::int64_t retry_at_ = 0;  ///< monotonic ns; until then a full disk is not asked again
   Stamper stamper_;
+  size_t batched_ = 0;
+  /// Records that are written at once. Its pages are touched as far as it is filled.
+  alignas(4096) char batch_[kBatch];
 };
 
 }  // namespace mg::logs

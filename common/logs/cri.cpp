@@ -1,52 +1,67 @@
 #include "common/logs/cri.h"
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "absl/time/civil_time.h"
-
 namespace mg::logs {
 namespace {
 
-constexpr size_t kTimeSize = 30;  // 2026-11-23T16:00:00.123456789Z
+constexpr std::int64_t kNanos = 1'000'000'000;
 
-bool Digits(absl::string_view text, size_t at, size_t count, int* value) {
-  *value = 0;
-  for (size_t i = at; i < at + count; ++i) {
-    if (!absl::ascii_isdigit(static_cast<unsigned char>(text[i]))) {
-      return false;
+/// The number that `count` digits make, or -1.
+std::int64_t Digits(const char* at, int count) {
+  std::int64_t value = 0;
+  for (int i = 0; i < count; ++i) {
+    auto digit = static_cast<unsigned>(at[i] - '0');
+    if (digit > 9) {
+      return -1;
     }
-    *value = *value * 10 + (text[i] - '0');
+    value = value * 10 + digit;
   }
-  return true;
+  return value;
+}
+
+/// Days from 1970-01-01 to a date of the proleptic Gregorian calendar; years begin in March, so that the leap day is
+/// their last.
+std::int64_t DaysOf(std::int64_t year, std::int64_t month, std::int64_t day) {
+  year -= month <= 2 ? 1 : 0;
+  std::int64_t march_month = month > 2 ? month - 3 : month + 9;
+  std::int64_t day_of_year = (153 * march_month + 2) / 5 + day - 1;
+  return year * 365 + year / 4 - year / 100 + year / 400 + day_of_year - 719468;
 }
 
 }  // namespace
 
-absl::Time CriTime(absl::string_view line) {
-  int year, month, day, hour, minute, second, nanos;
-  if (line.size() < kTimeSize || line[10] != 'T' || line[19] != '.' || line[29] != 'Z' || !Digits(line, 0, 4, &year) ||
-      !Digits(line, 5, 2, &month) || !Digits(line, 8, 2, &day) || !Digits(line, 11, 2, &hour) ||
-      !Digits(line, 14, 2, &minute) || !Digits(line, 17, 2, &second) || !Digits(line, 20, 9, &nanos)) {
-    return absl::InfinitePast();
+std::int64_t CriTime(absl::string_view line) {
+  if (line.size() < kStampSize || line[4] != '-' || line[7] != '-' || line[10] != 'T' || line[13] != ':' ||
+      line[16] != ':' || line[19] != '.' || line[29] != 'Z') {
+    return kNoTime;
   }
-  return absl::FromCivil(absl::CivilSecond(year, month, day, hour, minute, second), absl::UTCTimeZone()) +
-         absl::Nanoseconds(nanos);
+  const char* at = line.data();
+  std::int64_t year = Digits(at, 4), month = Digits(at + 5, 2), day = Digits(at + 8, 2), hour = Digits(at + 11, 2),
+               minute = Digits(at + 14, 2), second = Digits(at + 17, 2), nanos = Digits(at + 20, 9);
+  // Nanoseconds since 1970 reach from 1678 to 2262.
+  if (year < 1700 || year > 2261 || month < 1 || month > 12 || day < 1 || day > 31 || hour < 0 || hour > 23 ||
+      minute < 0 || minute > 59 || second < 0 || second > 60 || nanos < 0) {
+    return kNoTime;
+  }
+  return (((DaysOf(year, month, day) * 24 + hour) * 60 + minute) * 60 + second) * kNanos + nanos;
 }
 
 bool ParseCri(absl::string_view line, CriLine* out) {
-  out->time = CriTime(line);
-  if (out->time == absl::InfinitePast() || line.size() < kTimeSize + 10 || line[kTimeSize] != ' ') {
+  // 2026-11-23T16:00:00.123456789Z stdout F text
+  if (line.size() < kStampSize + 10 || line[kStampSize] != ' ' || line[kStampSize + 7] != ' ' ||
+      line[kStampSize + 9] != ' ') {
     return false;
   }
-  out->stream = line.substr(kTimeSize + 1, 6);
-  absl::string_view rest = line.substr(kTimeSize + 7);
-  if ((out->stream != "stdout" && out->stream != "stderr") || rest.size() < 3 || rest[0] != ' ' || rest[2] != ' ' ||
-      (rest[1] != 'F' && rest[1] != 'P')) {
+  absl::string_view stream = line.substr(kStampSize + 1, 6);
+  char flag = line[kStampSize + 8];
+  if ((stream != "stdout" && stream != "stderr") || (flag != 'F' && flag != 'P')) {
     return false;
   }
-  out->complete = rest[1] == 'F';
-  out->text = rest.substr(3);
-  return true;
+  out->nanos = CriTime(line);
+  out->stamp = line.substr(0, kStampSize);
+  out->is_stderr = stream[3] == 'e';
+  out->complete = flag == 'F';
+  out->text = line.substr(kStampSize + 10);
+  return out->nanos != kNoTime;
 }
 
 }  // namespace mg::logs

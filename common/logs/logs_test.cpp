@@ -1,6 +1,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <thread>
 
@@ -160,6 +161,30 @@ TEST_F(LogsTest, CursorWhoseFileIsGone_GoesOnByTime) {
   EXPECT_EQ(Texts({.sources = {a}, .cursor = cursor}), std::vector<std::string>());
 }
 
+TEST_F(LogsTest, FilesThatAreRemovedBeforeTheyAreRead_AreTold) {
+  Source a = MakeSource("a");
+  std::string current = a.directory + "/current.log";
+  ASSERT_TRUE(WriteFileAtomically(current, Line(1, "one")).ok());
+  auto stream = *Stream::Open({.sources = {a}, .follow = true});
+  ASSERT_EQ(stream->Next(5)->size(), 1u);
+  std::string cursor = stream->cursor();
+  // A rotation alone is none.
+  std::filesystem::rename(current, a.directory + "/20261123T160002.000000000Z.log");
+  ASSERT_TRUE(WriteFileAtomically(current, Line(3, "three")).ok());
+  ASSERT_EQ(stream->Next(5)->size(), 1u);
+  EXPECT_FALSE(stream->TakeGap());
+  // Two files are gone, of which one was read.
+  std::filesystem::remove(a.directory + "/20261123T160002.000000000Z.log");
+  std::filesystem::remove(current);
+  ASSERT_TRUE(WriteFileAtomically(current, Line(5, "five")).ok());
+  ASSERT_EQ(stream->Next(5)->size(), 1u);
+  EXPECT_TRUE(stream->TakeGap());
+  EXPECT_FALSE(stream->TakeGap());
+  auto resumed = *Stream::Open({.sources = {a}, .cursor = cursor});
+  ASSERT_EQ(resumed->Next(5)->size(), 1u);
+  EXPECT_TRUE(resumed->TakeGap());
+}
+
 TEST_F(LogsTest, Tail_CountsRecordsNotTheirParts) {
   Source a = MakeSource("a");
   {
@@ -214,6 +239,105 @@ TEST(Level, OfTheComponentsWays) {
   EXPECT_EQ(ParseLevel("2026-11-23 16:00:00.123 UTC [42] postgres@postgres FATAL:  no"), "error");
   EXPECT_EQ(ParseLevel("time=x level=ERROR msg=y"), "error");
   EXPECT_EQ(ParseLevel("hello"), "");
+  EXPECT_EQ(ParseLevel(R"({"time":"x", "level" : "ERROR+2", "msg":"m"})"), "error");
+  EXPECT_EQ(ParseLevel(R"({"time":"x","msg":"\"level\":\"error\"","level":"INFO"})"), "info");
+  EXPECT_EQ(ParseLevel(R"({"level":)"), "");
+  EXPECT_EQ(ParseLevel("{"), "");
+  EXPECT_EQ(ParseLevel("2026-11-23 16:00:00.123 UTC [42] LOG:  sublevel=error"), "info");
+  EXPECT_EQ(ParseLevel("sublevel=error"), "");
+}
+
+TEST(Level, OfWhatBelongsToTheLineBefore) {
+  std::string head = "2026-11-23 16:00:00.123 UTC [42] postgres@postgres ";
+  EXPECT_EQ(ScanLevel(head + "STATEMENT:  select", Level::kError), Level::kError);
+  EXPECT_EQ(ScanLevel("\tfrom nowhere", Level::kError), Level::kError);
+  EXPECT_EQ(ScanLevel(head + "LOG:  x", Level::kError), Level::kInfo);
+  EXPECT_EQ(ScanLevel("hello", Level::kError), Level::kNone);
+}
+
+TEST(Postgres, LineIsTakenApart) {
+  std::optional<PostgresLine> line =
+      ParsePostgres("2026-11-23 16:00:00.123 UTC [42] app user@shop ERROR:  relation \"x\" does not exist");
+  ASSERT_TRUE(line.has_value());
+  EXPECT_EQ(line->pid, "42");
+  EXPECT_EQ(line->user, "app user");
+  EXPECT_EQ(line->database, "shop");
+  EXPECT_EQ(line->severity, "ERROR");
+  EXPECT_EQ(line->message, "relation \"x\" does not exist");
+  EXPECT_FALSE(ParsePostgres("2026/11/23 [x] something: else").has_value());
+}
+
+TEST_F(LogsTest, LevelOfAMessageOfSeveralLines_HoldsForAllOfThem) {
+  Source a = MakeSource("a");
+  std::string head = "2026-11-23 16:00:00.123 UTC [42] u@d ";
+  ASSERT_TRUE(WriteFileAtomically(a.directory + "/current.log",
+                                  Line(1, head + "LOG:  fine") + Line(2, "\tsecond line") +
+                                      Line(3, head + "ERROR:  bad") + Line(4, head + "DETAIL:  why") +
+                                      Line(5, "\twhere") + Line(6, head + "LOG:  fine"))
+                  .ok());
+  std::vector<std::string> texts = Texts({.sources = {a}, .level = "error"});
+  EXPECT_EQ(texts, (std::vector<std::string>{head + "ERROR:  bad", head + "DETAIL:  why", "\twhere"}));
+}
+
+TEST_F(LogsTest, TailOfWhatAFilterLeaves_IsTheSameAsTheEndOfAll) {
+  Source a = MakeSource("a"), b = MakeSource("b");
+  auto time = [](int i) {
+    return absl::FormatTime("%Y-%m-%dT%H:%M:%E9SZ", absl::FromUnixSeconds(1'795'000'000) + absl::Milliseconds(i),
+                            absl::UTCTimeZone());
+  };
+  std::string of_a, of_b;
+  for (int i = 0; i < 30000; ++i) {
+    const char* kind = i % 9973 == 0 ? "rare" : i % 100 == 0 ? "some" : "usual";
+    (i % 3 == 0 ? of_b : of_a) += time(i) + " stdout F " + kind + " " + std::to_string(i) + "\n";
+  }
+  ASSERT_TRUE(WriteFileAtomically(a.directory + "/current.log", of_a).ok());
+  ASSERT_TRUE(WriteFileAtomically(b.directory + "/current.log", of_b).ok());
+  for (const char* expression : {"^rare", "^some", "^usual", "^some .*00$", "^none"}) {
+    std::vector<std::string> all = Texts({.sources = {a, b}, .grep = expression});
+    for (int tail : {0, 1, 2, 3, 50, 1000, 100000}) {
+      size_t first = all.size() > static_cast<size_t>(tail) ? all.size() - static_cast<size_t>(tail) : 0;
+      std::vector<std::string> end(all.begin() + static_cast<std::ptrdiff_t>(first), all.end());
+      EXPECT_EQ(Texts({.sources = {a, b}, .tail = tail, .grep = expression}), end) << expression << " " << tail;
+    }
+  }
+}
+
+TEST_F(LogsTest, StreamAndRunOfASource_AreChosen) {
+  Source a = MakeSource("a");
+  std::string text = Line(1, "out 1") + Line(2, "out 2") + Line(3, "out 3");
+  std::string error = Line(2, "err 2");
+  error.replace(error.find("stdout"), 6, "stderr");
+  ASSERT_TRUE(WriteFileAtomically(a.directory + "/current.log", Line(1, "out 1") + error + Line(3, "out 3")).ok());
+  EXPECT_EQ(Texts({.sources = {a}, .stream = "stderr"}), std::vector<std::string>{"err 2"});
+  EXPECT_FALSE(Stream::Open({.sources = {a}, .stream = "stdin"}).ok());
+  absl::Time base;
+  ASSERT_TRUE(absl::ParseTime(absl::RFC3339_full, "2026-11-23T16:00:00Z", &base, nullptr));
+  a.since = base + absl::Seconds(2);
+  a.until = base + absl::Seconds(3);
+  EXPECT_EQ(Texts({.sources = {a}}), std::vector<std::string>{"err 2"});
+  EXPECT_EQ(Texts({.sources = {a}, .tail = 5}), std::vector<std::string>{"err 2"});
+}
+
+TEST_F(LogsTest, TextForm_HasWhatTheRecordsHave) {
+  Source a = MakeSource("a"), b = MakeSource("b");
+  ASSERT_TRUE(WriteFileAtomically(a.directory + "/current.log", Line(1, "a1") + Line(3, "a3")).ok());
+  ASSERT_TRUE(WriteFileAtomically(b.directory + "/current.log", Line(2, "b2")).ok());
+  auto text = [&](TextForm form, size_t bytes) {
+    absl::StatusOr<std::unique_ptr<Stream>> stream = Stream::Open({.sources = {a, b}});
+    std::string out, chunk;
+    while (*(*stream)->NextText(form, bytes, &chunk) > 0) {
+      out += chunk + "|";
+      chunk.clear();
+    }
+    return out;
+  };
+  EXPECT_EQ(text({}, 10000),
+            "16:00:01.000 a                a1\n16:00:02.000 b                b2\n"
+            "16:00:03.000 a                a3\n|");
+  EXPECT_EQ(text({.utc = true}, 1),
+            "2026-11-23T16:00:01.000000Z a                a1\n|2026-11-23T16:00:02.000000Z b       "
+            "         b2\n|2026-11-23T16:00:03.000000Z a                a3\n|");
+  EXPECT_EQ(text({.prefix = false}, 4), "a1\nb2\n|a3\n|");
 }
 
 }  // namespace

@@ -1,159 +1,34 @@
 #include "common/logs/source_reader.h"
 
 #include <dirent.h>
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
+#include <cstring>
 
 #include "absl/strings/match.h"
 #include "common/fs/fs.h"
-#include "common/logs/cri.h"
 #include "common/logs/last_lines.h"
+#include "common/logs/seek.h"
 
 namespace mg::logs {
 namespace {
 
-constexpr char kCurrent[] = "current.log";
 constexpr size_t kChunk = 64 << 10;
 constexpr size_t kMaxLine = 1 << 20;
 constexpr int kAttempts = 8;
-constexpr size_t kFlagAt = 38;  // 2026-11-23T16:00:00.123456789Z stdout F text
-
-bool IsRotated(const std::string& name) { return name.size() > 20 && name[8] == 'T' && absl::EndsWith(name, ".log"); }
-
-/// Offset of the first line at or after `since`: lines of a file are in the order of time.
-off_t FindTime(int fd, off_t size, absl::Time since) {
-  off_t low = 0, high = size;
-  char chunk[4096];
-  while (low < high) {
-    off_t middle = low + (high - low) / 2;
-    // The first whole line behind `middle`.
-    off_t at = middle;
-    absl::Time time = absl::InfiniteFuture();
-    off_t line_start = high;
-    while (at < high) {
-      ssize_t n = ::pread(fd, chunk, sizeof chunk, at);
-      if (n <= 0) {
-        break;
-      }
-      absl::string_view text(chunk, static_cast<size_t>(n));
-      size_t begin = at == 0 && middle == 0 ? 0 : text.find('\n');
-      if (begin != absl::string_view::npos) {
-        line_start = at + static_cast<off_t>(at == 0 && middle == 0 ? 0 : begin + 1);
-        char head[32];
-        ssize_t got = ::pread(fd, head, sizeof head, line_start);
-        time = got > 0 ? CriTime(absl::string_view(head, static_cast<size_t>(got))) : absl::InfiniteFuture();
-        if (got <= 0) {
-          line_start = high;
-        }
-        break;
-      }
-      at += n;
-    }
-    if (line_start >= high || time >= since) {
-      high = middle;
-    } else {
-      low = line_start;
-      if (low <= middle) {
-        low = middle + 1;
-      }
-    }
-  }
-  // `low` may be inside the line before; go to the next line's start unless it is one.
-  if (low == 0) {
-    return 0;
-  }
-  off_t at = low - 1;
-  while (at < size) {
-    ssize_t n = ::pread(fd, chunk, sizeof chunk, at);
-    if (n <= 0) {
-      break;
-    }
-    absl::string_view text(chunk, static_cast<size_t>(n));
-    size_t end = text.find('\n');
-    if (end != absl::string_view::npos) {
-      return at + static_cast<off_t>(end) + 1;
-    }
-    at += n;
-  }
-  return size;
-}
-
-/// The line at `offset` is a part that goes on in a later one.
-bool IsPartial(int fd, off_t offset) {
-  char head[kFlagAt + 1];
-  return ::pread(fd, head, sizeof head, offset) == static_cast<ssize_t>(sizeof head) && head[kFlagAt] == 'P';
-}
-
-/// Offset of the last `lines` records, with all their parts; the number found is subtracted from `lines`.
-off_t FindTail(int fd, off_t size, int* lines) {
-  std::string chunk(kChunk, '\0');
-  off_t start = size;  // of the earliest line that was found
-  auto take = [&](off_t offset) {
-    bool partial = IsPartial(fd, offset);
-    if (!partial && *lines == 0) {
-      return false;
-    }
-    start = offset;
-    *lines -= partial ? 0 : 1;
-    return true;
-  };
-  bool first = true;
-  for (off_t at = size; at > 0;) {
-    off_t begin = std::max<off_t>(0, at - static_cast<off_t>(kChunk));
-    ssize_t n = ::pread(fd, chunk.data(), static_cast<size_t>(at - begin), begin);
-    if (n <= 0) {
-      return start;
-    }
-    for (ssize_t i = n - 1; i >= 0; --i) {
-      off_t line = begin + i + 1;
-      if (chunk[static_cast<size_t>(i)] != '\n') {
-        continue;
-      }
-      if (first) {
-        start = line;  // what follows the last line end is not a line yet, and will be read when it is
-        first = false;
-      } else if (!take(line)) {
-        return start;
-      }
-    }
-    at = begin;
-  }
-  if (first) {
-    return 0;  // not one whole line
-  }
-  (void)take(0);
-  return start;
-}
-
-/// Time of the line that ends exactly at `at`; InfinitePast when none does.
-absl::Time TimeBefore(int fd, off_t at) {
-  // A part may be as long as the writer makes it; the last one has the record's time.
-  off_t begin = std::max<off_t>(0, at - static_cast<off_t>(kChunk));
-  std::string text(static_cast<size_t>(at - begin), '\0');
-  if (at == 0 || ::pread(fd, text.data(), text.size(), begin) != static_cast<ssize_t>(text.size()) ||
-      text.back() != '\n') {
-    return absl::InfinitePast();
-  }
-  size_t line = text.size() < 2 ? std::string::npos : text.rfind('\n', text.size() - 2);
-  if (line == std::string::npos && begin > 0) {
-    return absl::InfinitePast();
-  }
-  return CriTime(absl::string_view(text).substr(line == std::string::npos ? 0 : line + 1));
-}
 
 }  // namespace
 
 ino_t SourceReader::CurrentInode() const {
   struct stat info {};
-  return ::stat(JoinPath(source_.directory, kCurrent).c_str(), &info) == 0 ? info.st_ino : 0;
+  return ::stat(JoinPath(source_.directory, kCurrentLog).c_str(), &info) == 0 ? info.st_ino : 0;
 }
 
-std::vector<SourceReader::File> SourceReader::ListOnce() const {
+std::vector<SourceReader::File> SourceReader::ListOnce() {
   std::vector<File> files;
+  std::map<std::string, ino_t> compressed;
   DIR* directory = ::opendir(source_.directory.c_str());
   if (directory == nullptr) {
     return files;
@@ -161,17 +36,34 @@ std::vector<SourceReader::File> SourceReader::ListOnce() const {
   while (dirent* entry = ::readdir(directory)) {
     std::string name = entry->d_name;
     struct stat info {};
-    if ((IsRotated(name) || name == kCurrent) && ::fstatat(::dirfd(directory), entry->d_name, &info, 0) == 0) {
-      files.push_back({name, info.st_ino, info.st_size});
+    if (IsCompressedLog(name)) {
+      auto known = compressed_.find(name);
+      if (known == compressed_.end()) {
+        LogFile file = LogFile::Open(JoinPath(source_.directory, name));
+        known = compressed_.emplace(name, file.valid() ? file.inode() : 0).first;
+      }
+      compressed.insert(*known);
+      if (known->second != 0) {
+        files.push_back({name, known->second});
+      }
+    } else if ((IsRotatedLog(name) || name == kCurrentLog) &&
+               ::fstatat(::dirfd(directory), entry->d_name, &info, 0) == 0) {
+      files.push_back({name, info.st_ino});
     }
   }
   ::closedir(directory);
-  // Digits sort before 'c': current.log is last.
+  compressed_.swap(compressed);
+  // Digits sort before 'c': current.log is last. The plain form comes right before the compressed one.
   std::sort(files.begin(), files.end(), [](const File& a, const File& b) { return a.name < b.name; });
+  files.erase(std::unique(files.begin(), files.end(),
+                          [](const File& plain, const File& other) {
+                            return other.name == plain.name + kCompressedSuffix && other.inode == plain.inode;
+                          }),
+              files.end());
   return files;
 }
 
-std::vector<SourceReader::File> SourceReader::List() const {
+std::vector<SourceReader::File> SourceReader::List() {
   // A rotation in the middle of the listing may hide the file that gets another name; then it is done again.
   std::vector<File> files;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
@@ -185,195 +77,260 @@ std::vector<SourceReader::File> SourceReader::List() const {
 }
 
 /// Exactly the listed file, even when it has got another name since.
-UniqueFd SourceReader::Open(const File& file) const {
+LogFile SourceReader::Open(const File& file) {
   std::string name = file.name;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
-    UniqueFd fd(::open(JoinPath(source_.directory, name).c_str(), O_RDONLY | O_CLOEXEC));
-    struct stat info {};
-    if (fd.valid() && ::fstat(fd.get(), &info) == 0 && info.st_ino == file.inode) {
-      return fd;
+    LogFile opened = LogFile::Open(JoinPath(source_.directory, name));
+    if (opened.valid() && opened.inode() == file.inode) {
+      name_ = name;
+      return opened;
     }
     for (const File& other : List()) {
       name = other.inode == file.inode ? other.name : name;
     }
   }
-  return UniqueFd();
+  return LogFile();
 }
 
-bool SourceReader::OpenFile(const File& file, off_t offset) {
-  UniqueFd fd = Open(file);
-  if (!fd.valid()) {
+bool SourceReader::Begin(LogFile file, off_t offset) {
+  if (!file.valid()) {
     return false;
   }
-  fd_ = std::move(fd);
-  inode_ = file.inode;
-  buffer_.clear();
-  used_ = 0;
+  file_ = std::move(file);
+  file_name_ = name_;
+  begin_ = end_of_buffer_ = 0;
   buffer_offset_ = offset;
-  next_.reset();
+  have_ = false;
   started_ = true;
   return true;
 }
 
-void SourceReader::SeekTime(absl::Time since) {
+/// As Begin, at a place that has nothing to do with the one before.
+bool SourceReader::Seek(LogFile file, off_t offset) {
+  partial_[0].clear();
+  partial_[1].clear();
+  return Begin(std::move(file), offset);
+}
+
+void SourceReader::SeekTime(std::int64_t since) {
   std::vector<File> files = List();
-  for (const File& file : files) {
-    UniqueFd fd = Open(file);
-    off_t offset = since == absl::InfinitePast() || !fd.valid() ? 0 : FindTime(fd.get(), file.size, since);
+  // The last file that begins too early has the place, or it is the next one's beginning.
+  size_t first = 0;
+  if (since != kNoTime) {
+    size_t low = 0, high = files.size();
+    while (low < high) {
+      size_t middle = low + (high - low) / 2;
+      LogFile file = Open(files[middle]);
+      char head[kStampSize];
+      ssize_t n = file.valid() ? file.Read(head, sizeof head, 0) : 0;
+      std::int64_t time = CriTime(absl::string_view(head, static_cast<size_t>(std::max<ssize_t>(n, 0))));
+      if (time == kNoTime && middle + 1 < files.size()) {
+        low = high = first = 0;  // an empty or torn one: look into each
+      } else if (time != kNoTime && time < since) {
+        first = middle;
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+  }
+  for (size_t i = first; i < files.size(); ++i) {
+    LogFile file = Open(files[i]);
+    if (!file.valid()) {
+      continue;
+    }
+    off_t size = file.Size();
+    off_t offset = since == kNoTime ? 0 : FindTime(file, size, since);
     // The last one is taken in any case: what comes next comes there, or after it.
-    if ((offset < file.size || file.name == files.back().name) && OpenFile(file, offset)) {
+    if ((offset < size || i + 1 == files.size()) && Seek(std::move(file), offset)) {
       return;
     }
   }
 }
 
-void SourceReader::SeekTail(int lines) {
+bool SourceReader::SeekTail(int lines) {
   std::vector<File> files = List();
   for (size_t i = files.size(); i-- > 0;) {
-    UniqueFd fd = Open(files[i]);
-    if (!fd.valid()) {
+    LogFile file = Open(files[i]);
+    if (!file.valid()) {
       continue;
     }
-    off_t offset = FindTail(fd.get(), files[i].size, &lines);
-    OpenFile(files[i], offset);
+    off_t offset = FindTail(file, file.Size(), &lines);
+    Seek(std::move(file), offset);
     if (lines <= 0) {
-      return;
+      return i == 0 && offset == 0;
     }
   }
+  return true;
 }
 
 void SourceReader::SeekPosition(const Position& position) {
-  for (const File& file : List()) {
-    if (file.inode == position.inode && file.size >= position.offset && OpenFile(file, position.offset) &&
-        TimeBefore(fd_.get(), position.offset) == position.time) {
+  for (const File& listed : List()) {
+    if (listed.inode != position.inode) {
+      continue;
+    }
+    LogFile file = Open(listed);
+    if (file.valid() && file.Size() >= position.offset && TimeBefore(file, position.offset) == position.nanos &&
+        Seek(std::move(file), position.offset)) {
       return;
     }
   }
-  fd_.Reset();
+  file_ = LogFile();
   started_ = false;
-  SeekTime(position.time == absl::InfinitePast() ? position.time : position.time + absl::Nanoseconds(1));
+  SeekTime(position.nanos == kNoTime ? kNoTime : position.nanos + 1);
+  // What is left begins after it.
+  gap_ = position.nanos != kNoTime && file_.valid() && buffer_offset_ == 0 && file_.inode() == List().front().inode;
 }
 
-Position SourceReader::Here() const {
-  off_t at = buffer_offset_ + static_cast<off_t>(used_);
-  return fd_.valid() ? Position{inode_, at, TimeBefore(fd_.get(), at)} : Position{0, 0, absl::InfinitePast()};
+Position SourceReader::Here() {
+  off_t at = buffer_offset_ + static_cast<off_t>(begin_);
+  return file_.valid() ? Position{file_.inode(), at, TimeBefore(file_, at)} : Position{};
+}
+
+/// Where the open file stands in a listing; its size when it is in none.
+size_t SourceReader::Find(const std::vector<File>& files) const {
+  size_t found = files.size();
+  for (size_t i = 0; i < files.size(); ++i) {
+    // The number of a file that is open and plain is nobody else's. But a compressed one only keeps the number that the
+    // plain one had, which may have passed to another file since: the last such one is ours, or the one of our name.
+    bool same_name = absl::StartsWith(file_name_, files[i].name) || absl::StartsWith(files[i].name, file_name_);
+    if (files[i].inode == file_.inode() && (!IsCompressedLog(file_name_) || same_name)) {
+      found = i;
+      if (!IsCompressedLog(files[i].name)) {
+        break;
+      }
+    }
+  }
+  return found;
 }
 
 /// At the end of the open file: kMore when it has grown, kNext when a later file is open now, else kEnd.
 SourceReader::Step SourceReader::NextFile() {
-  std::vector<File> files = List();
-  size_t next = 0;
-  bool found = !started_;
-  for (size_t i = 0; i < files.size() && started_; ++i) {
-    if (files[i].inode == inode_) {
-      next = i + 1;
-      found = true;
-    }
+  if (file_.valid() && !IsCompressedLog(file_name_) && CurrentInode() == file_.inode()) {
+    return Step::kEnd;  // the usual case, without a listing
   }
+  std::vector<File> files = List();
+  size_t at = started_ ? Find(files) : files.size();
+  // When what was read is deleted already, everything that is left is newer.
+  size_t next = at < files.size() ? at + 1 : 0;
   if (next >= files.size()) {
     return Step::kEnd;
   }
   // There is a later file, so that the writer has left this one: what it has now is all that it will have. Its last
   // lines may have come between our last read and the listing.
-  struct stat info {};
-  if (fd_.valid() && ::fstat(fd_.get(), &info) == 0 &&
-      info.st_size > buffer_offset_ + static_cast<off_t>(buffer_.size())) {
+  if (file_.valid() && file_.Size() > buffer_offset_ + static_cast<off_t>(end_of_buffer_)) {
     return Step::kMore;
   }
-  // When what was read is deleted already, everything that is left is newer.
-  return OpenFile(files[found ? next : 0], 0) ? Step::kNext : Step::kEnd;
+  bool lost = started_ && at == files.size();
+  if (!Begin(Open(files[next]), 0)) {
+    return Step::kEnd;
+  }
+  gap_ |= lost;
+  return Step::kNext;
 }
 
 bool SourceReader::Fill() {
-  if (!fd_.valid() && NextFile() != Step::kNext) {
+  if (!file_.valid() && NextFile() != Step::kNext) {
     return false;
   }
   for (;;) {
-    buffer_.erase(0, used_);
-    buffer_offset_ += static_cast<off_t>(used_);
-    used_ = 0;
-    size_t old = buffer_.size();
-    buffer_.resize(old + kChunk);
-    ssize_t n = ::pread(fd_.get(), buffer_.data() + old, kChunk, buffer_offset_ + static_cast<off_t>(old));
-    buffer_.resize(old + (n > 0 ? static_cast<size_t>(n) : 0));
+    size_t have = end_of_buffer_ - begin_;
+    if (begin_ > 0 || capacity_ - end_of_buffer_ < kChunk) {
+      if (capacity_ < have + kChunk) {
+        size_t wanted = std::max(2 * capacity_, have + kChunk);
+        std::unique_ptr<char[]> larger(new char[wanted]);
+        if (have > 0) {
+          std::memcpy(larger.get(), buffer_.get() + begin_, have);
+        }
+        buffer_ = std::move(larger);
+        capacity_ = wanted;
+      } else if (have > 0) {
+        std::memmove(buffer_.get(), buffer_.get() + begin_, have);
+      }
+      buffer_offset_ += static_cast<off_t>(begin_);
+      begin_ = 0;
+      end_of_buffer_ = have;
+    }
+    ssize_t n = file_.Read(buffer_.get() + have, kChunk, buffer_offset_ + static_cast<off_t>(have));
     if (n > 0) {
+      end_of_buffer_ += static_cast<size_t>(n);
       return true;
     }
-    if (n < 0 && errno == EINTR) {
-      continue;
-    }
-    if (buffer_.empty()) {
-      std::string().swap(buffer_);
-    }
-    struct stat info {};
-    if (::fstat(fd_.get(), &info) == 0 && info.st_size < buffer_offset_ + static_cast<off_t>(old)) {
+    if (file_.Size() < buffer_offset_ + static_cast<off_t>(have)) {
       // Somebody emptied it: what is written from now on begins at its start.
-      buffer_.clear();
+      begin_ = end_of_buffer_ = 0;
       buffer_offset_ = 0;
       continue;
     }
     if (NextFile() == Step::kEnd) {
+      if (end_of_buffer_ == begin_) {
+        buffer_offset_ += static_cast<off_t>(begin_);
+        begin_ = end_of_buffer_ = capacity_ = 0;
+        buffer_.reset();  // who waits for lines holds no buffer
+      }
       return false;
     }
   }
 }
 
-bool SourceReader::ReadLine(std::string* line) {
-  size_t searched = used_;
+bool SourceReader::FindLine(absl::string_view* line) {
+  size_t searched = 0;
   for (;;) {
-    size_t end = buffer_.find('\n', searched);
-    if (end != std::string::npos) {
-      line->assign(buffer_, used_, end - used_);
-      used_ = end + 1;
-      next_end_ = {inode_, buffer_offset_ + static_cast<off_t>(used_), absl::InfinitePast()};
+    size_t have = end_of_buffer_ - begin_;
+    const char* start = buffer_.get() + begin_;
+    const void* newline = have > searched ? std::memchr(start + searched, '\n', have - searched) : nullptr;
+    if (newline != nullptr) {
+      auto size = static_cast<size_t>(static_cast<const char*>(newline) - start);
+      *line = absl::string_view(start, size);
+      begin_ += size + 1;
       return true;
     }
-    if (buffer_.size() - used_ > kMaxLine) {
-      used_ = buffer_.size();  // not a line of ours
+    if (have > kMaxLine) {
+      begin_ = end_of_buffer_;  // not a line of ours
+      have = 0;
     }
+    searched = have;
+    ino_t before = file_.inode();
     if (!Fill()) {
       return false;
     }
-    searched = used_;
+    if (file_.inode() != before) {
+      searched = 0;
+    }
   }
 }
 
-const Record* SourceReader::Peek() {
-  std::string line;
-  while (!next_.has_value() && ReadLine(&line)) {
+const Line* SourceReader::Peek() {
+  absl::string_view text;
+  while (!have_ && FindLine(&text)) {
     CriLine parsed;
-    if (!ParseCri(line, &parsed)) {
+    if (!ParseCri(text, &parsed)) {
       continue;
     }
-    std::string& partial = partial_[parsed.stream == "stdout" ? 0 : 1];
+    std::string& partial = partial_[parsed.is_stderr ? 1 : 0];
     if (!parsed.complete && partial.size() < kMaxLine) {
       partial.append(parsed.text.data(), parsed.text.size());
       continue;
     }
-    Record record;
-    record.time = parsed.time;
-    record.source = source_.name;
-    record.stream = std::string(parsed.stream);
-    record.text = std::move(partial) + std::string(parsed.text);
-    partial.clear();
-    next_end_.time = record.time;
-    next_ = std::move(record);
+    line_ = {.nanos = parsed.nanos, .stamp = parsed.stamp, .is_stderr = parsed.is_stderr, .text = parsed.text};
+    if (!partial.empty()) {
+      partial.append(parsed.text.data(), parsed.text.size());
+      joined_.swap(partial);
+      partial.clear();
+      line_.text = joined_;
+    }
+    end_ = {file_.inode(), buffer_offset_ + static_cast<off_t>(begin_), parsed.nanos};
+    have_ = true;
   }
-  return next_.has_value() ? &*next_ : nullptr;
-}
-
-Record SourceReader::Take() {
-  Record record = *std::move(next_);
-  next_.reset();
-  return record;
+  return have_ ? &line_ : nullptr;
 }
 
 std::vector<std::string> LastLinesOfDirectory(const std::string& directory, int count) {
   SourceReader reader({"", directory});
   reader.SeekTail(count);
   std::vector<std::string> lines;
-  while (const Record* record = reader.Peek()) {
-    lines.push_back(record->text);
+  while (const Line* line = reader.Peek()) {
+    lines.emplace_back(line->text);
     reader.Take();
   }
   if (static_cast<int>(lines.size()) > count) {

@@ -8,7 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <deque>
-#include <limits>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -18,6 +18,7 @@
 #include "common/fs/fs.h"
 #include "common/logs/log_files.h"
 #include "common/logs/source_reader.h"
+#include "common/logs/text_writer.h"
 #include "common/status/status.h"
 
 namespace mg::logs {
@@ -25,14 +26,16 @@ namespace {
 
 constexpr std::uint32_t kWatched = IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE_SELF | IN_MOVE_SELF;
 constexpr absl::Duration kBlindPeriod = absl::Milliseconds(100);
+/// In a burst, what comes within this time is given at once: the first line of it never waits.
+constexpr absl::Duration kGather = absl::Milliseconds(2);
 
-int LevelRank(const std::string& level) {
-  return level == "debug" ? 1 : level == "info" ? 2 : level == "warn" ? 3 : level == "error" ? 4 : 0;
-}
+/// ToUnixNanos makes kNoTime of InfinitePast, and the last of all of InfiniteFuture.
+std::int64_t Nanos(absl::Time time) { return absl::ToUnixNanos(time); }
 
 class StreamImpl final : public Stream {
  public:
-  explicit StreamImpl(Query query) : query_(std::move(query)) {}
+  explicit StreamImpl(Query query)
+      : query_(std::move(query)), since_(Nanos(query_.since)), until_(Nanos(query_.until)) {}
 
   absl::Status Start() {
     if (!query_.grep.empty()) {
@@ -42,9 +45,16 @@ class StreamImpl final : public Stream {
             absl::StrCat("'", query_.grep, "' is not a regular expression: ", grep_->error()));
       }
     }
-    if (!query_.level.empty() && LevelRank(query_.level) == 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("'", query_.level, "' is not a level: debug, info, warn or error"));
+    if (!query_.level.empty()) {
+      std::optional<Level> level = LevelOfName(query_.level);
+      if (!level.has_value()) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("'", query_.level, "' is not a level: debug, info, warn or error"));
+      }
+      least_ = *level;
+    }
+    if (!query_.stream.empty() && query_.stream != "stdout" && query_.stream != "stderr") {
+      return absl::InvalidArgumentError(absl::StrCat("'", query_.stream, "' is not a stream: stdout or stderr"));
     }
     stop_.Reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     // Watched before the files are read: what comes in between is seen by one or the other.
@@ -52,64 +62,73 @@ class StreamImpl final : public Stream {
       watch_.Reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
       WatchDirectories();
     }
+    readers_.reserve(query_.sources.size());
     for (const Source& source : query_.sources) {
-      readers_.push_back(std::make_unique<SourceReader>(source));
-    }
-    if (!query_.cursor.empty()) {
-      MG_RETURN_IF_ERROR(SeekCursor());
-    } else if (query_.tail.has_value() && grep_ == nullptr && query_.level.empty() &&
-               query_.until == absl::InfiniteFuture()) {
-      for (auto& reader : readers_) {
-        reader->SeekTail(*query_.tail);
-      }
-    } else {
-      for (auto& reader : readers_) {
-        reader->SeekTime(query_.since);
-      }
-    }
-    for (const auto& reader : readers_) {
-      given_.push_back(reader->Here());
+      readers_.emplace_back(source);
+      name_width_ = std::max(name_width_, source.name.size());
     }
     tail_wanted_ = query_.tail.has_value() && query_.cursor.empty();
+    if (tail_wanted_) {
+      (void)SeekTails(FirstWindow());
+      return absl::OkStatus();
+    }
+    if (query_.cursor.empty()) {
+      for (Reader& reader : readers_) {
+        reader.files.SeekTime(std::max(since_, reader.since));
+      }
+    } else {
+      MG_RETURN_IF_ERROR(SeekCursor());
+    }
+    for (Reader& reader : readers_) {
+      reader.given = reader.files.Here();
+    }
     return absl::OkStatus();
   }
 
   absl::StatusOr<std::vector<Record>> Next(size_t limit) override {
-    if (tail_wanted_) {
-      ReadTail();
-      tail_wanted_ = false;
-    }
     std::vector<Record> batch;
-    for (;;) {
-      while (batch.size() < limit && !held_.empty()) {
-        batch.push_back(Give());
+    MG_RETURN_IF_ERROR(Pull([&](Reader& reader, const Line& line, Level level) {
+      Record& record = batch.emplace_back();
+      record.time = absl::FromUnixNanos(line.nanos);
+      record.source = reader.files.source().name;
+      record.stream = line.is_stderr ? "stderr" : "stdout";
+      record.text = std::string(line.text);
+      record.level = level;
+      if (query_.cursors) {
+        record.cursor = cursor();
       }
-      while (batch.size() < limit && held_.empty()) {
-        std::optional<Found> found = NextMerged();
-        if (!found.has_value()) {
-          break;
-        }
-        held_.push_back(*std::move(found));
-        batch.push_back(Give());
-      }
-      if (!batch.empty()) {
-        return batch;
-      }
-      if (cancelled_) {
-        return absl::CancelledError("the log stream was ended");
-      }
-      if (!query_.follow || absl::Now() >= query_.until) {
-        return batch;
-      }
-      Wait();
+      return batch.size() < limit;
+    }));
+    return batch;
+  }
+
+  absl::StatusOr<size_t> NextText(const TextForm& form, size_t bytes, std::string* out) override {
+    if (text_ == nullptr) {
+      text_ = std::make_unique<TextWriter>(form, std::max<size_t>(name_width_, kLeastNameWidth));
     }
+    size_t count = 0;
+    out->reserve(bytes + kReserve);
+    MG_RETURN_IF_ERROR(Pull([&](Reader& reader, const Line& line, Level) {
+      text_->Append(line, reader.files.source().name, out);
+      ++count;
+      return out->size() < bytes;
+    }));
+    return count;
+  }
+
+  bool TakeGap() override {
+    bool any = false;
+    for (Reader& reader : readers_) {
+      any |= reader.files.TakeGap();
+    }
+    return any;
   }
 
   std::string cursor() const override {
     std::string text = "1";
-    for (size_t i = 0; i < readers_.size(); ++i) {
-      absl::StrAppend(&text, ";", readers_[i]->source().name, "=", given_[i].inode, ":", given_[i].offset, ":",
-                      absl::ToUnixNanos(given_[i].time));
+    for (const Reader& reader : readers_) {
+      absl::StrAppend(&text, ";", reader.files.source().name, "=", reader.given.inode, ":", reader.given.offset, ":",
+                      reader.given.nanos);
     }
     return text;
   }
@@ -121,89 +140,188 @@ class StreamImpl final : public Stream {
   }
 
  private:
-  bool Wanted(Record* record) const {
-    if (record->time < query_.since) {
-      return false;
-    }
-    record->level = ParseLevel(record->text);
-    if (!query_.level.empty() && !record->level.empty() && LevelRank(record->level) < LevelRank(query_.level)) {
-      return false;
-    }
-    return grep_ == nullptr || RE2::PartialMatch(record->text, *grep_);
-  }
+  static constexpr size_t kLeastNameWidth = 16;
+  static constexpr size_t kReserve = 4096;
+  // Lines of each source.
+  static constexpr int kLeastWindow = 4096, kWindowGrowth = 16, kMostWindow = 1 << 30;
 
-  /// A record on its way, and where its source goes on behind it.
-  struct Found {
-    Record record;
+  struct Reader {
+    explicit Reader(const Source& source) : files(source), since(Nanos(source.since)), until(Nanos(source.until)) {}
+    SourceReader files;
+    std::int64_t since, until;
+    std::int64_t first = kNoTime;                    ///< of the tail that is looked at
+    Position given;                                  ///< behind what was given to the caller
+    Level before[2] = {Level::kNone, Level::kNone};  ///< of the last line of each stream
+  };
+
+  /// A record that waits, and where its source goes on behind it.
+  struct Held {
     size_t reader = 0;
+    std::int64_t nanos = 0;
+    bool is_stderr = false;
+    Level level = Level::kNone;
+    std::string stamp, text;
     Position behind;
   };
 
-  std::optional<Found> NextMerged() {
-    while (!cancelled_) {
-      size_t first = readers_.size();
-      absl::Time time;
-      for (size_t i = 0; i < readers_.size(); ++i) {
-        const Record* record = readers_[i]->Peek();
-        if (record != nullptr && (first == readers_.size() || record->time < time)) {
-          first = i;
-          time = record->time;
-        }
-      }
-      if (first == readers_.size() || time >= query_.until) {
-        return std::nullopt;
-      }
-      Found found{.record = readers_[first]->Take(), .reader = first, .behind = readers_[first]->position()};
-      if (Wanted(&found.record)) {
-        return found;
-      }
-      if (held_.empty()) {
-        given_[first] = found.behind;
+  bool Wanted(Reader* reader, const Line& line, Level* level) {
+    Level& before = reader->before[line.is_stderr ? 1 : 0];
+    // The level is made even for what is left out: the next line may go with this one.
+    if (text_ == nullptr || least_ != Level::kNone) {
+      before = *level = ScanLevel(line.text, before);
+    }
+    if (line.nanos < since_ || line.nanos < reader->since) {
+      return false;
+    }
+    if (least_ != Level::kNone && *level != Level::kNone && *level < least_) {
+      return false;
+    }
+    if (!query_.stream.empty() && (query_.stream == "stderr") != line.is_stderr) {
+      return false;
+    }
+    return grep_ == nullptr || RE2::PartialMatch(re2::StringPiece(line.text.data(), line.text.size()), *grep_);
+  }
+
+  /// The reader with the earliest record; none: the present end, or `until`.
+  Reader* Earliest(const Line** line) {
+    Reader* first = nullptr;
+    for (Reader& reader : readers_) {
+      const Line* peeked = reader.files.Peek();
+      if (peeked != nullptr && peeked->nanos < reader.until && (first == nullptr || peeked->nanos < (*line)->nanos)) {
+        first = &reader;
+        *line = peeked;
       }
     }
-    return std::nullopt;
+    return first != nullptr && (*line)->nanos < until_ ? first : nullptr;
   }
 
-  /// Takes the oldest of those held; the cursor is behind it from now on.
-  Record Give() {
-    Found found = std::move(held_.front());
-    held_.pop_front();
-    given_[found.reader] = found.behind;
-    return std::move(found.record);
-  }
-
-  void ReadTail() {
-    auto limit = static_cast<size_t>(std::max(*query_.tail, 0));
-    while (std::optional<Found> found = NextMerged()) {
-      held_.push_back(*std::move(found));
-      if (held_.size() > limit) {
-        (void)Give();
+  /// Gives records to `sink(reader, line, level)` until that says false, or until there are none now and some were
+  /// given. While following it waits for the first.
+  template <typename Sink>
+  absl::Status Pull(Sink sink) {
+    if (tail_wanted_) {
+      ReadTail();
+      tail_wanted_ = false;
+    }
+    bool any = false;
+    while (!held_.empty()) {
+      any = true;
+      Held held = std::move(held_.front());
+      held_.pop_front();
+      Reader& reader = readers_[held.reader];
+      reader.given = held.behind;
+      if (!sink(reader, Line{.nanos = held.nanos, .stamp = held.stamp, .is_stderr = held.is_stderr, .text = held.text},
+                held.level)) {
+        return absl::OkStatus();
       }
+    }
+    while (!cancelled_) {
+      const Line* line = nullptr;
+      Reader* reader = Earliest(&line);
+      if (reader == nullptr) {
+        if (any || !query_.follow || absl::Now() >= query_.until) {
+          return absl::OkStatus();
+        }
+        Wait();
+        continue;
+      }
+      Level level = Level::kNone;
+      bool wanted = Wanted(reader, *line, &level);
+      reader->given = reader->files.position();
+      reader->files.Take();
+      any |= wanted;
+      if (wanted && !sink(*reader, *line, level)) {
+        return absl::OkStatus();
+      }
+    }
+    return any ? absl::OkStatus() : absl::CancelledError("the log stream was ended");
+  }
+
+  /// How many lines of each source are looked at first for the tail: where all are wanted, that is enough.
+  int FirstWindow() const {
+    bool all = grep_ == nullptr && least_ == Level::kNone && query_.stream.empty() &&
+               query_.until == absl::InfiniteFuture() &&
+               std::all_of(query_.sources.begin(), query_.sources.end(),
+                           [](const Source& source) { return source.until == absl::InfiniteFuture(); });
+    return all ? std::max(*query_.tail, 0) : std::max(std::min(*query_.tail, kMostWindow / 4) * 4, kLeastWindow);
+  }
+
+  /// Begins with the last `lines` lines of each source. True: there is nothing before them that could be wanted.
+  bool SeekTails(int lines) {
+    bool whole = true;
+    for (Reader& reader : readers_) {
+      reader.before[0] = reader.before[1] = Level::kNone;
+      bool all = reader.files.SeekTail(lines);
+      reader.given = reader.files.Here();
+      const Line* first = reader.files.Peek();
+      reader.first = first == nullptr ? kNoTime : first->nanos;
+      whole &= all || reader.first <= std::max(since_, reader.since);
+    }
+    return whole;
+  }
+
+  /// Fills held_ with the last of those that are wanted. A filter may leave out most lines, so ever more of the logs'
+  /// ends is looked at: never all of a large log for a few lines that are near its end.
+  void ReadTail() {
+    auto wanted = static_cast<size_t>(std::max(*query_.tail, 0));
+    int window = FirstWindow();
+    bool whole = static_cast<size_t>(window) <= wanted;
+    while (!cancelled_) {
+      CollectTail(wanted);
+      // What was not looked at is older than what was.
+      bool enough = held_.size() >= wanted && std::all_of(readers_.begin(), readers_.end(), [&](const Reader& reader) {
+                      return held_.empty() || reader.first <= held_.front().nanos;
+                    });
+      if (whole || enough) {
+        return;
+      }
+      held_.clear();
+      window = window > kMostWindow / kWindowGrowth ? kMostWindow : window * kWindowGrowth;
+      whole = SeekTails(window) || window == kMostWindow;
+    }
+  }
+
+  void CollectTail(size_t limit) {
+    const Line* line = nullptr;
+    while (Reader* reader = cancelled_ ? nullptr : Earliest(&line)) {
+      Level level = Level::kNone;
+      if (Wanted(reader, *line, &level)) {
+        held_.push_back({.reader = static_cast<size_t>(reader - readers_.data()),
+                         .nanos = line->nanos,
+                         .is_stderr = line->is_stderr,
+                         .level = level,
+                         .stamp = std::string(line->stamp),
+                         .text = std::string(line->text),
+                         .behind = reader->files.position()});
+      }
+      if (held_.size() > limit) {
+        readers_[held_.front().reader].given = held_.front().behind;
+        held_.pop_front();
+      }
+      reader->files.Take();
     }
   }
 
   absl::Status SeekCursor() {
     std::vector<std::string> parts = absl::StrSplit(query_.cursor, ';');
     if (parts[0] != "1") {
-      return absl::InvalidArgumentError("the cursor is not one of ours");
+      return MakeError(absl::StatusCode::kInvalidArgument, "the cursor is not one of ours",
+                       {.reason = "BAD_CURSOR", .hint = "give it as 'logs --json' wrote it, whole"});
     }
-    for (auto& reader : readers_) {
+    for (Reader& reader : readers_) {
       bool found = false;
       for (const std::string& part : parts) {
-        std::uint64_t inode = 0;
-        std::int64_t offset = 0, nanos = 0;
+        Position position;
         std::vector<std::string> numbers = absl::StrSplit(part.substr(std::min(part.size(), part.rfind('=') + 1)), ':');
-        if (absl::StartsWith(part, absl::StrCat(reader->source().name, "=")) && numbers.size() == 3 &&
-            absl::SimpleAtoi(numbers[0], &inode) && absl::SimpleAtoi(numbers[1], &offset) &&
-            absl::SimpleAtoi(numbers[2], &nanos)) {
-          // What ToUnixNanos makes of InfinitePast.
-          bool no_time = nanos == std::numeric_limits<std::int64_t>::min();
-          reader->SeekPosition({inode, offset, no_time ? absl::InfinitePast() : absl::FromUnixNanos(nanos)});
+        if (absl::StartsWith(part, absl::StrCat(reader.files.source().name, "=")) && numbers.size() == 3 &&
+            absl::SimpleAtoi(numbers[0], &position.inode) && absl::SimpleAtoi(numbers[1], &position.offset) &&
+            absl::SimpleAtoi(numbers[2], &position.nanos)) {
+          reader.files.SeekPosition(position);
           found = true;
         }
       }
       if (!found) {
-        reader->SeekTime(query_.since);
+        reader.files.SeekTime(std::max(since_, reader.since));
       }
     }
     return absl::OkStatus();
@@ -225,9 +343,15 @@ class StreamImpl final : public Stream {
   }
 
   void Wait() {
-    pollfd fds[] = {{watch_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
-    absl::Duration bound = std::min(query_.until - absl::Now(), blind_ ? kBlindPeriod : absl::Hours(1));
+    pollfd fds[] = {{stop_.get(), POLLIN, 0}, {watch_.get(), POLLIN, 0}};
+    absl::Time began = absl::Now();
+    if (began - woken_ < kGather) {
+      // A busy writer: not for each of its lines once through all of this.
+      ::poll(fds, 1, static_cast<int>(kGather / absl::Milliseconds(1)));
+    }
+    absl::Duration bound = std::min(query_.until - began, blind_ ? kBlindPeriod : absl::Hours(1));
     ::poll(fds, 2, static_cast<int>(absl::ToInt64Milliseconds(std::max(bound, absl::ZeroDuration()))) + 1);
+    woken_ = absl::Now();
     alignas(inotify_event) char events[16384];
     bool changed = blind_;
     ssize_t n = 0;
@@ -244,12 +368,16 @@ class StreamImpl final : public Stream {
   }
 
   const Query query_;
+  const std::int64_t since_, until_;
+  Level least_ = Level::kNone;
   std::unique_ptr<RE2> grep_;
+  std::unique_ptr<TextWriter> text_;
   UniqueFd watch_, stop_;
   std::atomic<bool> cancelled_ = false;
-  std::vector<std::unique_ptr<SourceReader>> readers_;
-  std::vector<Position> given_;  ///< of each reader: behind what Next gave
-  std::deque<Found> held_;
+  std::vector<Reader> readers_;
+  size_t name_width_ = 0;
+  std::deque<Held> held_;
+  absl::Time woken_ = absl::InfinitePast();
   bool tail_wanted_ = false;
   bool blind_ = false;  ///< inotify does not tell us all
 };

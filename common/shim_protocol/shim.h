@@ -6,7 +6,9 @@
 /// - `<run_dir>/exit` (outcome): how and when the child ended. By the shim, fsynced before the event is sent.
 /// - `<run_dir>/launch.lock`: flocked from before the intent until the shim's end.
 /// - `<run_dir>/control.sock`: the shim's control socket (0600).
-/// - `<log_dir>/current.log`: the child's output in CRI format; rotated to `<log_dir>/<UTC time>.log`.
+/// - `<log_dir>/current.log`: the child's output in CRI format; rotated to `<log_dir>/<UTC time>.log`, which the agent
+///   compresses to `<UTC time>.log.zst` (common/logs/log_file.h).
+/// - `<log_dir>/runs`: when its runs began (common/shim_record/runs.h).
 ///
 /// Every file starts with a version and ends with a checksum; readers skip unknown fields. A shim that is asked to run
 /// the same directory while its child lives refuses, so there is never a second copy. A shim that is killed takes its

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "common/fs/fs.h"
 #include "common/status/status.h"
@@ -93,6 +94,14 @@ absl::Status Options::Complete(bool need_password) {
   shim = Environment("MULTIGRES_SHIM", JoinPath(own_dir, "multigres-shim"));
   run_dir = Environment("MULTIGRES_POSTGRES_RUN_DIR", JoinPath(pooler_dir, "postgres-shim"));
   log_dir = Environment("MULTIGRES_POSTGRES_LOG_DIR", JoinPath(pooler_dir, "postgres-log"));
+  if (std::string limits = Environment("MULTIGRES_POSTGRES_LOG_LIMITS"); !limits.empty()) {
+    std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(limits, absl::MaxSplits(':', 1));
+    if (!absl::SimpleAtoi(parts.first, &log_file_mb) || !absl::SimpleAtoi(parts.second, &log_files) ||
+        log_file_mb < 1 || log_files < 1) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("MULTIGRES_POSTGRES_LOG_LIMITS: '", limits, "' is not <MB of a file>:<files>"));
+    }
+  }
   name = Environment("MULTIGRES_POSTGRES_NAME", "postgres");
   run_as = ::geteuid() == 0 ? Environment("MULTIGRES_RUN_AS", "postgres") : "";
   if (std::string text = Environment("MULTIGRES_POSTGRES_VERSION");

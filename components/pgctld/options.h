@@ -31,6 +31,8 @@ struct Options {
   std::string shim;      ///< MULTIGRES_SHIM
   std::string run_dir;   ///< of PostgreSQL's shim
   std::string log_dir;   ///< of PostgreSQL's shim
+  int log_file_mb = 16;  ///< size at which its file is rotated
+  int log_files = 8;     ///< rotated ones that are kept
   std::string name;      ///< postgres/zone1
   std::string run_as;    ///< user of PostgreSQL; empty: this process's own
   int version = 0;       ///< major for new data; 0: newest

@@ -199,6 +199,8 @@ absl::Status PostgresServer::Launch(const StartOptions& start) {
   spec.name = options_.name;
   spec.run_dir = options_.run_dir;
   spec.log_dir = options_.log_dir;
+  spec.log_max_bytes = static_cast<std::uint64_t>(options_.log_file_mb) << 20;
+  spec.log_max_files = options_.log_files;
   spec.argv = {installation.Program("postgres"),
                "-D",
                options_.data_dir,

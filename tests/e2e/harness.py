@@ -87,6 +87,7 @@ class Sandbox:
         self.home = self.root / "home"
         self.runtime = self.root / "run"
         self.runtime.mkdir(mode=0o700)
+        self.cli = CLI
         self.work = self.root / "work"
         self.work.mkdir()
         self.env = {k: v for k, v in os.environ.items() if not k.startswith(("MULTIGRES_", "PG", "XDG_", "MT_"))}
@@ -136,9 +137,26 @@ class Sandbox:
         except Failure:
             return look()
 
-    def run(self, *words, check=True, timeout=150, cwd=None, env=None, stdin=subprocess.DEVNULL, program=CLI):
+    def wrap(self, component, script):
+        """From here on the sandbox uses a copy of the product in which the shell script runs before the built-in component, in the
+        same process and with the same output."""
+        prefix = self.root / "prefix"
+        (prefix / "bin").mkdir(parents=True)
+        (prefix / "libexec" / "multigres").mkdir(parents=True)
+        for name in ("multigres", "multigres-agent"):
+            shutil.copy2(BUILD / "bin" / name, prefix / "bin" / name)
+        for program in (BUILD / "libexec" / "multigres").iterdir():
+            place = prefix / "libexec" / "multigres" / program.name
+            if program.name == component:
+                place.write_text(f"#!/bin/sh\n{script}\nexec '{program}' \"$@\"\n")
+                place.chmod(0o755)
+            else:
+                place.symlink_to(program)
+        self.cli = str(prefix / "bin" / "multigres")
+
+    def run(self, *words, check=True, timeout=150, cwd=None, env=None, stdin=subprocess.DEVNULL, program=None):
         """Runs the CLI to its end. With check, a non-zero exit is a failure that shows all of its output."""
-        result = subprocess.run([program, *words], cwd=cwd or self.work, env={**self.env, **(env or {})}, stdin=stdin,
+        result = subprocess.run([program or self.cli, *words], cwd=cwd or self.work, env={**self.env, **(env or {})}, stdin=stdin,
                                 capture_output=True, text=True, timeout=timeout)
         if check and result.returncode != 0:
             raise Failure(f"{' '.join(words)} exited {result.returncode}\n{result.stdout}\n{result.stderr}")

@@ -12,6 +12,39 @@ FIELDS = {"name", "kind", "cell", "state", "ready", "pid", "restarts", "uptimeSe
           "database", "desired"}
 
 
+def structured_logs(s):
+    """Levels, fields and cursors of what our components, PostgreSQL and etcd write; the flags that choose."""
+    def records(*words):
+        return [json.loads(line) for line in s.run("logs", *words, "--json").stdout.splitlines()]
+    s.sql("select 1/0", check=False)
+    broken = eventually(lambda: records("postgres", "--grep", "division by zero"), what="PostgreSQL logged the error")[-1]
+    assert broken["level"] == "error" and broken["message"] == "division by zero", broken
+    assert broken["fields"]["severity"] == "ERROR" and broken["fields"]["database"] == "postgres", broken
+    # Its statement has no level of its own, and goes with it.
+    node = broken["component"]
+    behind = eventually(lambda: records(node, "--cursor", broken["cursor"], "--stream", "err"), what="the statement")
+    assert behind[0]["message"] == "select 1/0" and behind[0]["fields"]["severity"] == "STATEMENT", behind
+    both = [r["message"] for r in records(node, "--level", "error")]
+    assert both[both.index("division by zero") + 1] == "select 1/0", both
+    assert not records(node, "--stream", "out")
+    etcd = records("etcd", "--tail", "5")
+    assert all(r["level"] and r["message"] and "caller" in r["fields"] for r in etcd), etcd
+    orch = records("multiorch", "--tail", "5")
+    assert all(r["level"] and r["message"] and r["message"] != r["text"] for r in orch), orch
+    everything = records("etcd")
+    for at in (0, len(everything) // 2, len(everything) - 2):
+        assert records("etcd", "--cursor", everything[at]["cursor"])[: 1] == everything[at + 1: at + 2]
+    assert s.run("logs", "etcd", "--no-prefix", "--tail", "1").stdout == records("etcd", "--tail", "1")[0]["text"] + "\n"
+    assert s.run("logs", "etcd", "--utc", "--tail", "1").stdout[:10] == records("etcd", "--tail", "1")[0]["time"][:10]
+    assert records("etcd", "--since", "yesterday", "--until", "now")
+    assert not records("etcd", "--until", "1w")
+    assert s.run("logs", "etcd", "--since", "soon", check=False).returncode == 2
+    assert s.run("logs", "etcd", "--cursor", "nonsense", check=False).returncode == 2
+    assert s.run("logs", "etcd", "--previous", check=False).returncode == 3
+    assert s.run("logs", "etcd", "--previous", "--watch", check=False).returncode == 2
+    assert s.run("logs", "etcd", "--watch", "--timeout", "1s").returncode == 0
+
+
 def check_status(sandbox, cells):
     status = sandbox.json("status")
     assert status["state"] == "running", status
@@ -60,6 +93,7 @@ def whole_life():
         times = [line["time"] for line in lines]
         assert [t[:19] for t in times] == sorted(t[:19] for t in times)
         assert len(s.run("logs", "postgres/zone1", "--tail", "3").stdout.splitlines()) == 3
+        structured_logs(s)
 
         # The topology, through the Admin API that the agent forwards to.
         assert s.json("topology", "cell", "list")["names"] == ["zone1", "zone2", "zone3"]

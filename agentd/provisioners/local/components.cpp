@@ -84,6 +84,8 @@ absl::StatusOr<shim::LaunchSpec> LaunchSpecOf(const Model& model, const v1::Comp
   launch.name = spec.name();
   launch.run_dir = model.input.paths.RunDir(name);
   launch.log_dir = model.input.paths.LogDir(name);
+  launch.log_max_bytes = static_cast<std::uint64_t>(model.input.config.log_file_mb) << 20;
+  launch.log_max_files = model.input.config.log_files;
   launch.argv.assign(spec.argv().begin(), spec.argv().end());
   for (const v1::EnvironmentVariable& variable : spec.environment()) {
     launch.environment.push_back(absl::StrCat(variable.name(), "=", variable.value()));

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "agentd/logkeeper/keeper.h"
 #include "agentd/provisioners/local/apply.h"
 #include "agentd/provisioners/local/bring_up.h"
 #include "agentd/provisioners/local/changes.h"
@@ -314,6 +315,7 @@ class LocalProvisioner final : public Provisioner {
         TakeOver(cluster, *model, spec);
       }
     }
+    log_keeper_ = std::make_unique<logs::Keeper>([this] { return LogPlaces(); });
     return absl::OkStatus();
   }
 
@@ -492,6 +494,23 @@ class LocalProvisioner final : public Provisioner {
     return info;
   }
 
+  /// Where clusters keep their logs, and how much. A file that cannot be read now does not change what was agreed.
+  std::vector<logs::Keeper::Place> LogPlaces() {
+    std::vector<logs::Keeper::Place> places;
+    absl::StatusOr<std::vector<std::shared_ptr<Cluster>>> all = clusters_.All();
+    for (const std::shared_ptr<Cluster>& cluster : all.ok() ? *all : std::vector<std::shared_ptr<Cluster>>()) {
+      ClusterInfo info = InfoOf(cluster.get());
+      config::ClusterConfig config;
+      if (!info.config_file.empty()) {
+        absl::StatusOr<config::ClusterConfig> loaded = config::LoadConfig(info.config_file);
+        config.log_total_mb = loaded.ok() ? loaded->log_total_mb : 0;
+      }
+      places.push_back({.root = store::Paths(info.root_dir).Logs(),
+                        .max_bytes = static_cast<std::uint64_t>(config.log_total_mb) << 20});
+    }
+    return places;
+  }
+
   void Tell(const supervisor::News& news) {
     watchman_.Poke();
     if (on_event) {
@@ -508,7 +527,8 @@ class LocalProvisioner final : public Provisioner {
   local::Clusters clusters_;
   ComponentRpc rpc_;
   Watchman watchman_;
-  supervisor::Supervisor supervisor_;  ///< last: its threads call Tell
+  supervisor::Supervisor supervisor_;  ///< behind what Tell needs: its threads call it
+  std::unique_ptr<logs::Keeper> log_keeper_;
 };
 
 }  // namespace

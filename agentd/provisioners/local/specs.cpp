@@ -210,6 +210,11 @@ v1::ComponentSpec Pgctld(const SpecInput& input, const config::CellConfig& cell)
   b.Env("MULTIGRES_SHIM", input.shim);
   b.Env("MULTIGRES_POSTGRES_RUN_DIR", input.paths.RunDir(postgres));
   b.Env("MULTIGRES_POSTGRES_LOG_DIR", input.paths.LogDir(postgres));
+  // Only where the file says otherwise: an environment that differs is a restart.
+  if (config::ClusterConfig usual;
+      input.config.log_file_mb != usual.log_file_mb || input.config.log_files != usual.log_files) {
+    b.Env("MULTIGRES_POSTGRES_LOG_LIMITS", absl::StrCat(input.config.log_file_mb, ":", input.config.log_files));
+  }
   b.Env("MULTIGRES_POSTGRES_NAME", postgres.ToString());
   b.Env("MULTIGRES_POSTGRES_VERSION", absl::StrCat(input.config.postgres_version));
   if (input.root) {

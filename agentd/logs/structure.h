@@ -1,0 +1,14 @@
+/// Takes a log line apart, as our components, etcd and PostgreSQL write them. Pure; any thread.
+#pragma once
+
+#include <string>
+
+#include "multigres/agent/v1/agent.pb.h"
+
+namespace mg::logs {
+
+/// Fills message and fields: of a JSON object its `msg` or `message` and the rest without the level; of a line of
+/// PostgreSQL the text behind the severity, and severity, pid, user, database; of any other line itself and none.
+void FillStructure(const std::string& text, multigres::agent::v1::LogRecord* record);
+
+}  // namespace mg::logs

@@ -1,0 +1,26 @@
+/// Records as lines of text, fast: the date and the hour are made anew only when the second changes. One thread.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "common/logs/log_files.h"
+#include "common/logs/source_reader.h"
+
+namespace mg::logs {
+
+class TextWriter {
+ public:
+  /// `width`: of the column of components' names.
+  TextWriter(TextForm form, size_t width) : form_(form), width_(width) {}
+  void Append(const Line& line, const std::string& component, std::string* out);
+  const TextForm& form() const { return form_; }
+
+ private:
+  const TextForm form_;
+  const size_t width_;
+  std::int64_t second_ = kNoTime;
+  std::string head_;  ///< of that second: `16:00:00.`
+};
+
+}  // namespace mg::logs
