@@ -28,6 +28,9 @@ constexpr int kMaxPostgresEnds = 3;
 constexpr int kShownLines = 10;
 /// Bytes; with less left, whatever failed most likely failed for want of room.
 constexpr std::uint64_t kFullDisk = 4 << 20;
+/// Less than this left makes an earlier word of a full disk credible.
+constexpr std::uint64_t kLittleDisk = 1 << 30;
+constexpr int kLinesOfTrace = 60;
 /// Bytes; less than an instance of PostgreSQL needs.
 constexpr std::uint64_t kScarceDisk = 32 << 20;
 constexpr absl::Duration kPatienceWithFullDisk = absl::Seconds(5);
@@ -48,14 +51,25 @@ bool TellsOfFullDisk(const std::vector<std::string>& lines) {
   });
 }
 
+std::vector<std::string> LinesOf(const Model& model, const std::string& component, int count) {
+  absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(component);
+  return name.ok() ? logs::LastLines({.name = component, .directory = model.input.paths.LogDir(*name)}, count)
+                   : std::vector<std::string>();
+}
+
+/// The disk is full, or was a moment ago: a panic's long trace stands behind the words then.
+bool DiskIsFull(const Model& model, const std::string& component, const std::vector<std::string>& shown) {
+  std::uint64_t left = FreeDisk(model.place.root_dir);
+  return left < kFullDisk || TellsOfFullDisk(shown) ||
+         (left < kLittleDisk && TellsOfFullDisk(LinesOf(model, component, kLinesOfTrace)));
+}
+
 }  // namespace
 
 supervisor::Watched Components::WhoIs(const std::string& component) const { return WatchedOf(model_, component); }
 
 std::vector<std::string> Components::LastLinesOf(const std::string& component) const {
-  absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(component);
-  return name.ok() ? logs::LastLines({.name = component, .directory = model_.input.paths.LogDir(*name)}, kShownLines)
-                   : std::vector<std::string>();
+  return LinesOf(model_, component, kShownLines);
 }
 
 absl::Status Components::Blame(const std::string& component, absl::StatusCode code, const std::string& message) const {
@@ -70,7 +84,7 @@ absl::Status Components::Blame(const std::string& component, absl::StatusCode co
     detail.hint = absl::StrCat("see 'multigres logs pgctld/", name->cell, " multipooler/", name->cell,
                                "'; 'multigres up' goes on from here");
   }
-  if (FreeDisk(model_.place.root_dir) < kFullDisk || TellsOfFullDisk(detail.log_tail)) {
+  if (DiskIsFull(model_, component, detail.log_tail)) {
     detail.reason = "DISK_FULL";
     detail.hint = absl::StrCat("the disk that holds ", model_.place.root_dir,
                                " is full: make room; 'multigres up' goes on from here");
