@@ -74,6 +74,10 @@ void Operation::AddMessage(const std::string& message) {
   Append([&](v1::ProvisionProgress* progress) { progress->set_message(text::ToValidUtf8(message)); });
 }
 
+void Operation::AddFault(const v1::FaultReport& report) {
+  Append([&](v1::ProvisionProgress* progress) { *progress->mutable_fault() = report; });
+}
+
 void Operation::End(const absl::StatusOr<bool>& outcome) {
   v1::OperationResult result;
   Fill(result.mutable_elapsed(), absl::ToTimespec(absl::Now() - identity_.start));

@@ -40,6 +40,7 @@ class Operation {
 
   void AddStep(const v1::StepProgress& step);
   void AddMessage(const std::string& message);
+  void AddFault(const v1::FaultReport& report);
   /// Ends it: the result is the last news. True: nothing had to be done.
   void End(const absl::StatusOr<bool>& outcome);
 

@@ -183,6 +183,7 @@ void Registry::Run(std::shared_ptr<Operation> operation, std::shared_ptr<Operati
         .cancel = &operation->cancel(),
         .step = [&](const v1::StepProgress& step) { operation->AddStep(step); },
         .message = [&](const std::string& message) { operation->AddMessage(message); },
+        .fault = [&](const v1::FaultReport& report) { operation->AddFault(report); },
     };
     operation->End(request.body(context));
   }

@@ -1,4 +1,6 @@
+#include "absl/strings/str_cat.h"
 #include "agentd/provisioners/contract.h"
+#include "common/status/status.h"
 
 namespace mg::provisioners {
 
@@ -18,6 +20,12 @@ absl::StatusOr<bool> Provisioner::BringUp(const v1::BootstrapClusterRequest& req
     return same_database;
   }
   return *same_base && *same_database;
+}
+
+absl::Status Provisioner::InjectFault(const v1::InjectFaultRequest&, OperationContext&) {
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   absl::StrCat("faults are injected into local clusters only; this one is of the flavour ", flavour()),
+                   {.reason = "FLAVOUR_CANNOT", .hint = "try it on a cluster of this machine: 'multigres up'"});
 }
 
 }  // namespace mg::provisioners

@@ -44,6 +44,7 @@ struct OperationContext {
   CancelToken* cancel = nullptr;                      ///< never null in the agent
   std::function<void(const v1::StepProgress&)> step;  ///< any thread, calls are serialised by the receiver
   std::function<void(const std::string&)> message;
+  std::function<void(const v1::FaultReport&)> fault;  ///< what an injected fault did
 };
 
 class Provisioner {
@@ -99,6 +100,10 @@ class Provisioner {
   /// Sends a signal to a component's process, or to its whole tree; the pid. FAILED_PRECONDITION when it does not run.
   virtual absl::StatusOr<int> Signal(const v1::ClusterSelector& cluster, const std::string& component, int signal,
                                      bool whole_tree) = 0;
+
+  /// Injects a fault, measures what clients notice, undoes it whatever happens, and tells the report. FAILED_PRECONDITION
+  /// where a flavour does not do that.
+  virtual absl::Status InjectFault(const v1::InjectFaultRequest& request, OperationContext& context);
 
   /// What an agent that died left half done, and its successor should finish; after Recover.
   struct Unfinished {

@@ -66,6 +66,7 @@ class AgentServiceImpl final : public agent::AgentService::CallbackService {
   OperationReactor* StartComponent(grpc::CallbackServerContext*, const agent::ComponentRequest*) override;
   OperationReactor* StopComponent(grpc::CallbackServerContext*, const agent::ComponentRequest*) override;
   OperationReactor* RestartComponent(grpc::CallbackServerContext*, const agent::ComponentRequest*) override;
+  OperationReactor* InjectFault(grpc::CallbackServerContext*, const provisioner::InjectFaultRequest*) override;
   OperationReactor* JoinOperation(grpc::CallbackServerContext*, const agent::JoinOperationRequest*) override;
   grpc::ServerUnaryReactor* ListOperations(grpc::CallbackServerContext*, const agent::ListOperationsRequest*,
                                            agent::ListOperationsResponse*) override;

@@ -87,6 +87,15 @@ AgentServiceImpl::OperationReactor* AgentServiceImpl::RestartComponent(grpc::Cal
       });
 }
 
+AgentServiceImpl::OperationReactor* AgentServiceImpl::InjectFault(grpc::CallbackServerContext*,
+                                                                  const provisioner::InjectFaultRequest* request) {
+  return Run(request->cluster(), "chaos", request->target(), request->options(),
+             [this, request = *request](provisioners::OperationContext& context) -> absl::StatusOr<bool> {
+               MG_RETURN_IF_ERROR(domain_.provisioner.InjectFault(request, context));
+               return false;
+             });
+}
+
 AgentServiceImpl::OperationReactor* AgentServiceImpl::JoinOperation(grpc::CallbackServerContext*,
                                                                     const agent::JoinOperationRequest* request) {
   auto [stream, reactor] = PullStream<agent::OperationEvent>::Make();

@@ -126,4 +126,13 @@ ProvisionerServiceImpl::ProgressReactor* ProvisionerServiceImpl::TeardownCluster
              [](auto& flavour, const auto& wanted, auto& context) { return flavour.Teardown(wanted, context); });
 }
 
+ProvisionerServiceImpl::ProgressReactor* ProvisionerServiceImpl::InjectFault(
+    grpc::CallbackServerContext*, const provisioner::InjectFaultRequest* request) {
+  return Run(*request, "chaos", request->target(),
+             [](auto& flavour, const auto& wanted, auto& context) -> absl::StatusOr<bool> {
+               MG_RETURN_IF_ERROR(flavour.InjectFault(wanted, context));
+               return false;
+             });
+}
+
 }  // namespace mg::rpc

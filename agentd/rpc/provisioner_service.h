@@ -37,6 +37,7 @@ class ProvisionerServiceImpl final : public provisioner::ProvisionerService::Cal
   ProgressReactor* DeprovisionComponent(grpc::CallbackServerContext*,
                                         const provisioner::DeprovisionComponentRequest*) override;
   ProgressReactor* TeardownCluster(grpc::CallbackServerContext*, const provisioner::TeardownClusterRequest*) override;
+  ProgressReactor* InjectFault(grpc::CallbackServerContext*, const provisioner::InjectFaultRequest*) override;
 
  private:
   /// Runs a long call of the contract as an operation.

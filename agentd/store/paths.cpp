@@ -21,6 +21,7 @@ std::string Paths::LogFile(const ComponentName& name) const { return absl::StrCa
 std::string Paths::Run() const { return absl::StrCat(root_, "/run"); }
 std::string Paths::RunDir(const ComponentName& name) const { return absl::StrCat(Run(), "/", name.ToString()); }
 std::string Paths::Certs() const { return absl::StrCat(root_, "/certs"); }
+std::string Paths::FaultRecord() const { return absl::StrCat(Run(), "/chaos.json"); }
 
 std::string PostgresData(const std::string& pooler_dir) { return absl::StrCat(pooler_dir, "/pg_data"); }
 std::string PostgresSockets(const std::string& pooler_dir) { return absl::StrCat(pooler_dir, "/pg_sockets"); }

@@ -10,6 +10,7 @@
 ///     data/backups/
 ///     logs/<component>/current.log     one directory per component, such as logs/multipooler/zone1
 ///     run/<component>/                 launch, identity, exit, control.sock of its shim
+///     run/chaos.json                   the fault that is in force, so that it can be undone
 ///     certs/                           pgBackRest's, for upstream components only
 ///   <home>/
 ///     clusters.json                    the registry (agentd/store/registry.h)
@@ -43,6 +44,7 @@ class Paths {
   std::string Run() const;
   std::string RunDir(const ComponentName& name) const;
   std::string Certs() const;
+  std::string FaultRecord() const;
 
  private:
   std::string root_;

@@ -260,6 +260,10 @@ absl::Status AgentClient::Stream(const agent::DownRequest& request, const Reader
 absl::Status AgentClient::Stream(const agent::RestartRequest& request, const Reader<agent::OperationEvent>& reader) {
   return impl_->Read(&Stub::Restart, request, reader);
 }
+absl::Status AgentClient::Stream(const multigres::provisioner::v1::InjectFaultRequest& request,
+                                 const Reader<agent::OperationEvent>& reader) {
+  return impl_->Read(&Stub::InjectFault, request, reader);
+}
 absl::Status AgentClient::Stream(const agent::JoinOperationRequest& request,
                                  const Reader<agent::OperationEvent>& reader) {
   return impl_->Read(&Stub::JoinOperation, request, reader);

@@ -86,6 +86,8 @@ class AgentClient {
   absl::Status Stream(const agent::UpRequest& request, const Reader<agent::OperationEvent>& reader);
   absl::Status Stream(const agent::DownRequest& request, const Reader<agent::OperationEvent>& reader);
   absl::Status Stream(const agent::RestartRequest& request, const Reader<agent::OperationEvent>& reader);
+  absl::Status Stream(const multigres::provisioner::v1::InjectFaultRequest& request,
+                      const Reader<agent::OperationEvent>& reader);
   absl::Status Stream(const agent::JoinOperationRequest& request, const Reader<agent::OperationEvent>& reader);
   absl::Status StartComponent(const agent::ComponentRequest& request, const Reader<agent::OperationEvent>& reader);
   absl::Status StopComponent(const agent::ComponentRequest& request, const Reader<agent::OperationEvent>& reader);

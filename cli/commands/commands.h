@@ -39,5 +39,6 @@ std::vector<Command> ShardCommands();
 std::vector<Command> BackupCommands();
 std::vector<Command> ResourceCommands();
 Command TreeCommand();
+std::vector<Command> ChaosCommands();
 
 }  // namespace mg::cli

@@ -11,7 +11,8 @@ std::vector<Command> AllCommands() {
       SchemaCommand(), VersionCommand(), DocsCommand(),
   };
   for (std::vector<Command> more :
-       {TopologyCommands(), {TreeCommand()}, ResourceCommands(), ShardCommands(), BackupCommands(), AgentCommands()}) {
+       {TopologyCommands(), {TreeCommand()}, ResourceCommands(), ShardCommands(), BackupCommands(), ChaosCommands(),
+        AgentCommands()}) {
     commands.insert(commands.end(), more.begin(), more.end());
   }
   return commands;

@@ -3,7 +3,8 @@
 An operation is a dict: kind (append, list, write, read, probe), key, start and end (one monotonic clock), ok (True: acknowledged, False:
 certainly not executed, None: unknown), value (what was written, or what was read). Every written value is used once. An acknowledged
 operation took effect at one moment between its start and its end; one whose end is unknown took effect at any time after its start, or
-never."""
+never. A read with `may_be_stale` fell into the bounded time in which docs/consistency.md lets a leader that was cut off answer from before
+its replacement: it is judged for order and origin, not for freshness."""
 
 INFINITY = float("inf")
 
@@ -61,14 +62,15 @@ def check_list_reads(key, ops, end, appends):
         for v in o["value"]:
             if v in appends and appends[v]["start"] > o["end"]:
                 found.append(f"list {key}: {v} was read before it was appended")
-        known.append((o["end"], len(o["value"])))
+        if not o.get("may_be_stale"):
+            known.append((o["end"], len(o["value"])))
     known.sort()
     least, i = 0, 0
     for o in sorted(reads, key=lambda o: o["start"]):
         while i < len(known) and known[i][0] < o["start"]:
             least = max(least, known[i][1])
             i += 1
-        if len(o["value"]) < least:
+        if len(o["value"]) < least and not o.get("may_be_stale"):
             found.append(f"list {key}: stale read at {o['start']:.3f}: {len(o['value'])} values where {least} were known")
     return found
 
@@ -87,7 +89,7 @@ def check_registers(operations):
                     found.append(f"register {key}: {o['value']} was read, and nobody wrote it")
                 elif clusters[o["value"]][0][0] > o["end"]:
                     found.append(f"register {key}: {o['value']} was read before it was written")
-                else:
+                elif not o.get("may_be_stale"):
                     clusters[o["value"]].append((o["start"], o["end"]))
         zones = []
         for value, spans in clusters.items():

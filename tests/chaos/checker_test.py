@@ -55,6 +55,13 @@ class Checker(unittest.TestCase):
     def test_list_goes_back_on_an_unacknowledged_append(self):
         self.assertIn("stale read", self.judge(op("list", "a", [1, 2], 8, 9)))
 
+    def test_stale_reads_in_the_bounded_time_are_let_pass(self):
+        self.assertEqual(self.judge(op("list", "a", [1], 4, 5, may_be_stale=True), op("read", "r", 1, 9, 10, may_be_stale=True)), "")
+
+    def test_a_fork_is_seen_in_the_bounded_time_too(self):
+        self.assertIn("no prefix", self.judge(op("list", "a", [1, 2, 5], 20, 21, may_be_stale=True)))
+        self.assertIn("nobody wrote", self.judge(op("read", "r", 99, 9, 10, may_be_stale=True)))
+
     def test_stale_register(self):
         self.assertIn("stale read", self.judge(op("read", "r", 1, 9, 10)))
 

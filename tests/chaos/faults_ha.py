@@ -1,13 +1,16 @@
 #!/usr/bin/python3
 """Rounds of random faults under a workload through random gateways, and a direct client on each PostgreSQL; the history is judged by
-checker.py. Everything random comes from one seed, which is printed. Partition is not among the faults: dropping traffic between the
-processes of one host needs privileges."""
+checker.py. Everything random comes from one seed, which is printed. The faults: kill and freeze of one process, partition of one component
+or of a cell (by `multigres chaos partition`), and loss of a whole cell by any of these."""
 
 import argparse
+import datetime
+import json
 import os
 import pathlib
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -16,15 +19,19 @@ import psycopg2
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "e2e"))
 import checker  # noqa: E402
-from harness import Failure, Sandbox, eventually  # noqa: E402
+from harness import CLI, Failure, Sandbox, eventually  # noqa: E402
 
 KINDS = ("postgres", "pgctld", "multipooler", "multiorch", "multigateway", "etcd", "agent")
 KEYS = ("a", "b", "c")
+ACTIONS = ("kill", "freeze", "partition", "cell")
+# --stale-read-limit, and the time that a busy machine adds to it.
+STALE_READ_LIMIT, SLACK = 3.0, 1.0
 
 
 class Recorder:
     def __init__(self):
         self.lock, self.history, self.errors, self.next = threading.Lock(), [], {}, 0
+        self.cut_off = []  # spans of time in which a leader that was cut off may still answer reads
 
     def value(self):
         with self.lock:
@@ -34,6 +41,13 @@ class Recorder:
     def acknowledged(self):
         with self.lock:
             return sum(1 for o in self.history if o["ok"] and o["kind"] in ("append", "write"))
+
+    def judged(self):
+        """The history, with those reads marked that may be stale."""
+        for o in self.history:
+            if o["kind"] in ("list", "read") and any(begin <= o["end"] and o["start"] <= end for begin, end in self.cut_off):
+                o["may_be_stale"] = True
+        return self.history
 
     def run(self, kind, key, value, connection, statement, arguments, **more):
         """One operation: what was asked, when, and what came back. An error leaves open whether a write took effect."""
@@ -147,23 +161,53 @@ class Chaos:
             except psycopg2.Error:
                 pass  # it is down or a standby: nobody waits there
 
-    def victims(self):
-        kind = self.rng.choice(KINDS + ("postgres", "cell"))
+    def victims(self, action, cell=None):
+        """A name and processes; of a cell, or of a kind that the action can hit."""
+        components = [c for c in self.s.status()["components"] if c["pid"]]
+        if cell:
+            return cell, [c["pid"] for c in components if c["cell"] == cell]
+        kinds = KINDS + ("postgres",) if action != "partition" else ("postgres", "postgres", "multipooler", "multiorch", "multigateway", "etcd")
+        kind = self.rng.choice(kinds)
         if kind == "agent":
             return kind, [self.s.agent_pid()]
-        components = [c for c in self.s.status()["components"] if c["pid"]]
-        if kind == "cell":
-            cell = self.rng.choice(("zone1", "zone2", "zone3"))
-            return cell, [c["pid"] for c in components if c["cell"] == cell]
         chosen = self.rng.choice(sorted((c for c in components if c["kind"] == kind), key=lambda c: c["name"]))
         return chosen["name"], [chosen["pid"]]
 
-    def fault(self):
-        name, pids = self.victims()
+    def fault(self, action):
+        cell = None
+        if action == "cell" or (action == "partition" and self.rng.random() < 0.5):
+            cell = self.rng.choice(("zone1", "zone2", "zone3"))
+            action = self.rng.choice(("kill", "freeze", "partition")) if action == "cell" else action
+        name, pids = self.victims(action, cell)
+        began = time.monotonic()
+        if action == "partition":
+            self.partition(name)
+        else:
+            self.signals(action, pids)
+        before = self.record.acknowledged()
+        eventually(lambda: self.record.acknowledged() > before, 60, f"a write after {action} {name}")
+        self.well(f"{action} {name}")
+        print(f"  {action} {name}: all well after {time.monotonic() - began:.1f} s", flush=True)
+
+    def partition(self, name):
+        seconds = self.rng.uniform(1.5, 7)
+        leader = next((c["cell"] for c in self.s.status()["components"] if c["kind"] == "postgres" and c["role"] == "primary"), "")
+        began, offset = time.monotonic(), time.time() - time.monotonic()
+        process = subprocess.Popen([CLI, "chaos", "partition", name, "--for", f"{seconds:.2f}s", "--no-probe", "--yes", "--json"],
+                                   cwd=self.s.work, env=self.s.env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        while process.poll() is None:
+            self.interrupt()
+            self.stop.wait(self.rng.uniform(0.2, 0.6))
+        out, errors = process.communicate()
+        if process.returncode != 0:
+            raise Failure(f"chaos partition {name} exited {process.returncode}\n{out}\n{errors}")
+        injected = datetime.datetime.fromisoformat(json.loads(out)["report"]["injectedAt"][:26].rstrip("Z") + "+00:00").timestamp() - offset
+        if name in (leader, f"postgres/{leader}", f"multipooler/{leader}"):
+            self.record.cut_off.append((began, injected + STALE_READ_LIMIT + SLACK))
+
+    def signals(self, action, pids):
         ours = set(self.s.processes())
         pids = [p for p in pids if p in ours]
-        action = self.rng.choice(("kill", "freeze"))
-        began = time.monotonic()
         frozen = []
         try:
             for pid in pids:
@@ -175,10 +219,6 @@ class Chaos:
         finally:
             for pid in frozen:
                 send(pid, signal.SIGCONT)
-        before = self.record.acknowledged()
-        eventually(lambda: self.record.acknowledged() > before, 60, f"a write after {action} {name}")
-        self.well(f"{action} {name}")
-        print(f"  {action} {name}: all well after {time.monotonic() - began:.1f} s", flush=True)
 
     def well(self, after):
         def good():
@@ -187,7 +227,7 @@ class Chaos:
             return status["state"] == "running" and sorted(roles) == ["primary", "standby", "standby"]
         eventually(good, 60, f"all well after {after}")
 
-    def go(self, rounds):
+    def go(self, actions):
         with self.gateway() as connection, connection.cursor() as cursor:
             cursor.execute("create table lists (key text primary key, vals bigint[]); create table registers (key text primary key, value bigint);"
                            "create table probes (value bigint)")
@@ -196,8 +236,8 @@ class Chaos:
         for t in threads:
             t.start()
         try:
-            for _ in range(rounds):
-                self.fault()
+            for action in actions:
+                self.fault(action)
         finally:
             self.stop.set()
             for t in threads:
@@ -207,7 +247,7 @@ class Chaos:
             lists = dict(cursor.fetchall())
             cursor.execute("select value from probes")
             probes = {row[0] for row in cursor.fetchall()}
-        found = checker.check(self.record.history, lists, probes)
+        found = checker.check(self.record.judged(), lists, probes)
         print(f"  {len(self.record.history)} operations, {self.record.acknowledged()} writes acknowledged, errors {self.record.errors}")
         if found:
             raise Failure(f"seed {self.seed}: {len(found)} violations\n" + "\n".join(found[:20]))
@@ -222,13 +262,19 @@ def send(pid, number):
 
 def main():
     options = argparse.ArgumentParser()
-    options.add_argument("--rounds", type=int, default=5)
-    rounds = options.parse_args().rounds
+    options.add_argument("--rounds", type=int, default=5, help="of each action")
+    options.add_argument("--short", action="store_true", help="each action once, and one more")
+    options.add_argument("--actions", default=",".join(ACTIONS))
+    options = options.parse_args()
+    actions = options.actions.split(",")
     seed = os.environ.get("MG_CHAOS_SEED") or str(random.SystemRandom().randrange(1 << 32))
     print(f"seed {seed} (MG_CHAOS_SEED={seed} repeats the choice of faults)", flush=True)
+    rng = random.Random(seed)
+    schedule = actions + [rng.choice(actions)] if options.short else actions * options.rounds
+    rng.shuffle(schedule)
     with Sandbox("chaos") as s:
         s.run("up")
-        Chaos(s, seed).go(rounds)
+        Chaos(s, seed).go(schedule)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,6 @@ DOCUMENTED = {
     r"terminating connection|the primary has changed|is being shut down|shutting down": "57P01",
     r"there is no primary now|not accepting|starting up|no writable": "57P03",
     r"server closed the connection unexpectedly|connection to server was lost|Connection reset|Broken pipe|no connection to the server": "08006",
-    r"outcome is unknown|outcome of the": "08007",
 }
 # pgbench's own words around them.
 AROUND = re.compile(r"aborted (in command|while establishing|in state)|Run was aborted|This probably means|before or while processing|"

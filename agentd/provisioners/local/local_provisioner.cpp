@@ -9,6 +9,8 @@
 #include "agentd/provisioners/local/bring_up.h"
 #include "agentd/provisioners/local/changes.h"
 #include "agentd/provisioners/local/clusters.h"
+#include "agentd/provisioners/local/fault_plan.h"
+#include "agentd/provisioners/local/fault_run.h"
 #include "agentd/provisioners/local/layout.h"
 #include "agentd/provisioners/local/preflight.h"
 #include "agentd/provisioners/local/records.h"
@@ -311,6 +313,12 @@ class LocalProvisioner final : public Provisioner {
       if (!model.ok()) {
         continue;  // whoever asks for this cluster is told why
       }
+      // What a former agent and its helper did not undo. The rest is taken over all the same.
+      absl::Status undone =
+          UndoFault(JoinPath(options_.libexec_dir, "multigres-chaos"), model->input.paths.FaultRecord());
+      if (!undone.ok()) {
+        Announce(*model, "fault-remains", absl::StrCat("a fault could not be undone: ", std::string(undone.message())));
+      }
       for (const v1::ComponentSpec& spec : model->specs) {
         TakeOver(cluster, *model, spec);
       }
@@ -344,6 +352,32 @@ class LocalProvisioner final : public Provisioner {
     return state.child->pid;
   }
 
+  absl::Status InjectFault(const v1::InjectFaultRequest& request, OperationContext& context) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    MG_RETURN_IF_ERROR(CheckExists(model));
+    const std::string primary = PrimaryOf(model, cluster->activity);
+    MG_ASSIGN_OR_RETURN(auto targets, FaultTargets(model, request.target(), primary));
+    MG_ASSIGN_OR_RETURN(multigres::state::v1::FaultRecord record, PlanFault(model, request, targets));
+    std::set<std::string> hit;
+    for (const auto& process : record.targets()) {
+      hit.insert(process.component());
+    }
+    const std::string what = absl::StrCat(record.kind(), " ", record.target());
+    Announce(model, "fault-begins", absl::StrCat(what, " begins"));
+    notice_.Expect(model.place.name, hit);
+    absl::StatusOr<v1::FaultReport> report =
+        RunFault(JoinPath(options_.libexec_dir, "multigres-chaos"), model.input.paths.FaultRecord(), record, context);
+    std::optional<FaultNotice::First> noticed = notice_.Take(model.place.name);
+    Announce(model, "fault-ended", absl::StrCat(what, report.ok() ? " is undone" : " failed"));
+    MG_RETURN_IF_ERROR(report.status());
+    CompleteReport(record, noticed, &*report);
+    report->set_primary_before(primary);
+    report->set_primary_after(PrimaryOf(model, cluster->activity));
+    context.fault(*report);
+    return absl::OkStatus();
+  }
+
   std::vector<Unfinished> FindUnfinished() override {
     std::vector<Unfinished> unfinished;
     absl::StatusOr<std::vector<std::shared_ptr<Cluster>>> all = clusters_.All();
@@ -363,6 +397,24 @@ class LocalProvisioner final : public Provisioner {
   }
 
  private:
+  /// The PostgreSQL that leads now; empty: not known.
+  std::string PrimaryOf(const Model& model, Activity activity) {
+    v1::ClusterStatus status = Describe(model, Observe(model, supervisor_, &rpc_, absl::Now() + kStatusBound), activity,
+                                        absl::Now(), options_.boot_id);
+    for (const v1::ComponentStatus& component : status.components()) {
+      if (component.kind() == store::kPostgres && component.role() == "primary") {
+        return component.name();
+      }
+    }
+    return "";
+  }
+
+  void Announce(const Model& model, const std::string& type, const std::string& message) {
+    if (on_event) {
+      on_event({.cluster = model.place.name, .component = "", .type = type, .message = message});
+    }
+  }
+
   /// One component of a cluster that a former agent looked after: watched when it runs, and brought to where the record
   /// wants it. What a reboot ended is not started: 'up' does that.
   void TakeOver(const std::shared_ptr<Cluster>& cluster, const Model& model, const v1::ComponentSpec& spec) {
@@ -513,6 +565,7 @@ class LocalProvisioner final : public Provisioner {
 
   void Tell(const supervisor::News& news) {
     watchman_.Poke();
+    notice_.See(news);
     if (on_event) {
       on_event({.cluster = news.who.cluster,
                 .component = news.who.component,
@@ -527,6 +580,7 @@ class LocalProvisioner final : public Provisioner {
   local::Clusters clusters_;
   ComponentRpc rpc_;
   Watchman watchman_;
+  FaultNotice notice_;
   supervisor::Supervisor supervisor_;  ///< behind what Tell needs: its threads call it
   std::unique_ptr<logs::Keeper> log_keeper_;
 };
