@@ -181,6 +181,9 @@ class ClientImpl final : public Client {
     arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 20);
     arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 200);
     arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+    // A machine that is gone closes no connection, and a watch only listens. etcd bears a ping each 5 s.
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 6000);
+    arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 2000);
     arguments.SetLoadBalancingPolicyName("round_robin");
     channel_ = grpc::CreateCustomChannel(
         target, credentials != nullptr ? std::move(credentials) : grpc::InsecureChannelCredentials(), arguments);
@@ -268,6 +271,26 @@ class ClientImpl final : public Client {
       return absl::NotFoundError(absl::StrCat("node doesn't exist: ", key));
     }
     return status;
+  }
+
+  absl::StatusOr<std::int64_t> Commit(const Transaction& transaction, absl::Time deadline) override {
+    pb::TxnRequest request;
+    for (const Transaction::Condition& condition : transaction.conditions) {
+      CompareRevision(&request, condition.key, condition.mod_revision);
+      if (condition.prefix_unchanged_since) {
+        pb::Compare& compare = *request.mutable_compare(request.compare_size() - 1);
+        compare.set_range_end(PrefixEnd(condition.key));
+        compare.set_result(pb::Compare::LESS);
+        compare.set_mod_revision(condition.mod_revision + 1);
+      }
+    }
+    for (const auto& [key, value] : transaction.puts) {
+      SetPut(&request, key, value);
+    }
+    for (const std::string& key : transaction.deletes) {
+      request.add_success()->mutable_request_delete_range()->set_key(key);
+    }
+    return Transact(request, "several keys", absl::AbortedError("one of several keys has changed"), deadline);
   }
 
   std::unique_ptr<Watch> WatchPrefix(const std::string& prefix, std::function<void(const RangeResult&)> snapshot,

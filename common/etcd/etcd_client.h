@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -33,6 +34,19 @@ struct WatchEvent {
   KeyValue entry;  ///< value is empty for a deletion
 };
 
+/// Writes that happen together or not at all.
+struct Transaction {
+  struct Condition {
+    std::string key;
+    std::int64_t mod_revision = 0;  ///< that the key must have; 0: it must not exist
+    /// Instead: no key that begins with `key` may have changed after `mod_revision`.
+    bool prefix_unchanged_since = false;
+  };
+  std::vector<Condition> conditions;
+  std::vector<std::pair<std::string, std::string>> puts;
+  std::vector<std::string> deletes;
+};
+
 class Client {
  public:
   /// `endpoints` are host:port. Dials lazily; never fails for an etcd that is away.
@@ -53,6 +67,8 @@ class Client {
   virtual absl::Status Delete(const std::string& key, absl::Time deadline) = 0;  ///< NOT_FOUND
   virtual absl::Status DeleteIf(const std::string& key, std::int64_t mod_revision,
                                 absl::Time deadline) = 0;  ///< ABORTED, NOT_FOUND
+  /// ABORTED when a condition does not hold: nothing was written then. The new revision. At most 128 operations.
+  virtual absl::StatusOr<std::int64_t> Commit(const Transaction& transaction, absl::Time deadline) = 0;
 
   /// Follows a prefix for ever: `snapshot` with the whole state first and again after each reconnect or compaction,
   /// then `event` for each change. Callbacks run on the watch's own thread, one at a time. Ends when the returned

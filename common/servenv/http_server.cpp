@@ -1,82 +1,330 @@
 #include "common/servenv/http_server.h"
 
-#include <httplib.h>
-
-#include <cerrno>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/thread_pool.hpp>
+#include <boost/beast/core.hpp>
+#include <boost/beast/http.hpp>
+#include <list>
+#include <optional>
 #include <thread>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "common/status/status.h"
 
 namespace mg::servenv {
+namespace {
+
+namespace asio = boost::asio;
+namespace beast = boost::beast;
+namespace http = boost::beast::http;
+using asio::ip::tcp;
+
+/// One thread moves bytes, however many connections dawdle; a few answer.
+constexpr int kAnswerThreads = 4;
+constexpr size_t kMaxConnections = 256;
+constexpr std::uint32_t kMaxHeader = 16 << 10;
+constexpr std::uint64_t kMaxBody = 4 << 20;
+constexpr std::chrono::seconds kHeaderLimit(10), kBodyLimit(30), kWriteLimit(30), kLingerLimit(2);
+
+int HexDigit(char c) {
+  return c >= '0' && c <= '9'   ? c - '0'
+         : c >= 'a' && c <= 'f' ? c - 'a' + 10
+         : c >= 'A' && c <= 'F' ? c - 'A' + 10
+                                : -1;
+}
+
+std::string Decoded(absl::string_view text, bool plus_is_space) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '%' && i + 2 < text.size() && HexDigit(text[i + 1]) >= 0 && HexDigit(text[i + 2]) >= 0) {
+      out += static_cast<char>(HexDigit(text[i + 1]) * 16 + HexDigit(text[i + 2]));
+      i += 2;
+    } else {
+      out += plus_is_space && text[i] == '+' ? ' ' : text[i];
+    }
+  }
+  return out;
+}
+
+absl::string_view View(beast::string_view text) { return absl::string_view(text.data(), text.size()); }
+
+/// A header's value must not end the header.
+std::string HeaderValue(std::string value) {
+  for (char& c : value) {
+    c = static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+  }
+  return value;
+}
+
+HttpRequest Convert(const http::request<http::string_body>& in, const std::string& peer) {
+  HttpRequest out;
+  out.method = std::string(View(in.method_string()));
+  absl::string_view target = View(in.target());
+  size_t question = target.find('?');
+  out.path = Decoded(target.substr(0, question), false);
+  if (question != absl::string_view::npos) {
+    for (absl::string_view part : absl::StrSplit(target.substr(question + 1), '&', absl::SkipEmpty())) {
+      size_t equals = part.find('=');
+      out.query.emplace(Decoded(part.substr(0, equals), true),
+                        equals == absl::string_view::npos ? "" : Decoded(part.substr(equals + 1), true));
+    }
+  }
+  for (const auto& field : in) {
+    out.headers.emplace(absl::AsciiStrToLower(View(field.name_string())), std::string(View(field.value())));
+  }
+  out.body = in.body();
+  out.peer = peer;
+  return out;
+}
+
+class Session;
+
+/// Owned by the server; used on its one I/O thread, but for `handle`.
+struct Shared {
+  HttpHandler handle;
+  asio::io_context io{1};
+  asio::thread_pool answerers{kAnswerThreads};
+  std::list<std::shared_ptr<Session>> sessions;  ///< oldest first
+  bool stopping = false;
+};
+
+class Session : public std::enable_shared_from_this<Session> {
+ public:
+  Session(tcp::socket socket, Shared* shared) : stream_(std::move(socket)), shared_(shared) {
+    beast::error_code error;
+    tcp::endpoint end = stream_.socket().remote_endpoint(error);
+    peer_ = error ? "" : end.address().to_string();
+  }
+
+  bool busy() const { return busy_; }
+
+  void Read() {
+    parser_.emplace();
+    parser_->header_limit(kMaxHeader);
+    parser_->body_limit(kMaxBody);
+    stream_.expires_after(kHeaderLimit);
+    http::async_read_header(stream_, buffer_, *parser_,
+                            [self = shared_from_this()](beast::error_code error, size_t) { self->HeaderRead(error); });
+  }
+
+  void Close() {
+    if (!closed_) {
+      closed_ = true;
+      beast::error_code ignored;
+      stream_.socket().shutdown(tcp::socket::shutdown_both, ignored);
+      stream_.close();
+      shared_->sessions.remove(shared_from_this());
+    }
+  }
+
+ private:
+  void HeaderRead(beast::error_code error) {
+    if (error) {
+      return Refuse(error);
+    }
+    if (absl::EqualsIgnoreCase(View(parser_->get()[http::field::expect]), "100-continue")) {
+      interim_ = http::response<http::empty_body>(http::status::continue_, parser_->get().version());
+      http::async_write(stream_, interim_, [self = shared_from_this()](beast::error_code failed, size_t) {
+        failed ? self->Close() : self->ReadBody();
+      });
+      return;
+    }
+    ReadBody();
+  }
+
+  void ReadBody() {
+    stream_.expires_after(kBodyLimit);
+    http::async_read(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t) {
+      error ? self->Refuse(error) : self->Answer();
+    });
+  }
+
+  /// What can still be told about a request that is none.
+  void Refuse(beast::error_code error) {
+    if (closed_ || error == http::error::end_of_stream || error == http::error::partial_message ||
+        error == beast::error::timeout ||
+        error.category() != http::make_error_code(http::error::end_of_stream).category()) {
+      return Close();
+    }
+    HttpResponse response{.status = error == http::error::body_limit     ? 413
+                                    : error == http::error::header_limit ? 431
+                                                                         : 400};
+    response.body = absl::StrCat("the request cannot be read: ", error.message(), "\n");
+    busy_ = linger_ = true;
+    Write(response, 11, /*keep_alive=*/false, /*head=*/false);
+  }
+
+  void Answer() {
+    busy_ = true;
+    stream_.expires_never();
+    bool head = parser_->get().method() == http::verb::head;
+    bool keep_alive = parser_->get().keep_alive();
+    unsigned version = parser_->get().version();
+    HttpRequest request = Convert(parser_->get(), peer_);
+    parser_.reset();
+    if (head) {
+      request.method = "GET";
+    }
+    // The loop must not end while an answer is made.
+    asio::post(shared_->answerers, [self = shared_from_this(), work = asio::make_work_guard(shared_->io),
+                                    request = std::move(request), version, keep_alive, head] {
+      HttpResponse response = self->shared_->handle(request);
+      asio::post(self->shared_->io, [self, response = std::move(response), version, keep_alive, head] {
+        self->Write(response, version, keep_alive && !self->shared_->stopping, head);
+      });
+    });
+  }
+
+  void Write(const HttpResponse& from, unsigned version, bool keep_alive, bool head) {
+    response_ = http::response<http::string_body>(static_cast<http::status>(from.status), version);
+    for (const auto& [name, value] : from.headers) {
+      response_.insert(name, HeaderValue(value));
+    }
+    response_.set(http::field::content_type, HeaderValue(from.content_type));
+    response_.keep_alive(keep_alive);
+    response_.body() = from.body;
+    response_.prepare_payload();
+    if (head) {
+      response_.body().clear();  // the length stays
+    }
+    stream_.expires_after(kWriteLimit);
+    http::async_write(stream_, response_, [self = shared_from_this(), keep_alive](beast::error_code error, size_t) {
+      self->busy_ = false;
+      if (!error && self->linger_ && !self->shared_->stopping) {
+        return self->BeginLinger();
+      }
+      error || !keep_alive || self->shared_->stopping ? self->Close() : self->Read();
+    });
+  }
+
+  /// A close while the client still sends would throw away the answer that it has not read yet.
+  void BeginLinger() {
+    beast::error_code ignored;
+    stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+    buffer_.clear();
+    stream_.expires_after(kLingerLimit);
+    Drain();
+  }
+
+  void Drain() {
+    stream_.async_read_some(buffer_.prepare(64 << 10), [self = shared_from_this()](beast::error_code error, size_t) {
+      error ? self->Close() : self->Drain();
+    });
+  }
+
+  beast::tcp_stream stream_;
+  Shared* const shared_;
+  std::string peer_;
+  beast::flat_buffer buffer_;
+  std::optional<http::request_parser<http::string_body>> parser_;
+  http::response<http::empty_body> interim_;
+  http::response<http::string_body> response_;
+  bool busy_ = false, linger_ = false, closed_ = false;
+};
+
+}  // namespace
 
 struct HttpServer::Impl {
-  HttpHandler handle;
-  httplib::Server server;
+  Shared shared;
+  tcp::acceptor acceptor{shared.io};
   std::thread thread;
+
+  void Accept() {
+    acceptor.async_accept([this](beast::error_code error, tcp::socket socket) {
+      if (error == asio::error::operation_aborted) {
+        return;
+      }
+      if (!error) {
+        Admit(std::move(socket));
+      }
+      Accept();
+    });
+  }
+
+  void Admit(tcp::socket socket) {
+    if (shared.sessions.size() >= kMaxConnections) {
+      // Those who dawdle make room: nobody can keep health checks out by opening connections.
+      for (const std::shared_ptr<Session>& session : shared.sessions) {
+        if (!session->busy()) {
+          std::shared_ptr<Session> oldest = session;
+          oldest->Close();
+          break;
+        }
+      }
+      if (shared.sessions.size() >= kMaxConnections) {
+        return;  // all are being answered; this one is closed
+      }
+    }
+    auto session = std::make_shared<Session>(std::move(socket), &shared);
+    shared.sessions.push_back(session);
+    session->Read();
+  }
+
+  /// On the I/O thread: no more connections, and an end for those that wait.
+  void BeginStop() {
+    shared.stopping = true;
+    beast::error_code ignored;
+    acceptor.close(ignored);
+    std::list<std::shared_ptr<Session>> sessions = shared.sessions;
+    for (const std::shared_ptr<Session>& session : sessions) {
+      if (!session->busy()) {
+        session->Close();
+      }
+    }
+  }
 };
 
 HttpServer::HttpServer(HttpHandler handle) : impl_(std::make_unique<Impl>()) {
-  impl_->handle = std::move(handle);
-  // A page is answered in microseconds; few threads bound what a burst of connections costs.
-  impl_->server.new_task_queue = [] { return new httplib::ThreadPool(4); };
-  // The library's default is SO_REUSEPORT, with which two servers share a port without a word.
-  impl_->server.set_socket_options([](socket_t socket) {
-    int yes = 1;
-    ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-  });
-  impl_->server.set_keep_alive_timeout(1);
-  impl_->server.set_payload_max_length(16u << 20);
-  auto answer = [this](const httplib::Request& in, httplib::Response& out) {
-    HttpRequest request{.method = in.method, .path = in.path, .query = {}, .headers = {}, .body = in.body};
-    for (const auto& [name, value] : in.params) {
-      request.query.emplace(name, value);
-    }
-    for (const auto& [name, value] : in.headers) {
-      request.headers.emplace(absl::AsciiStrToLower(name), value);
-    }
-    HttpResponse response = impl_->handle(request);
-    out.status = response.status;
-    for (const auto& [name, value] : response.headers) {
-      out.set_header(name, value);
-    }
-    out.set_content(response.body, response.content_type);
-  };
-  impl_->server.Get(".*", answer);
-  impl_->server.Delete(".*", answer);
-  impl_->server.Options(".*", answer);
-  impl_->server.Post(".*", answer);
-  impl_->server.Put(".*", answer);
-  impl_->server.Patch(".*", answer);
+  impl_->shared.handle = std::move(handle);
 }
 
 HttpServer::~HttpServer() { Stop(); }
 
 absl::StatusOr<int> HttpServer::Start(const std::string& address, int port) {
-  int bound = port;
-  if (port == 0) {
-    bound = impl_->server.bind_to_any_port(address);
-  } else if (!impl_->server.bind_to_port(address, port)) {
-    bound = -1;
+  beast::error_code error;
+  asio::ip::address ip = asio::ip::make_address(address == "localhost" ? "127.0.0.1" : address, error);
+  if (error) {
+    return absl::InvalidArgumentError(absl::StrCat("'", address, "' is not an IP address to listen on"));
   }
-  if (bound <= 0) {
+  tcp::endpoint endpoint(ip, static_cast<std::uint16_t>(port));
+  tcp::acceptor& acceptor = impl_->acceptor;
+  acceptor.open(endpoint.protocol(), error);
+  if (!error) {
+    // Not SO_REUSEPORT, with which two servers share a port without a word.
+    acceptor.set_option(asio::socket_base::reuse_address(true), error);
+  }
+  if (!error) {
+    acceptor.bind(endpoint, error);
+  }
+  if (!error) {
+    acceptor.listen(asio::socket_base::max_listen_connections, error);
+  }
+  if (error) {
+    beast::error_code ignored;
+    acceptor.close(ignored);
     return MakeError(absl::StatusCode::kUnavailable,
-                     absl::StrCat("listen on ", address, ":", port, ": the port is taken"), {.reason = "PORT_IN_USE"});
+                     absl::StrCat("listen on ", address, ":", port, ": ", error.message()),
+                     {.reason = error == asio::error::address_in_use ? "PORT_IN_USE" : ""});
   }
-  impl_->thread = std::thread([this] { impl_->server.listen_after_bind(); });
-  // The listener accepts since the bind; only Stop needs the loop to have begun.
-  while (!impl_->server.is_running()) {
-    std::this_thread::yield();
-  }
+  int bound = acceptor.local_endpoint().port();
+  impl_->Accept();
+  impl_->thread = std::thread([this] { impl_->shared.io.run(); });
   return bound;
 }
 
 void HttpServer::Stop() {
-  if (impl_->thread.joinable()) {
-    impl_->server.stop();
-    impl_->thread.join();
+  if (!impl_->thread.joinable()) {
+    return;
   }
+  asio::post(impl_->shared.io, [this] { impl_->BeginStop(); });
+  // The loop ends when the last answer under way is written.
+  impl_->thread.join();
+  impl_->shared.answerers.join();
 }
 
 }  // namespace mg::servenv

@@ -44,6 +44,11 @@ void Pages::Add(const std::string& method, const std::string& path, HttpHandler 
   routes_.insert(routes_.begin(), {method, path, std::move(handler)});
 }
 
+void Pages::SetGuard(std::function<std::optional<HttpResponse>(const HttpRequest&)> guard) {
+  std::unique_lock lock(mutex_);
+  guard_ = std::move(guard);
+}
+
 void Pages::SetStatus(std::function<std::string()> page) {
   std::unique_lock lock(mutex_);
   status_ = std::move(page);
@@ -118,12 +123,21 @@ HttpResponse Pages::Find(const HttpRequest& request) const {
 }
 
 HttpResponse Pages::Answer(const HttpRequest& request) const {
-  HttpResponse response = request.method == "OPTIONS" ? HttpResponse{.status = 204} : Find(request);
-  response.headers.emplace("Access-Control-Allow-Origin", "*");
-  if (request.method == "OPTIONS") {
-    response.headers.emplace("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE, OPTIONS");
-    response.headers.emplace("Access-Control-Allow-Headers", "*");
+  std::optional<HttpResponse> refused;
+  if (request.method != "OPTIONS" && request.path != "/live" && request.path != "/ready") {
+    std::shared_lock lock(mutex_);
+    auto guard = guard_;
+    lock.unlock();
+    refused = guard ? guard(request) : std::nullopt;
   }
+  HttpResponse response = request.method == "OPTIONS" ? HttpResponse{.status = 204}
+                          : refused.has_value()       ? *std::move(refused)
+                                                      : Find(request);
+  response.headers.emplace("Access-Control-Allow-Origin", "*");
+  response.headers.emplace("Access-Control-Allow-Methods", "GET, POST, PUT, DELETE, OPTIONS");
+  // A star would not stand for Authorization. The last two are the Connect protocol's.
+  response.headers.emplace("Access-Control-Allow-Headers",
+                           "Content-Type, Authorization, Connect-Protocol-Version, Connect-Timeout-Ms");
   return response;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <utility>
@@ -14,6 +15,7 @@ namespace mg::servenv {
 class Pages {
  public:
   void Add(const std::string& method, const std::string& path, HttpHandler handler);
+  void SetGuard(std::function<std::optional<HttpResponse>(const HttpRequest&)> guard);
   void SetStatus(std::function<std::string()> page);
   void SetReady(std::function<bool()> ready);
   void SetConfig(std::function<std::vector<std::pair<std::string, std::string>>()> values);
@@ -28,6 +30,7 @@ class Pages {
   HttpResponse Config(const HttpRequest& request) const;
 
   mutable std::shared_mutex mutex_;
+  std::function<std::optional<HttpResponse>(const HttpRequest&)> guard_;
   std::vector<Route> routes_;
   std::function<std::string()> status_;
   std::function<bool()> ready_;

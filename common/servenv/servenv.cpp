@@ -182,6 +182,10 @@ void Server::AddHttpHandler(const std::string& method, const std::string& path, 
   impl_->pages.Add(method, path, std::move(handler));
 }
 
+void Server::SetGuard(std::function<std::optional<HttpResponse>(const HttpRequest&)> guard) {
+  impl_->pages.SetGuard(std::move(guard));
+}
+
 void Server::SetStatusPage(std::function<std::string()> page) { impl_->pages.SetStatus(std::move(page)); }
 void Server::SetReadyCheck(std::function<bool()> ready) { impl_->pages.SetReady(std::move(ready)); }
 void Server::OnRun(std::function<void()> hook) { impl_->on_run.push_back(std::move(hook)); }

@@ -27,6 +27,7 @@ struct HttpRequest {
   std::multimap<std::string, std::string> query;    ///< decoded
   std::multimap<std::string, std::string> headers;  ///< names lower case
   std::string body;
+  std::string peer = {};  ///< the client's address, without the port
 };
 
 struct HttpResponse {
@@ -61,6 +62,8 @@ class Server {
 
   /// Serves a path exactly, or with a trailing `*` everything below it. Later additions win over the built-in pages.
   void AddHttpHandler(const std::string& method, const std::string& path, HttpHandler handler);
+  /// Asked before anything is answered but /live, /ready and OPTIONS: a value is the answer instead.
+  void SetGuard(std::function<std::optional<HttpResponse>(const HttpRequest&)> guard);
   /// HTML body of `/` (upstream: a catch-all page). Without this, `/` is 404.
   void SetStatusPage(std::function<std::string()> page);
   /// Decides /ready; without it ready from the start of serving.

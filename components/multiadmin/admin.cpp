@@ -2,73 +2,49 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <iterator>
-#include <thread>
-
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
+#include "common/topology/topology.h"
 
 namespace mg::multiadmin {
 namespace {
 
 constexpr size_t kMaxManagers = 100;
-constexpr absl::Duration kCellLimit = absl::Seconds(3);
 
-/// NotFound stays; an etcd that is away stays UNAVAILABLE, which tells a caller more than upstream's Internal; the rest
-/// is Internal.
-absl::Status FromTopology(const absl::Status& status, const std::string& what) {
-  if (absl::IsNotFound(status)) {
-    return absl::NotFoundError(absl::StrCat(what, " not found"));
+/// A record that is not there, or that cannot be read.
+absl::Status Absent(const TopologyView& view, const std::string& key, const std::string& what) {
+  for (const std::string& broken : view.broken) {
+    if (absl::EndsWith(broken, key)) {
+      return absl::InternalError(absl::StrCat("failed to read ", what, ": its record cannot be decoded"));
+    }
   }
-  bool away = absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status);
-  return absl::Status(away ? absl::StatusCode::kUnavailable : absl::StatusCode::kInternal,
-                      absl::StrCat("failed to read ", what, ": ", status.message()));
-}
-
-/// Cell names and reasons come from callers and other programs; a header may only have printable ASCII.
-std::string Printable(std::string text) {
-  for (char& c : text) {
-    c = c >= 0x20 && c < 0x7f ? c : '?';
-  }
-  return text;
+  return absl::NotFoundError(absl::StrCat(what, " not found"));
 }
 
 }  // namespace
-
-std::string ErrorsText(const CellErrors& errors) {
-  return Printable(absl::StrJoin(errors, "; ", [](std::string* out, const auto& error) {
-    absl::StrAppend(out, error.first, ": ", error.second);
-  }));
-}
-
-std::string ErrorCells(const CellErrors& errors) {
-  return Printable(
-      absl::StrJoin(errors, ",", [](std::string* out, const auto& error) { absl::StrAppend(out, error.first); }));
-}
 
 absl::StatusOr<pb::GetCellResponse> Admin::GetCell(const pb::GetCellRequest& request, absl::Time deadline) {
   if (request.name().empty()) {
     return absl::InvalidArgumentError("cell name cannot be empty");
   }
-  auto cell = topology_->GetCell(request.name(), deadline);
-  if (!cell.ok()) {
-    return FromTopology(cell.status(), absl::StrCat("cell '", request.name(), "'"));
+  MG_ASSIGN_OR_RETURN(std::shared_ptr<const TopologyView> view, cache_->Get(deadline));
+  auto cell = view->cells.find(request.name());
+  if (cell == view->cells.end()) {
+    return Absent(*view, absl::StrCat("/cells/", request.name(), "/Cell"), absl::StrCat("cell '", request.name(), "'"));
   }
   pb::GetCellResponse response;
-  *response.mutable_cell() = cell->record;
+  *response.mutable_cell() = *cell->second.cell;
   return response;
 }
 
 absl::StatusOr<pb::GetCellNamesResponse> Admin::GetCellNames(absl::Time deadline) {
-  auto names = topology_->CellNames(deadline);
-  if (!names.ok()) {
-    return FromTopology(names.status(), "cell names");
-  }
+  MG_ASSIGN_OR_RETURN(std::shared_ptr<const TopologyView> view, cache_->Get(deadline));
   pb::GetCellNamesResponse response;
-  response.mutable_names()->Add(names->begin(), names->end());
+  for (const auto& [name, cell] : view->cells) {
+    response.add_names(name);
+  }
   return response;
 }
 
@@ -76,124 +52,125 @@ absl::StatusOr<pb::GetDatabaseResponse> Admin::GetDatabase(const pb::GetDatabase
   if (request.name().empty()) {
     return absl::InvalidArgumentError("database name cannot be empty");
   }
-  auto database = topology_->GetDatabase(request.name(), deadline);
-  if (!database.ok()) {
-    return FromTopology(database.status(), absl::StrCat("database '", request.name(), "'"));
+  MG_ASSIGN_OR_RETURN(std::shared_ptr<const TopologyView> view, cache_->Get(deadline));
+  auto database = view->databases.find(request.name());
+  if (database == view->databases.end()) {
+    return Absent(*view, absl::StrCat("/databases/", request.name(), "/Database"),
+                  absl::StrCat("database '", request.name(), "'"));
   }
   pb::GetDatabaseResponse response;
-  *response.mutable_database() = database->record;
+  *response.mutable_database() = *database->second.database;
   return response;
 }
 
 absl::StatusOr<pb::GetDatabaseNamesResponse> Admin::GetDatabaseNames(absl::Time deadline) {
-  auto names = topology_->DatabaseNames(deadline);
-  if (!names.ok()) {
-    return FromTopology(names.status(), "database names");
-  }
+  MG_ASSIGN_OR_RETURN(std::shared_ptr<const TopologyView> view, cache_->Get(deadline));
   pb::GetDatabaseNamesResponse response;
-  response.mutable_names()->Add(names->begin(), names->end());
+  for (const auto& [name, database] : view->databases) {
+    response.add_names(name);
+  }
   return response;
 }
 
-absl::StatusOr<std::vector<std::string>> Admin::Cells(const google::protobuf::RepeatedPtrField<std::string>& wanted,
-                                                      absl::Time deadline) {
-  if (!wanted.empty()) {
-    return std::vector<std::string>(wanted.begin(), wanted.end());
-  }
-  auto names = topology_->CellNames(deadline);
-  if (!names.ok()) {
-    return FromTopology(names.status(), "cell names");
-  }
-  return names;
-}
-
-template <typename Record>
-absl::StatusOr<std::vector<Record>> Admin::EveryCell(
-    const google::protobuf::RepeatedPtrField<std::string>& wanted, absl::Time deadline, CellErrors* errors,
-    absl::StatusOr<std::vector<Record>> (topology::Topology::*list)(const std::string&, absl::Time)) {
-  MG_ASSIGN_OR_RETURN(std::vector<std::string> cells, Cells(wanted, deadline));
-  absl::Time now = absl::Now();
-  absl::Time limit = now + std::min(kCellLimit, (deadline - now) * 0.8);
-  std::vector<absl::StatusOr<std::vector<Record>>> answers(cells.size(), absl::UnknownError("not read"));
-  std::vector<std::thread> readers;
-  readers.reserve(cells.size());
-  for (size_t i = 0; i < cells.size(); ++i) {
-    readers.emplace_back([&, i] { answers[i] = (topology_->*list)(cells[i], limit); });
-  }
-  for (std::thread& reader : readers) {
-    reader.join();
-  }
-  std::vector<Record> all;
-  for (size_t i = 0; i < cells.size(); ++i) {
-    if (answers[i].ok()) {
-      all.insert(all.end(), std::make_move_iterator(answers[i]->begin()), std::make_move_iterator(answers[i]->end()));
+template <typename Record, typename Keep>
+absl::Status Admin::EveryCell(const google::protobuf::RepeatedPtrField<std::string>& wanted, absl::Time deadline,
+                              CellErrors* errors, Records<Record> CellView::*list, Keep keep,
+                              google::protobuf::RepeatedPtrField<Record>* out) {
+  MG_ASSIGN_OR_RETURN(std::shared_ptr<const TopologyView> view, cache_->Get(deadline));
+  auto add = [&](const std::string& name, const CellView& cell) {
+    if (!cell.readable.ok()) {
+      errors->emplace_back(name, std::string(cell.readable.message()));
+      return;
+    }
+    for (const auto& record : cell.*list) {
+      if (keep(*record)) {
+        *out->Add() = *record;
+      }
+    }
+  };
+  for (const std::string& name : wanted) {
+    if (auto cell = view->cells.find(name); cell != view->cells.end()) {
+      add(name, cell->second);
     } else {
-      errors->emplace_back(cells[i], std::string(answers[i].status().message()));
+      errors->emplace_back(name, "there is no such cell");
     }
   }
-  return all;
+  for (const auto& [name, cell] : view->cells) {
+    if (wanted.empty()) {
+      add(name, cell);
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<pb::GetGatewaysResponse> Admin::GetGateways(const pb::GetGatewaysRequest& request, absl::Time deadline,
                                                            CellErrors* errors) {
-  MG_ASSIGN_OR_RETURN(auto gateways, EveryCell(request.cells(), deadline, errors, &topology::Topology::Gateways));
   pb::GetGatewaysResponse response;
-  response.mutable_gateways()->Add(gateways.begin(), gateways.end());
+  MG_RETURN_IF_ERROR(EveryCell(
+      request.cells(), deadline, errors, &CellView::gateways, [](const auto&) { return true; },
+      response.mutable_gateways()));
   return response;
 }
 
 absl::StatusOr<pb::GetPoolersResponse> Admin::GetPoolers(const pb::GetPoolersRequest& request, absl::Time deadline,
                                                          CellErrors* errors) {
-  MG_ASSIGN_OR_RETURN(auto poolers, EveryCell(request.cells(), deadline, errors, &topology::Topology::Poolers));
-  pb::GetPoolersResponse response;
-  for (const clustermetadata::Multipooler& pooler : poolers) {
+  auto keep = [&](const clustermetadata::Multipooler& pooler) {
     // A shard without a database is ignored, as upstream does.
     bool database = request.database().empty() || pooler.shard_key().database() == request.database();
     bool shard = request.database().empty() || request.shard().empty() || pooler.shard_key().shard() == request.shard();
-    if (database && shard) {
-      *response.add_poolers() = pooler;
-    }
-  }
+    return database && shard;
+  };
+  pb::GetPoolersResponse response;
+  MG_RETURN_IF_ERROR(
+      EveryCell(request.cells(), deadline, errors, &CellView::poolers, keep, response.mutable_poolers()));
   return response;
 }
 
 absl::StatusOr<pb::GetOrchsResponse> Admin::GetOrchs(const pb::GetOrchsRequest& request, absl::Time deadline,
                                                      CellErrors* errors) {
-  MG_ASSIGN_OR_RETURN(auto orchs, EveryCell(request.cells(), deadline, errors, &topology::Topology::Orchs));
   pb::GetOrchsResponse response;
-  response.mutable_orchs()->Add(orchs.begin(), orchs.end());
+  MG_RETURN_IF_ERROR(EveryCell(
+      request.cells(), deadline, errors, &CellView::orchs, [](const auto&) { return true; }, response.mutable_orchs()));
   return response;
 }
 
-absl::StatusOr<std::shared_ptr<multipoolermanager::MultipoolerManager::Stub>> Admin::Manager(
-    const clustermetadata::ID& id, absl::Time deadline) {
+absl::StatusOr<std::shared_ptr<const clustermetadata::Multipooler>> Admin::FindPooler(const clustermetadata::ID& id,
+                                                                                      absl::Time deadline) {
   if (id.cell().empty() || id.name().empty()) {
     return absl::InvalidArgumentError("pooler_id with cell and name is required");
   }
   std::string label = absl::StrCat("pooler '", id.cell(), "/", id.name(), "'");
-  auto poolers = topology_->Poolers(id.cell(), deadline);
-  if (!poolers.ok()) {
-    return FromTopology(poolers.status(), label);
-  }
-  for (const auto& pooler : *poolers) {
-    if (pooler.id().name() != id.name()) {
-      continue;
+  MG_ASSIGN_OR_RETURN(std::shared_ptr<const TopologyView> view, cache_->Get(deadline));
+  auto cell = view->cells.find(id.cell());
+  if (cell != view->cells.end()) {
+    for (const auto& pooler : cell->second.poolers) {
+      if (pooler->id().name() == id.name()) {
+        return pooler;
+      }
     }
-    auto address = topology::AddressOf(pooler, "grpc");
-    if (!address.ok()) {
-      return absl::InternalError(absl::StrCat(label, ": ", address.status().message()));
+    if (!cell->second.readable.ok()) {
+      return absl::UnavailableError(absl::StrCat("failed to read ", label, ": ", cell->second.readable.message()));
     }
-    std::lock_guard lock(mutex_);
-    if (managers_.size() >= kMaxManagers) {
-      managers_.clear();
-    }
-    auto& stub = managers_[*address];
-    if (stub == nullptr) {
-      stub = multipoolermanager::MultipoolerManager::NewStub(dialer_.Dial(*address));
-    }
-    return stub;
   }
   return absl::NotFoundError(absl::StrCat(label, " not found"));
+}
+
+absl::StatusOr<std::shared_ptr<multipoolermanager::MultipoolerManager::Stub>> Admin::Manager(
+    const clustermetadata::ID& id, absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(std::shared_ptr<const clustermetadata::Multipooler> pooler, FindPooler(id, deadline));
+  auto address = topology::AddressOf(*pooler, "grpc");
+  if (!address.ok()) {
+    return absl::InternalError(absl::StrCat("pooler '", id.cell(), "/", id.name(), "': ", address.status().message()));
+  }
+  std::lock_guard lock(mutex_);
+  if (managers_.size() >= kMaxManagers) {
+    managers_.clear();
+  }
+  auto& stub = managers_[*address];
+  if (stub == nullptr) {
+    stub = multipoolermanager::MultipoolerManager::NewStub(dialer_.Dial(*address));
+  }
+  return stub;
 }
 
 absl::StatusOr<pb::GetPoolerStatusResponse> Admin::GetPoolerStatus(const pb::GetPoolerStatusRequest& request,

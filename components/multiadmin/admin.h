@@ -1,4 +1,4 @@
-/// What the Admin API does, without a transport: gRPC and HTTP both call this. Any thread; blocking, within the
+/// Upstream's part of the Admin API, without a transport. Reads come from the cache. Any thread; blocking, within the
 /// deadline.
 #pragma once
 
@@ -11,7 +11,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/rpc/dialer.h"
-#include "common/topology/topology.h"
+#include "components/multiadmin/cache/topology_cache.h"
+#include "components/multiadmin/methods.h"
 #include "multiadminservice.pb.h"
 #include "multigres/admin/v1/shard.pb.h"
 #include "multipoolermanagerservice.grpc.pb.h"
@@ -20,12 +21,10 @@ namespace mg::multiadmin {
 
 namespace pb = ::multiadmin;
 
-/// Cells that a list call could not read, with the reason; the answer has what the others gave.
-using CellErrors = std::vector<std::pair<std::string, std::string>>;
-
 class Admin {
  public:
-  Admin(topology::Topology* topology, rpc::Dialer dialer) : topology_(topology), dialer_(std::move(dialer)) {}
+  /// `cache` must outlive this.
+  Admin(TopologyCache* cache, rpc::Dialer dialer) : cache_(cache), dialer_(std::move(dialer)) {}
 
   absl::StatusOr<pb::GetCellResponse> GetCell(const pb::GetCellRequest& request, absl::Time deadline);
   absl::StatusOr<pb::GetCellNamesResponse> GetCellNames(absl::Time deadline);
@@ -53,27 +52,21 @@ class Admin {
                                                                       absl::Time deadline);
   absl::Status Resign(const clustermetadata::Multipooler& leader, const std::string& reason, absl::Time deadline);
   absl::Status Wish(const clustermetadata::ShardKey& shard, const clustermetadata::ID& target, absl::Time deadline);
-  absl::StatusOr<std::vector<std::string>> Cells(const google::protobuf::RepeatedPtrField<std::string>& wanted,
-                                                 absl::Time deadline);
-  /// Reads every cell at once, each within a bound that leaves time to answer: a cell that is away must not take the
-  /// others' time. What could be read, in the order of the cells.
-  template <typename Record>
-  absl::StatusOr<std::vector<Record>> EveryCell(
-      const google::protobuf::RepeatedPtrField<std::string>& wanted, absl::Time deadline, CellErrors* errors,
-      absl::StatusOr<std::vector<Record>> (topology::Topology::*list)(const std::string&, absl::Time));
+  /// Copies the records of every wanted cell that `keep` keeps, in the order of the cells.
+  template <typename Record, typename Keep>
+  absl::Status EveryCell(const google::protobuf::RepeatedPtrField<std::string>& wanted, absl::Time deadline,
+                         CellErrors* errors, Records<Record> CellView::*list, Keep keep,
+                         google::protobuf::RepeatedPtrField<Record>* out);
+  absl::StatusOr<std::shared_ptr<const clustermetadata::Multipooler>> FindPooler(const clustermetadata::ID& id,
+                                                                                 absl::Time deadline);
   /// The pooler's manager. INVALID_ARGUMENT, NOT_FOUND, INTERNAL as the contract has them.
   absl::StatusOr<std::shared_ptr<multipoolermanager::MultipoolerManager::Stub>> Manager(const clustermetadata::ID& id,
                                                                                         absl::Time deadline);
 
-  topology::Topology* topology_;
+  TopologyCache* const cache_;
   const rpc::Dialer dialer_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<multipoolermanager::MultipoolerManager::Stub>> managers_;
 };
-
-/// `zone2: reason; zone3: reason`, with what may not stand in a header replaced; empty: none.
-std::string ErrorsText(const CellErrors& errors);
-/// `zone2,zone3`, likewise: the value of multigres-partial-cells.
-std::string ErrorCells(const CellErrors& errors);
 
 }  // namespace mg::multiadmin

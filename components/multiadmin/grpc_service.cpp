@@ -1,112 +1,114 @@
 #include "components/multiadmin/grpc_service.h"
 
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/impl/codegen/proto_utils.h>
+#include <grpcpp/impl/rpc_service_method.h>
+#include <grpcpp/support/method_handler.h>
 
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
-#include "common/log/log.h"
 #include "common/rpc/rpc.h"
+#include "components/multiadmin/watch_service.h"
 
 namespace mg::multiadmin {
 namespace {
 
-/// The caller's deadline; one of our own where it has none.
-absl::Time DeadlineOf(grpc::ServerContext* context) {
-  return std::min(absl::FromChrono(context->deadline()), absl::Now() + absl::Seconds(30));
+constexpr char kWatch[] = "/multigres.admin.v1.TopologyService/WatchTopology";
+
+std::string Text(grpc::string_ref text) { return std::string(text.data(), text.size()); }
+
+/// `ipv4:127.0.0.1:5000` is 127.0.0.1, `ipv6:%5B::1%5D:5000` is ::1.
+std::string AddressOf(absl::string_view peer) {
+  absl::ConsumePrefix(&peer, "ipv4:");
+  if (absl::ConsumePrefix(&peer, "ipv6:")) {
+    absl::ConsumePrefix(&peer, "%5B");
+    absl::ConsumePrefix(&peer, "[");
+    return std::string(peer.substr(0, std::min(peer.find("%5D"), peer.find(']'))));
+  }
+  return std::string(peer.substr(0, peer.rfind(':')));
 }
 
-template <typename T>
-grpc::Status Answer(absl::StatusOr<T> result, T* response) {
-  if (!result.ok()) {
-    return rpc::ToGrpc(result.status());
+grpc::Status Serve(const Methods& methods, const std::string& name, grpc::ServerContext* context,
+                   const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
+  absl::Time deadline = absl::FromChrono(context->deadline());
+  Methods::Answer answer =
+      methods.Call(name, CredentialsOf(*context), deadline, [&](google::protobuf::Message* message) -> absl::Status {
+        grpc::ByteBuffer buffer = request;
+        grpc::ProtoBufferReader reader(&buffer);
+        return message->ParseFromZeroCopyStream(&reader)
+                   ? absl::OkStatus()
+                   : absl::InvalidArgumentError(absl::StrCat("the body is no ", message->GetDescriptor()->full_name()));
+      });
+  if (!answer.errors.empty()) {
+    context->AddTrailingMetadata("multigres-partial-cells", ErrorCells(answer.errors));
+    context->AddTrailingMetadata("multigres-partial-errors", ErrorsText(answer.errors));
   }
-  *response = *std::move(result);
-  return grpc::Status::OK;
-}
-
-template <typename T>
-grpc::Status AnswerList(grpc::ServerContext* context, absl::StatusOr<T> result, const CellErrors& errors, T* response) {
-  if (!errors.empty()) {
-    log::Warn("a list is incomplete", {{"errors", ErrorsText(errors)}});
-    context->AddTrailingMetadata("multigres-partial-cells", ErrorCells(errors));
-    context->AddTrailingMetadata("multigres-partial-errors", ErrorsText(errors));
+  if (!answer.status.ok()) {
+    return rpc::ToGrpc(answer.status);
   }
-  return Answer(std::move(result), response);
+  bool own = false;
+  return grpc::GenericSerialize<grpc::ProtoBufferWriter, google::protobuf::MessageLite>(*answer.response, response,
+                                                                                        &own);
 }
 
 }  // namespace
 
-grpc::Status GrpcService::GetCell(grpc::ServerContext* context, const pb::GetCellRequest* request,
-                                  pb::GetCellResponse* response) {
-  return Answer(admin_->GetCell(*request, DeadlineOf(context)), response);
+Credentials CredentialsOf(const grpc::ServerContextBase& context) {
+  Credentials credentials;
+  const auto& metadata = context.client_metadata();
+  if (auto it = metadata.find("authorization"); it != metadata.end()) {
+    credentials.authorization = Text(it->second);
+  }
+  credentials.peer = AddressOf(context.peer());
+  std::shared_ptr<const grpc::AuthContext> auth = context.auth_context();
+  if (auth != nullptr && auth->IsPeerAuthenticated()) {
+    for (const char* property : {"x509_common_name", "x509_subject_alternative_name"}) {
+      for (const grpc::string_ref& name : auth->FindPropertyValues(property)) {
+        credentials.certificate_names.push_back(Text(name));
+      }
+    }
+  }
+  return credentials;
 }
-grpc::Status GrpcService::GetCellNames(grpc::ServerContext* context, const pb::GetCellNamesRequest*,
-                                       pb::GetCellNamesResponse* response) {
-  return Answer(admin_->GetCellNames(DeadlineOf(context)), response);
+
+GrpcService::GrpcService(const std::string& name, const Methods* methods) {
+  for (const RpcRule& rule : RpcRules()) {
+    if (absl::StartsWith(rule.method, absl::StrCat("/", name, "/")) && rule.method != kWatch) {
+      names_.emplace_back(rule.method);
+    }
+  }
+  using Handler = grpc::internal::RpcMethodHandler<GrpcService, grpc::ByteBuffer, grpc::ByteBuffer>;
+  for (const std::string& method : names_) {
+    AddMethod(new grpc::internal::RpcServiceMethod(
+        method.c_str(), grpc::internal::RpcMethod::NORMAL_RPC,
+        new Handler([methods, &method](
+                        GrpcService*, grpc::ServerContext* context, const grpc::ByteBuffer* request,
+                        grpc::ByteBuffer* response) { return Serve(*methods, method, context, *request, response); },
+                    this)));
+  }
 }
-grpc::Status GrpcService::GetDatabase(grpc::ServerContext* context, const pb::GetDatabaseRequest* request,
-                                      pb::GetDatabaseResponse* response) {
-  return Answer(admin_->GetDatabase(*request, DeadlineOf(context)), response);
-}
-grpc::Status GrpcService::GetDatabaseNames(grpc::ServerContext* context, const pb::GetDatabaseNamesRequest*,
-                                           pb::GetDatabaseNamesResponse* response) {
-  return Answer(admin_->GetDatabaseNames(DeadlineOf(context)), response);
-}
-grpc::Status GrpcService::GetGateways(grpc::ServerContext* context, const pb::GetGatewaysRequest* request,
-                                      pb::GetGatewaysResponse* response) {
-  CellErrors errors;
-  auto result = admin_->GetGateways(*request, DeadlineOf(context), &errors);
-  return AnswerList(context, std::move(result), errors, response);
-}
-grpc::Status GrpcService::GetPoolers(grpc::ServerContext* context, const pb::GetPoolersRequest* request,
-                                     pb::GetPoolersResponse* response) {
-  CellErrors errors;
-  auto result = admin_->GetPoolers(*request, DeadlineOf(context), &errors);
-  return AnswerList(context, std::move(result), errors, response);
-}
-grpc::Status GrpcService::GetOrchs(grpc::ServerContext* context, const pb::GetOrchsRequest* request,
-                                   pb::GetOrchsResponse* response) {
-  CellErrors errors;
-  auto result = admin_->GetOrchs(*request, DeadlineOf(context), &errors);
-  return AnswerList(context, std::move(result), errors, response);
-}
-grpc::Status GrpcService::GetPoolerStatus(grpc::ServerContext* context, const pb::GetPoolerStatusRequest* request,
-                                          pb::GetPoolerStatusResponse* response) {
-  return Answer(admin_->GetPoolerStatus(*request, DeadlineOf(context)), response);
-}
-grpc::Status GrpcService::SetPostgresRestartsEnabled(grpc::ServerContext* context,
-                                                     const pb::SetPostgresRestartsEnabledRequest* request,
-                                                     pb::SetPostgresRestartsEnabledResponse* response) {
-  return Answer(admin_->SetRestarts(*request, DeadlineOf(context)), response);
-}
-grpc::Status GrpcService::SwitchPrimary(grpc::ServerContext* context, const pb::SwitchPrimaryRequest* request,
-                                        pb::SwitchPrimaryResponse* response) {
-  return Answer(admin_->SwitchPrimary(*request, DeadlineOf(context)), response);
-}
-grpc::Status GrpcService::Backup(grpc::ServerContext* context, const pb::BackupRequest* request,
-                                 pb::BackupResponse* response) {
-  return Answer(backups_->Backup(*request, DeadlineOf(context)), response);
-}
-grpc::Status GrpcService::GetBackupJobStatus(grpc::ServerContext* context, const pb::GetBackupJobStatusRequest* request,
-                                             pb::GetBackupJobStatusResponse* response) {
-  return Answer(backups_->JobStatus(*request, DeadlineOf(context)), response);
-}
-grpc::Status GrpcService::GetBackups(grpc::ServerContext* context, const pb::GetBackupsRequest* request,
-                                     pb::GetBackupsResponse* response) {
-  return Answer(backups_->List(*request, DeadlineOf(context)), response);
-}
-// These two take as long as they take: the caller's own deadline alone ends them.
-grpc::Status GrpcService::ExpireBackups(grpc::ServerContext* context, const pb::ExpireBackupsRequest* request,
-                                        pb::ExpireBackupsResponse* response) {
-  return Answer(backups_->Expire(*request, absl::FromChrono(context->deadline())), response);
-}
-grpc::Status GrpcService::VerifyBackups(grpc::ServerContext* context, const pb::VerifyBackupsRequest* request,
-                                        pb::VerifyBackupsResponse* response) {
-  return Answer(backups_->Verify(*request, absl::FromChrono(context->deadline())), response);
-}
-grpc::Status ShardGrpcService::SwitchPrimary(grpc::ServerContext* context,
-                                             const multigres::admin::v1::SwitchPrimaryRequest* request,
-                                             multigres::admin::v1::SwitchPrimaryResponse* response) {
-  return Answer(admin_->SwitchPrimaryTo(*request, DeadlineOf(context)), response);
+
+std::vector<std::unique_ptr<grpc::Service>> MakeGrpcServices(const Methods* methods, TopologyCache* cache) {
+  std::set<std::string> names;
+  for (const RpcRule& rule : RpcRules()) {
+    std::vector<std::string> parts = absl::StrSplit(rule.method, '/');
+    names.insert(parts[1]);
+  }
+  std::vector<std::unique_ptr<grpc::Service>> services;
+  services.reserve(names.size());
+  for (const std::string& name : names) {
+    if (absl::StartsWith(kWatch, absl::StrCat("/", name, "/"))) {
+      services.push_back(std::make_unique<TopologyGrpcService>(methods, cache));
+    } else {
+      services.push_back(std::make_unique<GrpcService>(name, methods));
+    }
+  }
+  return services;
 }
 
 }  // namespace mg::multiadmin

@@ -1,58 +1,39 @@
-/// multiadmin.MultiadminService over gRPC. A list call that could not read every cell names those in the trailing
-/// metadata `multigres-partial-cells`, with the reasons in `multigres-partial-errors`. Calls that are not there yet
-/// answer UNIMPLEMENTED.
+/// The Admin API over gRPC: every RPC of the table of rules, by its name. A list call that could not read every cell
+/// names those in the trailing metadata `multigres-partial-cells`, with the reasons in `multigres-partial-errors`.
 #pragma once
 
-#include "components/multiadmin/admin.h"
-#include "components/multiadmin/backups.h"
-#include "multiadminservice.grpc.pb.h"
-#include "multigres/admin/v1/shard.grpc.pb.h"
+#include <grpcpp/impl/service_type.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "components/multiadmin/cache/topology_cache.h"
+#include "components/multiadmin/methods.h"
+
+namespace grpc {
+class ServerContextBase;
+}
 
 namespace mg::multiadmin {
 
-class GrpcService final : public pb::MultiadminService::Service {
+/// What a call over gRPC brings along.
+Credentials CredentialsOf(const grpc::ServerContextBase& context);
+
+/// All unary RPCs of one service of the table.
+class GrpcService : public grpc::Service {
  public:
-  GrpcService(Admin* admin, Backups* backups) : admin_(admin), backups_(backups) {}
+  /// `methods` must outlive this. `name` is as in a path: multiadmin.MultiadminService.
+  GrpcService(const std::string& name, const Methods* methods);
 
-  grpc::Status GetCell(grpc::ServerContext*, const pb::GetCellRequest*, pb::GetCellResponse*) override;
-  grpc::Status GetCellNames(grpc::ServerContext*, const pb::GetCellNamesRequest*, pb::GetCellNamesResponse*) override;
-  grpc::Status GetDatabase(grpc::ServerContext*, const pb::GetDatabaseRequest*, pb::GetDatabaseResponse*) override;
-  grpc::Status GetDatabaseNames(grpc::ServerContext*, const pb::GetDatabaseNamesRequest*,
-                                pb::GetDatabaseNamesResponse*) override;
-  grpc::Status GetGateways(grpc::ServerContext*, const pb::GetGatewaysRequest*, pb::GetGatewaysResponse*) override;
-  grpc::Status GetPoolers(grpc::ServerContext*, const pb::GetPoolersRequest*, pb::GetPoolersResponse*) override;
-  grpc::Status GetOrchs(grpc::ServerContext*, const pb::GetOrchsRequest*, pb::GetOrchsResponse*) override;
-  grpc::Status GetPoolerStatus(grpc::ServerContext*, const pb::GetPoolerStatusRequest*,
-                               pb::GetPoolerStatusResponse*) override;
-  grpc::Status SetPostgresRestartsEnabled(grpc::ServerContext*, const pb::SetPostgresRestartsEnabledRequest*,
-                                          pb::SetPostgresRestartsEnabledResponse*) override;
-
-  grpc::Status SwitchPrimary(grpc::ServerContext*, const pb::SwitchPrimaryRequest*,
-                             pb::SwitchPrimaryResponse*) override;
-
-  grpc::Status Backup(grpc::ServerContext*, const pb::BackupRequest*, pb::BackupResponse*) override;
-  grpc::Status GetBackupJobStatus(grpc::ServerContext*, const pb::GetBackupJobStatusRequest*,
-                                  pb::GetBackupJobStatusResponse*) override;
-  grpc::Status GetBackups(grpc::ServerContext*, const pb::GetBackupsRequest*, pb::GetBackupsResponse*) override;
-  grpc::Status ExpireBackups(grpc::ServerContext*, const pb::ExpireBackupsRequest*,
-                             pb::ExpireBackupsResponse*) override;
-  grpc::Status VerifyBackups(grpc::ServerContext*, const pb::VerifyBackupsRequest*,
-                             pb::VerifyBackupsResponse*) override;
+ protected:
+  int unary_count() const { return static_cast<int>(names_.size()); }
 
  private:
-  Admin* admin_;
-  Backups* backups_;
+  std::vector<std::string> names_;  ///< gRPC keeps pointers to them
 };
 
-/// multigres.admin.v1.ShardService.
-class ShardGrpcService final : public multigres::admin::v1::ShardService::Service {
- public:
-  explicit ShardGrpcService(Admin* admin) : admin_(admin) {}
-  grpc::Status SwitchPrimary(grpc::ServerContext*, const multigres::admin::v1::SwitchPrimaryRequest*,
-                             multigres::admin::v1::SwitchPrimaryResponse*) override;
-
- private:
-  Admin* admin_;
-};
+/// One for each service of the table, streams included. `cache` must outlive them.
+std::vector<std::unique_ptr<grpc::Service>> MakeGrpcServices(const Methods* methods, TopologyCache* cache);
 
 }  // namespace mg::multiadmin

@@ -4,21 +4,30 @@
 
 #include <set>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
-#include "common/log/log.h"
+#include "common/rpc/rpc.h"
+#include "common/servenv/pages.h"
+#include "common/text/utf8.h"
+#include "google/api/annotations.pb.h"
+#include "google/rpc/status.pb.h"
+#include "multiadminservice.pb.h"
 
 namespace mg::multiadmin {
 namespace {
 
+namespace pb = ::multiadmin;
+
 using servenv::HttpRequest;
 using servenv::HttpResponse;
 constexpr char kJson[] = "application/json";
-constexpr absl::Duration kLimit = absl::Seconds(30);
-constexpr absl::Duration kLongLimit = absl::Hours(1);
+/// Nobody holds an HTTP request longer.
+constexpr absl::Duration kLimit = absl::Hours(1);
 
 int HttpStatusOf(absl::StatusCode code) {
   switch (code) {
@@ -59,113 +68,59 @@ std::string ConnectWord(absl::StatusCode code) {
   return word == "cancelled" ? "canceled" : word;
 }
 
-std::string Quote(const std::string& text) {
-  std::string out = "\"";
-  for (char c : text) {
-    if (c == '"' || c == '\\') {
-      out += '\\';
-    }
-    out += static_cast<unsigned char>(c) < 0x20 ? ' ' : c;
+absl::Status ToAbsl(const google::protobuf::util::Status& status) {
+  return status.ok() ? absl::OkStatus() : absl::InternalError(status.ToString());
+}
+
+/// The status as on the wire of gRPC, with its details.
+google::rpc::Status WireStatus(const absl::Status& status) {
+  google::rpc::Status wire;
+  if (!wire.ParseFromString(rpc::EncodeStatus(status))) {
+    wire.set_code(static_cast<int>(status.code()));
   }
-  return out + "\"";
+  return wire;
+}
+
+HttpResponse ErrorResponse(const absl::Status& status, std::string body) {
+  HttpResponse response{.status = HttpStatusOf(status.code()), .content_type = kJson, .body = std::move(body)};
+  if (absl::IsUnauthenticated(status)) {
+    response.headers.emplace("WWW-Authenticate", "Bearer realm=\"multigres\"");
+  } else if (absl::IsResourceExhausted(status)) {
+    response.headers.emplace("Retry-After", "5");
+  }
+  return response;
 }
 
 HttpResponse RestError(const absl::Status& status) {
-  return {.status = HttpStatusOf(status.code()),
-          .content_type = kJson,
-          .body = absl::StrCat("{\"code\":", static_cast<int>(status.code()),
-                               ",\"message\":", Quote(std::string(status.message())), ",\"details\":[]}\n")};
+  google::rpc::Status wire = WireStatus(status);
+  std::string details;
+  for (const google::protobuf::Any& detail : wire.details()) {
+    std::string json;
+    if (google::protobuf::util::MessageToJsonString(detail, &json).ok()) {
+      absl::StrAppend(&details, details.empty() ? "" : ",", json);
+    }
+  }
+  return ErrorResponse(status, absl::StrCat("{\"code\":", wire.code(), ",\"message\":",
+                                            servenv::JsonString(wire.message()), ",\"details\":[", details, "]}\n"));
 }
 
 HttpResponse ConnectError(const absl::Status& status) {
-  return {.status = HttpStatusOf(status.code()),
-          .content_type = kJson,
-          .body = absl::StrCat("{\"code\":", Quote(ConnectWord(status.code())),
-                               ",\"message\":", Quote(std::string(status.message())), "}\n")};
+  google::rpc::Status wire = WireStatus(status);
+  std::string details;
+  for (const google::protobuf::Any& detail : wire.details()) {
+    std::string value = absl::Base64Escape(detail.value());
+    while (absl::EndsWith(value, "=")) {  // the protocol has it without padding
+      value.pop_back();
+    }
+    absl::StrAppend(&details, details.empty() ? "" : ",", "{\"type\":",
+                    servenv::JsonString(std::string(absl::StripPrefix(detail.type_url(), "type.googleapis.com/"))),
+                    ",\"value\":\"", value, "\"}");
+  }
+  return ErrorResponse(
+      status,
+      absl::StrCat("{\"code\":\"", ConnectWord(status.code()), "\",\"message\":", servenv::JsonString(wire.message()),
+                   details.empty() ? "" : absl::StrCat(",\"details\":[", details, "]"), "}\n"));
 }
-
-/// One call: from a request message to an answer, by the method's name.
-class Dispatcher {
- public:
-  Dispatcher(Admin* admin, Backups* backups) : admin_(admin), backups_(backups) {}
-
-  /// `fill` puts the request together; the result is the JSON of the answer.
-  absl::StatusOr<std::string> Call(const std::string& method,
-                                   const std::function<absl::Status(google::protobuf::Message*)>& fill,
-                                   CellErrors* errors) {
-    absl::Time deadline = absl::Now() + kLimit;
-    if (method == "GetCell") {
-      return Run<pb::GetCellRequest>(fill, [&](const auto& r) { return admin_->GetCell(r, deadline); });
-    }
-    if (method == "GetCellNames") {
-      return Run<pb::GetCellNamesRequest>(fill, [&](const auto&) { return admin_->GetCellNames(deadline); });
-    }
-    if (method == "GetDatabase") {
-      return Run<pb::GetDatabaseRequest>(fill, [&](const auto& r) { return admin_->GetDatabase(r, deadline); });
-    }
-    if (method == "GetDatabaseNames") {
-      return Run<pb::GetDatabaseNamesRequest>(fill, [&](const auto&) { return admin_->GetDatabaseNames(deadline); });
-    }
-    if (method == "GetGateways") {
-      return Run<pb::GetGatewaysRequest>(fill, [&](const auto& r) { return admin_->GetGateways(r, deadline, errors); });
-    }
-    if (method == "GetPoolers") {
-      return Run<pb::GetPoolersRequest>(fill, [&](const auto& r) { return admin_->GetPoolers(r, deadline, errors); });
-    }
-    if (method == "GetOrchs") {
-      return Run<pb::GetOrchsRequest>(fill, [&](const auto& r) { return admin_->GetOrchs(r, deadline, errors); });
-    }
-    if (method == "GetPoolerStatus") {
-      return Run<pb::GetPoolerStatusRequest>(fill, [&](const auto& r) { return admin_->GetPoolerStatus(r, deadline); });
-    }
-    if (method == "SetPostgresRestartsEnabled") {
-      return Run<pb::SetPostgresRestartsEnabledRequest>(
-          fill, [&](const auto& r) { return admin_->SetRestarts(r, deadline); });
-    }
-    if (method == "SwitchPrimary") {
-      return Run<pb::SwitchPrimaryRequest>(fill, [&](const auto& r) { return admin_->SwitchPrimary(r, deadline); });
-    }
-    if (method == "Backup") {
-      return Run<pb::BackupRequest>(fill, [&](const auto& r) { return backups_->Backup(r, deadline); });
-    }
-    if (method == "GetBackupJobStatus") {
-      return Run<pb::GetBackupJobStatusRequest>(fill, [&](const auto& r) { return backups_->JobStatus(r, deadline); });
-    }
-    if (method == "GetBackups") {
-      return Run<pb::GetBackupsRequest>(fill, [&](const auto& r) { return backups_->List(r, deadline); });
-    }
-    if (method == "ExpireBackups") {
-      return Run<pb::ExpireBackupsRequest>(
-          fill, [&](const auto& r) { return backups_->Expire(r, absl::Now() + kLongLimit); });
-    }
-    if (method == "VerifyBackups") {
-      return Run<pb::VerifyBackupsRequest>(
-          fill, [&](const auto& r) { return backups_->Verify(r, absl::Now() + kLongLimit); });
-    }
-    return absl::UnimplementedError(absl::StrCat("method ", method, " is not implemented"));
-  }
-
- private:
-  template <typename Request, typename Act>
-  absl::StatusOr<std::string> Run(const std::function<absl::Status(google::protobuf::Message*)>& fill, Act act) {
-    Request request;
-    if (absl::Status filled = fill(&request); !filled.ok()) {
-      return filled;
-    }
-    auto response = act(request);
-    if (!response.ok()) {
-      return response.status();
-    }
-    std::string json;
-    if (!google::protobuf::util::MessageToJsonString(*response, &json).ok()) {
-      return absl::InternalError("the answer cannot be written as JSON");
-    }
-    return json + "\n";
-  }
-
-  Admin* admin_;
-  Backups* backups_;
-};
 
 absl::Status ParseJson(const std::string& body, google::protobuf::Message* message) {
   google::protobuf::util::JsonParseOptions options;
@@ -176,7 +131,7 @@ absl::Status ParseJson(const std::string& body, google::protobuf::Message* messa
              : absl::InvalidArgumentError(absl::StrCat("the body is not JSON of the request: ", parsed.ToString()));
 }
 
-/// Query parameters and path parameters as fields of a request, by reflection: strings, and repeated strings.
+/// A query or path parameter as a field of a request, by reflection.
 absl::Status SetField(google::protobuf::Message* message, const std::string& path, const std::string& value) {
   std::vector<std::string> parts = absl::StrSplit(path, '.');
   for (size_t i = 0; i < parts.size(); ++i) {
@@ -187,57 +142,66 @@ absl::Status SetField(google::protobuf::Message* message, const std::string& pat
       return absl::OkStatus();  // unknown parameters are ignored, as upstream's transcoder does
     }
     const google::protobuf::Reflection* reflection = message->GetReflection();
-    if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE && i + 1 < parts.size()) {
+    bool is_message = field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_MESSAGE;
+    if (is_message && !field->is_repeated() && i + 1 < parts.size()) {
       message = reflection->MutableMessage(message, field);
       continue;
     }
-    if (field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_UINT32 && !field->is_repeated()) {
-      std::uint32_t number = 0;
-      if (!absl::SimpleAtoi(value, &number)) {
-        return absl::InvalidArgumentError(absl::StrCat("parameter ", path, " '", value, "' is not a number"));
-      }
-      reflection->SetUInt32(message, field, number);
-      return absl::OkStatus();
-    }
-    if (field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_STRING) {
+    if (is_message || i + 1 < parts.size()) {
       return absl::InvalidArgumentError(absl::StrCat("parameter ", path, " cannot be given in the address"));
     }
-    if (field->is_repeated()) {
-      reflection->AddString(message, field, value);
-    } else {
-      reflection->SetString(message, field, value);
+    // The JSON of one field: numbers, booleans and enums are read as their words are in a body.
+    bool text = field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_STRING ||
+                field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_ENUM;
+    bool boolean = field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_BOOL;
+    if (boolean && value != "true" && value != "false") {
+      return absl::InvalidArgumentError(absl::StrCat("parameter ", path, " is neither true nor false"));
     }
+    if (text::ToValidUtf8(value) != value) {
+      return absl::InvalidArgumentError(absl::StrCat("parameter ", path, " is not UTF-8"));
+    }
+    if (text && field->cpp_type() == google::protobuf::FieldDescriptor::CPPTYPE_STRING) {
+      if (field->is_repeated()) {
+        reflection->AddString(message, field, value);
+      } else {
+        reflection->SetString(message, field, value);
+      }
+      return absl::OkStatus();
+    }
+    std::string quoted = boolean ? value : servenv::JsonString(value);
+    std::string json = absl::StrCat("{\"", field->json_name(), "\":", field->is_repeated() ? "[" : "", quoted,
+                                    field->is_repeated() ? "]" : "", "}");
+    std::unique_ptr<google::protobuf::Message> one(message->New());
+    if (!google::protobuf::util::JsonStringToMessage(json, one.get()).ok()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("parameter ", path, " is no ", field->cpp_type_name(), ": ", text::ToValidUtf8(value)));
+    }
+    message->MergeFrom(*one);
     return absl::OkStatus();
   }
   return absl::OkStatus();
 }
 
+/// One of upstream's REST routes, as its contract's HTTP annotations have them.
 struct Route {
   std::string http_method, path, method;  ///< path segments in braces are fields
 };
 
 const std::vector<Route>& Routes() {
-  static const auto* const kRoutes = new std::vector<Route>{
-      {"GET", "cells", "GetCellNames"},
-      {"GET", "cells/{name}", "GetCell"},
-      {"GET", "databases", "GetDatabaseNames"},
-      {"GET", "databases/{name}", "GetDatabase"},
-      {"GET", "gateways", "GetGateways"},
-      {"GET", "poolers", "GetPoolers"},
-      {"GET", "orchs", "GetOrchs"},
-      {"GET", "poolers/{pooler_id.cell}/{pooler_id.name}/status", "GetPoolerStatus"},
-      {"POST", "poolers/{pooler_id.cell}/{pooler_id.name}/postgres-restarts", "SetPostgresRestartsEnabled"},
-      {"GET", "gateways/{gateway_id.cell}/{gateway_id.name}/queries", "GetGatewayQueries"},
-      {"GET", "gateways/{gateway_id.cell}/{gateway_id.name}/consolidator", "GetGatewayConsolidator"},
-      {"GET", "backups", "GetBackups"},
-      {"POST", "backups", "Backup"},
-      {"POST", "backups/expire", "ExpireBackups"},
-      {"POST", "backups/verify", "VerifyBackups"},
-      {"GET", "jobs/{job_id}", "GetBackupJobStatus"},
-      {"POST", "shards/{shard_key.database}/{shard_key.table_group}/{shard_key.shard}/rule-change",
-       "ApplyCertifiedRuleChange"},
-      {"POST", "shards/{shard_key.database}/{shard_key.table_group}/{shard_key.shard}/switch-primary", "SwitchPrimary"},
-  };
+  static const auto* const kRoutes = [] {
+    auto* routes = new std::vector<Route>();
+    const google::protobuf::ServiceDescriptor* service =
+        pb::GetCellRequest::descriptor()->file()->FindServiceByName("MultiadminService");
+    for (int i = 0; i < service->method_count(); ++i) {
+      const google::protobuf::MethodDescriptor* method = service->method(i);
+      const google::api::HttpRule& rule = method->options().GetExtension(google::api::http);
+      bool get = rule.pattern_case() == google::api::HttpRule::kGet;
+      routes->push_back({.http_method = get ? "GET" : "POST",
+                         .path = get ? rule.get() : rule.post(),
+                         .method = absl::StrCat("/", service->full_name(), "/", method->name())});
+    }
+    return routes;
+  }();
   return *kRoutes;
 }
 
@@ -261,74 +225,102 @@ bool Match(const std::string& pattern, const std::string& path,
   return true;
 }
 
-HttpResponse Finish(const absl::StatusOr<std::string>& json, const CellErrors& errors,
-                    HttpResponse (*error)(const absl::Status&)) {
-  HttpResponse response = json.ok() ? HttpResponse{.content_type = kJson, .body = *json} : error(json.status());
-  if (!errors.empty()) {
-    log::Warn("a list is incomplete", {{"errors", ErrorsText(errors)}});
-    response.headers.emplace("Multigres-Partial-Cells", ErrorCells(errors));
-    response.headers.emplace("Multigres-Partial-Errors", ErrorsText(errors));
+Credentials CredentialsOf(const HttpRequest& request) {
+  auto authorization = request.headers.find("authorization");
+  return {.authorization = authorization == request.headers.end() ? "" : authorization->second,
+          .certificate_names = {},
+          .peer = request.peer};
+}
+
+HttpResponse Finish(const Methods::Answer& answer, HttpResponse (*error)(const absl::Status&)) {
+  HttpResponse response;
+  if (answer.status.ok()) {
+    response.content_type = kJson;
+    absl::Status written = ToAbsl(google::protobuf::util::MessageToJsonString(*answer.response, &response.body));
+    if (!written.ok()) {
+      return error(absl::InternalError("the answer cannot be written as JSON"));
+    }
+    response.body += "\n";
+  } else {
+    response = error(answer.status);
+  }
+  if (!answer.errors.empty()) {
+    response.headers.emplace("Multigres-Partial-Cells", ErrorCells(answer.errors));
+    response.headers.emplace("Multigres-Partial-Errors", ErrorsText(answer.errors));
   }
   return response;
 }
 
-HttpResponse Rest(Dispatcher* dispatcher, const HttpRequest& request) {
-  std::string path = request.path.substr(std::string("/api/v1/").size());
+HttpResponse Rest(const Methods& methods, const HttpRequest& request) {
   bool known_path = false;
   for (const Route& route : Routes()) {
     std::vector<std::pair<std::string, std::string>> fields;
-    if (!Match(route.path, path, &fields)) {
+    if (!Match(route.path, request.path, &fields)) {
       continue;
     }
     known_path = true;
     if (route.http_method != request.method) {
       continue;
     }
-    CellErrors errors;
-    absl::StatusOr<std::string> json = dispatcher->Call(
-        route.method,
-        [&](google::protobuf::Message* message) {
-          absl::Status status = route.http_method == "POST" ? ParseJson(request.body, message) : absl::OkStatus();
-          for (const auto& [name, value] : request.query) {
-            status = status.ok() ? SetField(message, name, value) : status;
-          }
-          for (const auto& [name, value] : fields) {
-            status = status.ok() ? SetField(message, name, value) : status;
-          }
-          return status;
-        },
-        &errors);
-    return Finish(json, errors, RestError);
+    return Finish(methods.Call(route.method, CredentialsOf(request), absl::Now() + kLimit,
+                               [&](google::protobuf::Message* message) {
+                                 absl::Status status =
+                                     route.http_method == "POST" ? ParseJson(request.body, message) : absl::OkStatus();
+                                 for (const auto& [name, value] : request.query) {
+                                   status = status.ok() ? SetField(message, name, value) : status;
+                                 }
+                                 for (const auto& [name, value] : fields) {
+                                   status = status.ok() ? SetField(message, name, value) : status;
+                                 }
+                                 return status;
+                               }),
+                  RestError);
   }
   return known_path ? HttpResponse{.status = 405, .body = "method not allowed\n"}
                     : HttpResponse{.status = 404, .body = "not found\n"};
 }
 
-HttpResponse Connect(Dispatcher* dispatcher, const HttpRequest& request) {
+/// The client's own limit, in the Connect protocol's header.
+absl::Time ConnectDeadline(const HttpRequest& request) {
+  auto header = request.headers.find("connect-timeout-ms");
+  std::int64_t milliseconds = 0;
+  bool given = header != request.headers.end() && absl::SimpleAtoi(header->second, &milliseconds) && milliseconds > 0;
+  return absl::Now() + (given ? std::min(absl::Milliseconds(milliseconds), kLimit) : kLimit);
+}
+
+HttpResponse Connect(const Methods& methods, const HttpRequest& request) {
   if (request.method != "POST") {
-    return {.status = 405, .body = "method not allowed\n"};
+    return {.status = 405, .body = "method not allowed\n", .headers = {{"Allow", "POST"}}};
   }
   auto type = request.headers.find("content-type");
-  if (type == request.headers.end() || !absl::StartsWith(type->second, kJson)) {
-    return {.status = 415, .body = "only application/json is understood here\n"};
+  if (type == request.headers.end() || !absl::StartsWithIgnoreCase(type->second, kJson)) {
+    return {.status = 415, .body = "only application/json is understood here\n", .headers = {{"Accept-Post", kJson}}};
   }
-  std::string method = request.path.substr(request.path.rfind('/') + 1);
-  CellErrors errors;
-  absl::StatusOr<std::string> json = dispatcher->Call(
-      method, [&](google::protobuf::Message* message) { return ParseJson(request.body, message); }, &errors);
-  return Finish(json, errors, ConnectError);
+  return Finish(methods.Call(request.path, CredentialsOf(request), ConnectDeadline(request),
+                             [&](google::protobuf::Message* message) { return ParseJson(request.body, message); }),
+                ConnectError);
 }
 
 }  // namespace
 
-void AddHttpApi(servenv::Server* server, Admin* admin, Backups* backups) {
-  auto dispatcher = std::make_shared<Dispatcher>(admin, backups);
-  server->AddHttpHandler("*", "/api/*",
-                         [](const HttpRequest&) { return HttpResponse{.status = 404, .body = "not found\n"}; });
-  server->AddHttpHandler("*", "/api/v1/*",
-                         [dispatcher](const HttpRequest& request) { return Rest(dispatcher.get(), request); });
-  server->AddHttpHandler("*", "/multiadmin.MultiadminService/*",
-                         [dispatcher](const HttpRequest& request) { return Connect(dispatcher.get(), request); });
+void AddHttpApi(servenv::Server* server, const Methods* methods) {
+  server->AddHttpHandler("*", "/api/*", [methods](const HttpRequest& request) { return Rest(*methods, request); });
+  for (const char* prefix : {"/multiadmin.MultiadminService/*", "/multigres.admin.v1.*"}) {
+    server->AddHttpHandler("*", prefix, [methods](const HttpRequest& request) { return Connect(*methods, request); });
+  }
+}
+
+void AddGuard(servenv::Server* server, const Methods* methods) {
+  server->SetGuard([methods](const HttpRequest& request) -> std::optional<HttpResponse> {
+    if (absl::StartsWith(request.path, "/api/") || absl::StartsWith(request.path, "/multiadmin.") ||
+        absl::StartsWith(request.path, "/multigres.admin.v1.")) {
+      return std::nullopt;  // these ask by themselves, each for its own role
+    }
+    bool reads = request.method == "GET" || request.method == "HEAD";
+    Role role = reads ? multigres::admin::v1::ROLE_VIEWER : multigres::admin::v1::ROLE_ADMIN;
+    absl::Status admitted = methods->gate()->AdmitPage(request.path, role, CredentialsOf(request));
+    return admitted.ok() ? std::nullopt : std::optional<HttpResponse>(RestError(admitted));
+  });
 }
 
 }  // namespace mg::multiadmin

@@ -1,8 +1,6 @@
 // A planned change of a shard's leader: a wish to the orchs, then the leader is asked to hand over.
 #include <grpcpp/grpcpp.h>
 
-#include <condition_variable>
-#include <mutex>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -11,6 +9,7 @@
 #include "common/log/log.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
+#include "common/topology/topology.h"
 #include "components/multiadmin/admin.h"
 #include "multigres/orch/v1/orch.grpc.pb.h"
 
@@ -40,26 +39,23 @@ const Multipooler* LeaderOf(const std::vector<Multipooler>& poolers) {
 std::string Label(const clustermetadata::ID& id) { return absl::StrCat(id.cell(), "/", id.name()); }
 
 // The next leader, as soon as its record says that it serves.
-std::optional<clustermetadata::ID> AwaitLeader(topology::Topology* topology, const clustermetadata::ShardKey& shard,
+std::optional<clustermetadata::ID> AwaitLeader(TopologyCache* cache, const clustermetadata::ShardKey& shard,
                                                const clustermetadata::RuleNumber& after, absl::Time deadline) {
-  std::mutex mutex;
-  std::condition_variable changed;
   std::optional<clustermetadata::ID> found;
-  auto watch = topology->WatchPoolers([&](const std::vector<Multipooler>& poolers) {
-    std::lock_guard lock(mutex);
-    for (const Multipooler& pooler : poolers) {
-      if (topology::ShardKeyString(pooler.shard_key()) == topology::ShardKeyString(shard) && Leads(pooler) &&
-          pooler.serving_status() == clustermetadata::SERVING &&
-          consensus::Compare(pooler.routing_state().rule(), after) > 0) {
-        found = pooler.id();
-      }
-    }
-    changed.notify_all();
-  });
-  std::unique_lock lock(mutex);
-  changed.wait_until(lock, absl::ToChronoTime(deadline), [&] { return found.has_value(); });
-  lock.unlock();
-  watch.reset();
+  cache->Await(
+      [&](const TopologyView& view) {
+        for (const auto& [name, cell] : view.cells) {
+          for (const auto& pooler : cell.poolers) {
+            if (topology::ShardKeyString(pooler->shard_key()) == topology::ShardKeyString(shard) && Leads(*pooler) &&
+                pooler->serving_status() == clustermetadata::SERVING &&
+                consensus::Compare(pooler->routing_state().rule(), after) > 0) {
+              found = pooler->id();
+            }
+          }
+        }
+        return found.has_value();
+      },
+      deadline);
   return found;
 }
 
@@ -194,7 +190,7 @@ absl::StatusOr<v1::SwitchPrimaryResponse> Admin::SwitchPrimaryTo(const v1::Switc
   absl::Time begun = absl::Now();
   MG_RETURN_IF_ERROR(Resign(*leader, request.reason(), deadline));
   std::optional<clustermetadata::ID> next =
-      AwaitLeader(topology_, request.shard_key(), leader->routing_state().rule(), deadline);
+      AwaitLeader(cache_, request.shard_key(), leader->routing_state().rule(), deadline);
   if (!next.has_value()) {
     return absl::DeadlineExceededError("the primary has handed over, and no other one serves yet");
   }

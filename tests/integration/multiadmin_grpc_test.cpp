@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "multigres/admin/v1/topology.grpc.pb.h"
 #include "tests/integration/multiadmin_sandbox.h"
 
 namespace mg::tests {
@@ -44,6 +45,18 @@ class MultiadminGrpcTest : public ::testing::Test {
     EXPECT_TRUE(status.ok()) << status.error_message();
     return absl::StrJoin(response.poolers(), " ",
                          [](std::string* out, const auto& pooler) { *out += pooler.id().name(); });
+  }
+
+  /// Until the stream of the topology says that just these cells do not answer.
+  static void AwaitUnreachable(const std::string& cells) {
+    auto topology = multigres::admin::v1::TopologyService::NewStub(sandbox_->channel());
+    auto context = Context();
+    auto stream = topology->WatchTopology(context.get(), {});
+    multigres::admin::v1::WatchTopologyResponse step;
+    while (stream->Read(&step) && absl::StrJoin(step.unreachable_cells(), ",") != cells) {
+    }
+    EXPECT_EQ(absl::StrJoin(step.unreachable_cells(), ","), cells);
+    context->TryCancel();
   }
 
   static MultiadminSandbox* sandbox_;
@@ -117,6 +130,9 @@ TEST_F(MultiadminGrpcTest, CellThatDoesNotExist_IsNamedAndTheRestIsThere) {
 
 TEST_F(MultiadminGrpcTest, CellThatIsAway_TakesNobodysTime) {
   sandbox_->zone2().Signal(SIGSTOP);  // connections are there, answers are not: the worst of ways
+  // What is known of it is told until its silence is noticed; no call waits for it.
+  EXPECT_EQ(PoolerNames(Context(absl::Seconds(1)).get(), {}), "p1 p2 p3");
+  AwaitUnreachable("zone2");
   auto context = Context(absl::Seconds(5));
   EXPECT_EQ(PoolerNames(context.get(), {}), "p1 p3");
   EXPECT_EQ(Trailer(*context, "multigres-partial-cells"), "zone2");
@@ -126,6 +142,7 @@ TEST_F(MultiadminGrpcTest, CellThatIsAway_TakesNobodysTime) {
   EXPECT_EQ(gateways.gateways_size(), 2);
   EXPECT_EQ(Trailer(*gateway_context, "multigres-partial-cells"), "zone2");
   sandbox_->zone2().Signal(SIGCONT);
+  AwaitUnreachable("");
   EXPECT_EQ(PoolerNames(Context().get(), {}), "p1 p2 p3");
 }
 
@@ -163,7 +180,7 @@ TEST_F(MultiadminGrpcTest, PoolerStatusAndRestarts) {
 
 TEST_F(MultiadminGrpcTest, WhatIsNotThere_SaysSo) {
   pb::BackupResponse backup;
-  EXPECT_EQ(stub().Backup(Context().get(), {}, &backup).error_code(), grpc::StatusCode::UNIMPLEMENTED);
+  EXPECT_EQ(stub().Backup(Context().get(), {}, &backup).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
 }
 
 }  // namespace

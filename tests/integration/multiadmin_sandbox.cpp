@@ -47,7 +47,7 @@ clustermetadata::ID Id(clustermetadata::ID::ComponentType component, const std::
 
 }  // namespace
 
-MultiadminSandbox::MultiadminSandbox()
+MultiadminSandbox::MultiadminSandbox(const std::vector<std::string>& flags)
     : http_port_(FreePort()),
       grpc_port_(FreePort()),
       topology_(topology::Topology::Create({global_.address()}, kRoot)),
@@ -57,15 +57,17 @@ MultiadminSandbox::MultiadminSandbox()
   builder.RegisterService(manager_.get());
   manager_server_ = builder.BuildAndStart();
   WriteRecords();
-  process_ = std::make_unique<ChildProcess>(
-      std::vector<std::string>{LibexecProgram("multiadmin"), absl::StrCat("--http-port=", http_port_),
-                               absl::StrCat("--grpc-port=", grpc_port_), "--service-map=grpc-multiadmin",
-                               absl::StrCat("--topo-global-server-addresses=", global_.address()),
-                               absl::StrCat("--topo-global-root=", kRoot)},
-      global_.directory() + "/multiadmin.log");
-  auto channel = grpc::CreateChannel(absl::StrCat("127.0.0.1:", grpc_port_), grpc::InsecureChannelCredentials());
-  EXPECT_TRUE(channel->WaitForConnected(absl::ToChronoTime(Soon())));
-  stub_ = multiadmin::MultiadminService::NewStub(channel);
+  std::vector<std::string> argv{LibexecProgram("multiadmin"),
+                                absl::StrCat("--http-port=", http_port_),
+                                absl::StrCat("--grpc-port=", grpc_port_),
+                                "--service-map=grpc-multiadmin",
+                                absl::StrCat("--topo-global-server-addresses=", global_.address()),
+                                absl::StrCat("--topo-global-root=", kRoot)};
+  argv.insert(argv.end(), flags.begin(), flags.end());
+  process_ = std::make_unique<ChildProcess>(argv, global_.directory() + "/multiadmin.log");
+  channel_ = grpc::CreateChannel(absl::StrCat("127.0.0.1:", grpc_port_), grpc::InsecureChannelCredentials());
+  EXPECT_TRUE(channel_->WaitForConnected(absl::ToChronoTime(Soon())));
+  stub_ = multiadmin::MultiadminService::NewStub(channel_);
 }
 
 MultiadminSandbox::~MultiadminSandbox() {

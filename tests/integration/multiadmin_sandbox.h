@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "common/topology/topology.h"
 #include "multiadminservice.grpc.pb.h"
@@ -20,14 +21,18 @@ class ScriptedManager;
 
 class MultiadminSandbox {
  public:
-  MultiadminSandbox();
+  /// `flags` are further ones of multiadmin; what a token file among them holds is the caller's affair.
+  explicit MultiadminSandbox(const std::vector<std::string>& flags = {"--auth=none"});
   ~MultiadminSandbox();
   MultiadminSandbox(const MultiadminSandbox&) = delete;
   MultiadminSandbox& operator=(const MultiadminSandbox&) = delete;
 
+  std::string global_address() { return global_.address(); }
+  const std::string& directory() { return global_.directory(); }
   int http_port() const { return http_port_; }
   int grpc_port() const { return grpc_port_; }
-  multiadmin::MultiadminService::Stub& stub() { return *stub_; }
+  ::multiadmin::MultiadminService::Stub& stub() { return *stub_; }
+  std::shared_ptr<grpc::Channel> channel() { return channel_; }
   topology::Topology& topology() { return *topology_; }
   EtcdSandbox& zone2() { return zone2_; }
   ChildProcess& process() { return *process_; }
@@ -43,7 +48,8 @@ class MultiadminSandbox {
   std::unique_ptr<ScriptedManager> manager_;
   std::unique_ptr<grpc::Server> manager_server_;
   std::unique_ptr<ChildProcess> process_;
-  std::unique_ptr<multiadmin::MultiadminService::Stub> stub_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<::multiadmin::MultiadminService::Stub> stub_;
 };
 
 }  // namespace mg::tests

@@ -169,6 +169,9 @@ v1::ComponentSpec Multiadmin(const SpecInput& input) {
   b.Flag("service-map", "grpc-multiadmin");
   b.Flag("hostname", kHost);
   b.LoopbackFlags();
+  if (b.builtin()) {  // upstream's asks nobody, and has no such flag
+    b.Flag("auth", input.config.admin_auth);
+  }
   b.Ready("http", b.port("http"), "/live");
   b.Service();
   b.After({store::kEtcd});

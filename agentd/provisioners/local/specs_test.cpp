@@ -45,7 +45,7 @@ TEST(MakeSpecs_, ForMultiadmin_IsTheContractsCommandLine) {
   EXPECT_EQ(CommandLine(Input(), "multiadmin"),
             "/opt/multiadmin --http-port 15000 --grpc-port 15070 --topo-global-server-addresses localhost:2379"
             " --topo-global-root /multigres/global --log-level info --log-output stdout --service-map grpc-multiadmin"
-            " --hostname localhost --bind-address 127.0.0.1 --grpc-bind-address 127.0.0.1");
+            " --hostname localhost --bind-address 127.0.0.1 --grpc-bind-address 127.0.0.1 --auth none");
 }
 
 TEST(MakeSpecs_, ForPgctld_IsTheContractsCommandLine) {

@@ -1,0 +1,98 @@
+#include "components/multiadmin/methods.h"
+
+#include <google/protobuf/util/json_util.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "common/log/log.h"
+#include "common/status/status.h"
+
+namespace mg::multiadmin {
+namespace {
+
+constexpr size_t kLongestHeader = 2000;
+
+/// Cell names and reasons come from callers and other programs; a header may only have printable ASCII, and not much.
+std::string ForHeader(std::string text) {
+  if (text.size() > kLongestHeader) {
+    text.resize(kLongestHeader);
+    text += "...";
+  }
+  for (char& c : text) {
+    c = c >= 0x20 && c < 0x7f ? c : '?';
+  }
+  return text;
+}
+
+std::string SubjectOf(const google::protobuf::Message& request) {
+  std::string json;
+  return google::protobuf::util::MessageToJsonString(request, &json).ok() ? json : "";
+}
+
+}  // namespace
+
+std::string ErrorsText(const CellErrors& errors) {
+  return ForHeader(absl::StrJoin(errors, "; ", [](std::string* out, const auto& error) {
+    absl::StrAppend(out, error.first, ": ", error.second);
+  }));
+}
+
+std::string ErrorCells(const CellErrors& errors) {
+  return ForHeader(
+      absl::StrJoin(errors, ",", [](std::string* out, const auto& error) { absl::StrAppend(out, error.first); }));
+}
+
+void Methods::AddMethod(const std::string& method, const google::protobuf::Message& request,
+                        const google::protobuf::Message& response, Act act) {
+  methods_[method] = {.request = &request, .response = &response, .act = std::move(act)};
+}
+
+Methods::Answer Methods::Call(const std::string& name, const Credentials& credentials, absl::Time wanted,
+                              const std::function<absl::Status(google::protobuf::Message*)>& fill) const {
+  const RpcRule* rule = FindRule(name);
+  // Whether a method exists is told only to those who may ask.
+  absl::StatusOr<Caller> caller = rule == nullptr ? gate_->Recognise(credentials) : gate_->Admit(*rule, credentials);
+  if (!caller.ok()) {
+    return {.status = caller.status(), .response = nullptr, .errors = {}};
+  }
+  auto it = rule == nullptr ? methods_.end() : methods_.find(name);
+  if (it == methods_.end()) {
+    return {.status = absl::UnimplementedError(absl::StrCat("method ", name, " is not implemented")),
+            .response = nullptr,
+            .errors = {}};
+  }
+  const Method& method = it->second;
+  std::unique_ptr<google::protobuf::Message> request(method.request->New());
+  Answer answer{.status = fill(request.get()), .response = nullptr, .errors = {}};
+  std::unique_ptr<google::protobuf::Message> response(method.response->New());
+  absl::Time begun = rule->audited() ? absl::Now() : absl::InfinitePast();
+  std::string who = caller->name;
+  Role role = caller->role;
+  if (answer.status.ok()) {
+    CallContext context{
+        .deadline = std::min(wanted, absl::Now() + rule->limit), .caller = *std::move(caller), .errors = {}};
+    answer.status = method.act(*request, &context, response.get());
+    answer.errors = std::move(context.errors);
+  }
+  if (answer.status.ok()) {
+    answer.response = std::move(response);
+  }
+  if (!answer.errors.empty()) {
+    log::Warn("a list is incomplete", {{"errors", ErrorsText(answer.errors)}});
+  }
+  if (rule->audited()) {
+    audit_->Write({.caller = who,
+                   .role = role,
+                   .peer = credentials.peer,
+                   .method = name,
+                   .subject = SubjectOf(*request),
+                   .outcome = answer.status,
+                   .took = absl::Now() - begun});
+  }
+  return answer;
+}
+
+}  // namespace mg::multiadmin

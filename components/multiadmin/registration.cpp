@@ -1,0 +1,126 @@
+#include "components/multiadmin/registration.h"
+
+#include "common/status/status.h"
+#include "components/multiadmin/identity.h"
+#include "components/multiadmin/shards.h"
+
+namespace mg::multiadmin {
+namespace {
+
+namespace v1 = multigres::admin::v1;
+
+/// Before the caller's deadline, so that what is known reaches it.
+constexpr absl::Duration kTimeToAnswer = absl::Milliseconds(200);
+
+void RegisterUpstream(Methods* methods, Admin* admin) {
+  const std::string service = "/multiadmin.MultiadminService/";
+  methods->Add<pb::GetCellRequest, pb::GetCellResponse>(
+      service + "GetCell", [admin](const auto& r, CallContext* c) { return admin->GetCell(r, c->deadline); });
+  methods->Add<pb::GetCellNamesRequest, pb::GetCellNamesResponse>(
+      service + "GetCellNames", [admin](const auto&, CallContext* c) { return admin->GetCellNames(c->deadline); });
+  methods->Add<pb::GetDatabaseRequest, pb::GetDatabaseResponse>(
+      service + "GetDatabase", [admin](const auto& r, CallContext* c) { return admin->GetDatabase(r, c->deadline); });
+  methods->Add<pb::GetDatabaseNamesRequest, pb::GetDatabaseNamesResponse>(
+      service + "GetDatabaseNames",
+      [admin](const auto&, CallContext* c) { return admin->GetDatabaseNames(c->deadline); });
+  methods->Add<pb::GetGatewaysRequest, pb::GetGatewaysResponse>(
+      service + "GetGateways",
+      [admin](const auto& r, CallContext* c) { return admin->GetGateways(r, c->deadline, &c->errors); });
+  methods->Add<pb::GetPoolersRequest, pb::GetPoolersResponse>(
+      service + "GetPoolers",
+      [admin](const auto& r, CallContext* c) { return admin->GetPoolers(r, c->deadline, &c->errors); });
+  methods->Add<pb::GetOrchsRequest, pb::GetOrchsResponse>(service + "GetOrchs", [admin](const auto& r, CallContext* c) {
+    return admin->GetOrchs(r, c->deadline, &c->errors);
+  });
+  methods->Add<pb::GetPoolerStatusRequest, pb::GetPoolerStatusResponse>(
+      service + "GetPoolerStatus",
+      [admin](const auto& r, CallContext* c) { return admin->GetPoolerStatus(r, c->deadline); });
+  methods->Add<pb::SetPostgresRestartsEnabledRequest, pb::SetPostgresRestartsEnabledResponse>(
+      service + "SetPostgresRestartsEnabled",
+      [admin](const auto& r, CallContext* c) { return admin->SetRestarts(r, c->deadline); });
+  methods->Add<pb::SwitchPrimaryRequest, pb::SwitchPrimaryResponse>(
+      service + "SwitchPrimary",
+      [admin](const auto& r, CallContext* c) { return admin->SwitchPrimary(r, c->deadline); });
+}
+
+void RegisterBackups(Methods* methods, Backups* backups) {
+  const std::string service = "/multiadmin.MultiadminService/";
+  methods->Add<pb::BackupRequest, pb::BackupResponse>(
+      service + "Backup", [backups](const auto& r, CallContext* c) { return backups->Backup(r, c->deadline); });
+  methods->Add<pb::GetBackupJobStatusRequest, pb::GetBackupJobStatusResponse>(
+      service + "GetBackupJobStatus",
+      [backups](const auto& r, CallContext* c) { return backups->JobStatus(r, c->deadline); });
+  methods->Add<pb::GetBackupsRequest, pb::GetBackupsResponse>(
+      service + "GetBackups", [backups](const auto& r, CallContext* c) { return backups->List(r, c->deadline); });
+  methods->Add<pb::ExpireBackupsRequest, pb::ExpireBackupsResponse>(
+      service + "ExpireBackups", [backups](const auto& r, CallContext* c) { return backups->Expire(r, c->deadline); });
+  methods->Add<pb::VerifyBackupsRequest, pb::VerifyBackupsResponse>(
+      service + "VerifyBackups", [backups](const auto& r, CallContext* c) { return backups->Verify(r, c->deadline); });
+  methods->Add<v1::RestoreBackupRequest, v1::RestoreBackupResponse>(
+      "/multigres.admin.v1.BackupService/RestoreBackup",
+      [backups](const auto& r, CallContext* c) { return backups->Restore(r, c->deadline); });
+  methods->Add<v1::WaitBackupJobRequest, v1::WaitBackupJobResponse>(
+      "/multigres.admin.v1.BackupService/WaitBackupJob",
+      [backups](const auto& r, CallContext* c) -> absl::StatusOr<v1::WaitBackupJobResponse> {
+        v1::WaitBackupJobResponse response;
+        MG_ASSIGN_OR_RETURN(*response.mutable_job(), backups->AwaitJob(r.job(), c->deadline - kTimeToAnswer));
+        return response;
+      });
+}
+
+void RegisterTopology(Methods* methods, Admin* admin, Cells* cells, TopologyCache* cache) {
+  methods->Add<v1::SwitchPrimaryRequest, v1::SwitchPrimaryResponse>(
+      "/multigres.admin.v1.ShardService/SwitchPrimary",
+      [admin](const auto& r, CallContext* c) { return admin->SwitchPrimaryTo(r, c->deadline); });
+  const std::string topology = "/multigres.admin.v1.TopologyService/";
+  methods->Add<v1::ListTableGroupsRequest, v1::ListTableGroupsResponse>(
+      topology + "ListTableGroups",
+      [cache](const auto& r, CallContext* c) -> absl::StatusOr<v1::ListTableGroupsResponse> {
+        MG_ASSIGN_OR_RETURN(auto view, cache->Get(c->deadline));
+        return ListTableGroups(*view, r);
+      });
+  methods->Add<v1::ListShardsRequest, v1::ListShardsResponse>(
+      topology + "ListShards", [cache](const auto& r, CallContext* c) -> absl::StatusOr<v1::ListShardsResponse> {
+        if (r.database().empty() && !r.table_group().empty()) {
+          return absl::InvalidArgumentError("a table group needs its database");
+        }
+        MG_ASSIGN_OR_RETURN(auto view, cache->Get(c->deadline));
+        return ListShards(*view, r);
+      });
+  const std::string cell = "/multigres.admin.v1.CellService/";
+  methods->Add<v1::ListCellsRequest, v1::ListCellsResponse>(
+      cell + "ListCells", [cells](const auto&, CallContext* c) { return cells->List(c->deadline); });
+  methods->Add<v1::GetCellRequest, v1::GetCellResponse>(
+      cell + "GetCell", [cells](const auto& r, CallContext* c) { return cells->Get(r.name(), c->deadline); });
+  methods->Add<v1::CreateCellRequest, v1::CreateCellResponse>(
+      cell + "CreateCell", [cells](const auto& r, CallContext* c) { return cells->Create(r, c->deadline); });
+  methods->Add<v1::UpdateCellRequest, v1::UpdateCellResponse>(
+      cell + "UpdateCell", [cells](const auto& r, CallContext* c) { return cells->Update(r, c->deadline); });
+  methods->Add<v1::DeleteCellRequest, v1::DeleteCellResponse>(
+      cell + "DeleteCell", [cells](const auto& r, CallContext* c) { return cells->Delete(r, c->deadline); });
+}
+
+void RegisterIdentity(Methods* methods, TokenStore* tokens) {
+  methods->Add<v1::WhoAmIRequest, v1::WhoAmIResponse>(
+      "/multigres.admin.v1.IdentityService/WhoAmI",
+      [](const auto&, CallContext* c) -> absl::StatusOr<v1::WhoAmIResponse> { return WhoAmI(c->caller); });
+  const std::string token = "/multigres.admin.v1.TokenService/";
+  methods->Add<v1::CreateTokenRequest, v1::CreateTokenResponse>(
+      token + "CreateToken", [tokens](const auto& r, CallContext* c) { return CreateToken(tokens, r, *c); });
+  methods->Add<v1::ListTokensRequest, v1::ListTokensResponse>(
+      token + "ListTokens", [tokens](const auto&, CallContext* c) { return ListTokens(tokens, c->deadline); });
+  methods->Add<v1::RevokeTokenRequest, v1::RevokeTokenResponse>(
+      token + "RevokeToken", [tokens](const auto& r, CallContext* c) { return RevokeToken(tokens, r, c->deadline); });
+}
+
+}  // namespace
+
+void RegisterMethods(Methods* methods, Admin* admin, Backups* backups, Cells* cells, TopologyCache* cache,
+                     TokenStore* tokens) {
+  RegisterUpstream(methods, admin);
+  RegisterBackups(methods, backups);
+  RegisterTopology(methods, admin, cells, cache);
+  RegisterIdentity(methods, tokens);
+}
+
+}  // namespace mg::multiadmin

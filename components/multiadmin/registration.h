@@ -1,0 +1,16 @@
+/// Which function answers which RPC.
+#pragma once
+
+#include "components/multiadmin/admin.h"
+#include "components/multiadmin/auth/token_store.h"
+#include "components/multiadmin/backups.h"
+#include "components/multiadmin/cells.h"
+#include "components/multiadmin/methods.h"
+
+namespace mg::multiadmin {
+
+/// All must outlive `methods`' use.
+void RegisterMethods(Methods* methods, Admin* admin, Backups* backups, Cells* cells, TopologyCache* cache,
+                     TokenStore* tokens);
+
+}  // namespace mg::multiadmin
