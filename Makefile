@@ -17,7 +17,8 @@ help:
 	@echo "                         pg_auto_failover's where they are installed"
 	@echo "make chaos               kill the agent a hundred times (KILLS=100), follow a million log lines over kills, then 50 of"
 	@echo "                         each kind of fault (ROUNDS=50) under a workload whose history is judged, then pgbench under"
-	@echo "                         kills; MG_CHAOS_SEED repeats a run"
+	@echo "                         kills; 10000 steps (STEPS=10000) of a walk over commands and faults against the"
+	@echo "                         supervisor's model; MG_CHAOS_SEED repeats a run"
 	@echo "make install PREFIX=…    install (DESTDIR is obeyed)"
 	@echo "make format, make tidy   clang-format in place, clang-tidy"
 	@echo "make down, make clean    stop the cluster; remove $(BUILD)/"
@@ -55,10 +56,13 @@ bench: build
 KILLS  ?= 100
 ROUNDS ?= 50
 PGBENCH_SECONDS ?= 600
+STEPS  ?= 10000
 chaos: export PYTHONDONTWRITEBYTECODE = 1
 chaos: build
 	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/chaos/agent_kills.py --kills $(KILLS)
 	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/chaos/log_lines.py
+	MULTIGRES_BUILD_DIR=$(BUILD) $(BUILD)/tests/random-walk $(STEPS)
+	MULTIGRES_BUILD_DIR=$(BUILD) MG_ROUNDS=10 python3 tests/e2e/upkeep.py several_clusters_side_by_side
 	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/chaos/faults_ha.py --rounds $(ROUNDS)
 	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/chaos/pgbench_kills.py --seconds $(PGBENCH_SECONDS)
 

@@ -18,10 +18,14 @@ struct Child {
 
 /// Spawns what the launch record says: own process group, stdin from /dev/null, user changed when `uid` is given.
 /// Empty: it has exec'd; else why not ("<what>: <strerror>"), and nothing runs; `error_number` is then the errno.
-std::string StartChild(const Record& launch, const std::string& run_dir, Child* child, int* error_number);
+/// It begins its life in the control group, where one is given.
+std::string StartChild(const Record& launch, const std::string& run_dir, const std::string& group, Child* child,
+                       int* error_number);
 
 std::string BootIdOfThisBoot();
 /// Wall clock in nanoseconds.
 std::int64_t NowNanoseconds();
+/// A clock that nobody sets, in nanoseconds.
+std::int64_t MonotonicNanoseconds();
 
 }  // namespace mg::shim

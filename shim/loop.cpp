@@ -7,8 +7,8 @@
 #include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <ctime>
 
+#include "common/cgroup/cgroup.h"
 #include "shim/shim.h"
 #include "shim/tree.h"
 
@@ -22,14 +22,9 @@ constexpr std::int64_t kStrayTermGrace = 300 * kMs;
 constexpr std::int64_t kDrainBound = 1000 * kMs;
 constexpr std::int64_t kTellBound = 2000 * kMs;
 constexpr std::int64_t kLeaveBound = 10000 * kMs;
+constexpr int kGroupBound = 200;  // ms; nobody is left in it by then
 constexpr std::int64_t kLogRetry = 500 * kMs;
 constexpr std::int64_t kTidyAfter = 1000 * kMs;
-
-std::int64_t Monotonic() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::int64_t>(now.tv_sec) * 1000000000 + now.tv_nsec;
-}
 
 /// True once, when the time has come.
 bool Due(std::int64_t* deadline, std::int64_t now) {
@@ -58,21 +53,22 @@ int Shim::Run() {
   ReserveRecord(run_dir_ + "/exit");
   while (!Done()) {
     Turn();
-    if (Due(&step_deadline_, Monotonic())) {
+    if (Due(&step_deadline_, MonotonicNanoseconds())) {
       NextStep();
     }
     if (log_->stalled()) {
       log_->Retry();
     }
     if (pump_.used() && tidy_deadline_ == 0) {
-      tidy_deadline_ = Monotonic() + kTidyAfter;
-    } else if (Due(&tidy_deadline_, Monotonic())) {
+      tidy_deadline_ = MonotonicNanoseconds() + kTidyAfter;
+    } else if (Due(&tidy_deadline_, MonotonicNanoseconds())) {
       pump_.Tidy();
     }
     if (child_ended_) {
       WindUp();
     }
   }
+  (void)cgroup::KillAndRemove(group_, kGroupBound);
   delete log_;
   return 0;
 }
@@ -90,11 +86,19 @@ void Shim::Reap() {
     exit_code_ = WIFEXITED(status) ? WEXITSTATUS(status) : 0;
     ladder_.clear();
     step_deadline_ = 0;
-    std::int64_t now = Monotonic();
+    std::int64_t now = MonotonicNanoseconds();
+    ran_ns_ = now - started_monotonic_;
     drain_deadline_ = now + kDrainBound;
     tell_deadline_ = now + kTellBound;
     leave_deadline_ = now + kLeaveBound;
   }
+}
+
+void Shim::SignalAll(int signal) { signal == SIGKILL ? KillTree() : SignalTree(signal); }
+
+void Shim::KillTree() {
+  cgroup::Kill(group_);
+  SignalTree(SIGKILL);
 }
 
 void Shim::NextStep() {
@@ -103,20 +107,20 @@ void Shim::NextStep() {
     return;
   }
   if (ladder_.empty()) {
-    SignalTree(SIGKILL);
+    KillTree();
     return;
   }
   Step step = ladder_.front();
   ladder_.erase(ladder_.begin());
   // Not yet waited for, so that the number is the child's still. SIGCONT: one that is stopped hears nothing.
   if (step.tree) {
-    SignalTree(step.signal);
+    SignalAll(step.signal);
     SignalTree(SIGCONT);
   } else {
     ::kill(child_.pid, step.signal);
     ::kill(child_.pid, SIGCONT);
   }
-  step_deadline_ = Monotonic() + step.wait_ms * kMs;
+  step_deadline_ = MonotonicNanoseconds() + step.wait_ms * kMs;
 }
 
 void Shim::Take(const Command& command) {
@@ -126,7 +130,7 @@ void Shim::Take(const Command& command) {
       break;
     case Command::Kind::kSignal:
       if (command.steps[0].tree) {
-        SignalTree(command.steps[0].signal);
+        SignalAll(command.steps[0].signal);
       } else if (!child_ended_) {
         ::kill(child_.pid, command.steps[0].signal);
       }
@@ -139,7 +143,7 @@ void Shim::Take(const Command& command) {
 }
 
 void Shim::WindUp() {
-  std::int64_t now = Monotonic();
+  std::int64_t now = MonotonicNanoseconds();
   tree_gone_ = Descendants().empty() || Due(&leave_deadline_, now);
   if (tree_gone_) {
     stray_deadline_ = 0;
@@ -149,7 +153,7 @@ void Shim::WindUp() {
     }
   } else {
     if (stray_deadline_ == 0 || now >= stray_deadline_) {
-      SignalTree(stray_deadline_ == 0 ? SIGTERM : SIGKILL);
+      SignalAll(stray_deadline_ == 0 ? SIGTERM : SIGKILL);
       stray_deadline_ = now + kStrayTermGrace;
     }
     drain_deadline_ = now + kDrainBound;  // counts from when nobody is left
@@ -167,6 +171,7 @@ void Shim::Tell() {
   record.Add("signal", exit_signal_);
   record.Add("started_ns", started_ns_);
   record.Add("ended_ns", ended_ns_);
+  record.Add("ran_ns", ran_ns_);
   (void)WriteRecord(run_dir_ + "/exit", record, /*sync=*/true);
   char line[160];
   std::snprintf(line, sizeof line, "exited %d %d %lld %lld %lld\n", exit_code_, exit_signal_,
@@ -177,7 +182,7 @@ void Shim::Tell() {
 }
 
 int Shim::PollTimeout() const {
-  std::int64_t now = Monotonic();
+  std::int64_t now = MonotonicNanoseconds();
   std::int64_t next = log_->stalled() ? now + kLogRetry : 0;
   for (std::int64_t deadline :
        {step_deadline_, stray_deadline_, drain_deadline_, tell_deadline_, leave_deadline_, tidy_deadline_}) {

@@ -38,6 +38,9 @@ class Shim {
   void Serve();
   void Take(const Command& command);
   void NextStep();
+  void SignalAll(int signal);
+  /// Also whoever was forked since the look: the group is killed as one.
+  void KillTree();
   /// What is left to do once the component itself has ended.
   void WindUp();
   void Tell();
@@ -53,10 +56,12 @@ class Shim {
   Pump pump_;
   Control control_;
   Child child_;
+  std::string group_;  ///< control group of the component's tree; empty: none
   UniqueFd lock_, signals_;
   bool child_ended_ = false, tree_gone_ = false, told_ = false;
   int exit_code_ = 0, exit_signal_ = 0;
-  std::int64_t started_ns_ = 0, ended_ns_ = 0;
+  std::int64_t started_ns_ = 0, ended_ns_ = 0;  ///< by the wall clock
+  std::int64_t started_monotonic_ = 0, ran_ns_ = 0;
   std::vector<Step> ladder_;
   // Monotonic nanoseconds; 0: not under way.
   std::int64_t step_deadline_ = 0;

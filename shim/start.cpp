@@ -9,6 +9,7 @@
 #include <csignal>
 #include <cstring>
 
+#include "common/cgroup/cgroup.h"
 #include "common/shim_record/runs.h"
 #include "shim/shim.h"
 #include "shim/tree.h"
@@ -67,6 +68,9 @@ int Shim::WriteIdentity() {
   identity.Add("child_pid", child_.pid);
   identity.Add("child_start", static_cast<std::int64_t>(StartTicks(child_.pid)));
   identity.Add("started_ns", started_ns_);
+  if (!group_.empty()) {
+    identity.Add("cgroup", group_);
+  }
   return WriteRecord(run_dir_ + "/identity", identity, /*sync=*/false);
 }
 
@@ -98,16 +102,22 @@ std::string Shim::StartUp() {
   if (int error = control_.Listen(run_dir_, generation_); error != 0) {
     return Failure(error, "listen on " + run_dir_ + "/control.sock");
   }
+  if (std::string base = cgroup::FindBase(); !base.empty()) {
+    // A shim that a component launched outlives it, so it is no part of that one's group.
+    group_ = cgroup::InComponent() && !cgroup::Enter(base) ? "" : cgroup::Make(base, run_dir_);
+  }
   int error = 0;
   started_ns_ = NowNanoseconds();
-  if (std::string failure = StartChild(launch_, run_dir_, &child_, &error); !failure.empty()) {
+  started_monotonic_ = MonotonicNanoseconds();
+  if (std::string failure = StartChild(launch_, run_dir_, group_, &child_, &error); !failure.empty()) {
+    (void)cgroup::KillAndRemove(group_, 0);
     return "error " + std::to_string(error) + " " + failure + "\n";
   }
   // A log directory that cannot be written now: then this run cannot be told from the one before, and that is all.
   (void)NoteRun(launch_.Get("log_dir"), started_ns_);
   if (int failed = WriteIdentity(); failed != 0) {
     // Nobody could find it again: it must not run.
-    SignalTree(SIGKILL);
+    KillTree();
     return Failure(failed, "write " + run_dir_ + "/identity");
   }
   return "";

@@ -122,7 +122,11 @@ absl::StatusOr<bool> TakeDown(provisioners::Provisioner& provisioner, const v1::
 
 absl::StatusOr<bool> Restart(provisioners::Provisioner& provisioner, const v1::ClusterSelector& cluster,
                              provisioners::OperationContext& context) {
-  MG_RETURN_IF_ERROR(TakeDown(provisioner, cluster, false, context).status());
+  v1::TeardownClusterRequest teardown;
+  *teardown.mutable_cluster() = cluster;
+  teardown.set_restart(true);
+  *teardown.mutable_options() = PartOf(context);
+  MG_RETURN_IF_ERROR(provisioner.Teardown(teardown, context).status());
   MG_RETURN_IF_ERROR(CheckCancelled(context));
   MG_RETURN_IF_ERROR(BringUp(provisioner, cluster, 0, context).status());
   return false;
@@ -137,13 +141,30 @@ absl::StatusOr<bool> StartComponent(provisioners::Provisioner& provisioner, cons
   return provisioner.ProvisionComponent(request, context);
 }
 
-absl::StatusOr<bool> StopComponent(provisioners::Provisioner& provisioner, const v1::ClusterSelector& cluster,
-                                   const std::string& component, provisioners::OperationContext& context) {
+namespace {
+
+absl::StatusOr<bool> Deprovision(provisioners::Provisioner& provisioner, const v1::ClusterSelector& cluster,
+                                 const std::string& component, bool restart, provisioners::OperationContext& context) {
   v1::DeprovisionComponentRequest request;
   *request.mutable_cluster() = cluster;
   request.set_component(component);
+  request.set_restart(restart);
   *request.mutable_options() = PartOf(context);
   return provisioner.DeprovisionComponent(request, context);
+}
+
+}  // namespace
+
+absl::StatusOr<bool> StopComponent(provisioners::Provisioner& provisioner, const v1::ClusterSelector& cluster,
+                                   const std::string& component, provisioners::OperationContext& context) {
+  return Deprovision(provisioner, cluster, component, /*restart=*/false, context);
+}
+
+absl::StatusOr<bool> RestartComponent(provisioners::Provisioner& provisioner, const v1::ClusterSelector& cluster,
+                                      const std::string& component, provisioners::OperationContext& context) {
+  MG_RETURN_IF_ERROR(Deprovision(provisioner, cluster, component, /*restart=*/true, context).status());
+  MG_RETURN_IF_ERROR(StartComponent(provisioner, cluster, component, context).status());
+  return false;
 }
 
 }  // namespace mg::operations

@@ -18,7 +18,7 @@ absl::StatusOr<bool> TakeDown(provisioners::Provisioner& provisioner,
                               const multigres::provisioner::v1::ClusterSelector& cluster, bool clean,
                               provisioners::OperationContext& context);
 
-/// TakeDown without clean, then BringUp.
+/// Takes it down without clean, then BringUp; it stays wanted in between.
 absl::StatusOr<bool> Restart(provisioners::Provisioner& provisioner,
                              const multigres::provisioner::v1::ClusterSelector& cluster,
                              provisioners::OperationContext& context);
@@ -30,6 +30,11 @@ absl::StatusOr<bool> StartComponent(provisioners::Provisioner& provisioner,
 absl::StatusOr<bool> StopComponent(provisioners::Provisioner& provisioner,
                                    const multigres::provisioner::v1::ClusterSelector& cluster,
                                    const std::string& component, provisioners::OperationContext& context);
+
+/// Stops and starts; it stays wanted in between, so that it runs again though the agent dies there.
+absl::StatusOr<bool> RestartComponent(provisioners::Provisioner& provisioner,
+                                      const multigres::provisioner::v1::ClusterSelector& cluster,
+                                      const std::string& component, provisioners::OperationContext& context);
 
 /// The failed checks of a validation as one error; OK when none failed that would stop a bring-up.
 absl::Status PreflightStatus(const multigres::provisioner::v1::ValidateClusterResponse& response);

@@ -10,14 +10,18 @@ void ResumeUnfinished(provisioners::Provisioner& provisioner, Registry& registry
     cluster.set_name(unfinished.cluster.name);
     bool up = unfinished.kind == "up";
     bool clean = unfinished.kind == "clean";
+    bool restart = unfinished.kind == "restart";
     // A request that is there already, and is not the same, has taken its place: then this is refused, as it should be.
-    (void)registry.Begin({.kind = up ? "up" : "down",
+    (void)registry.Begin({.kind = up        ? "up"
+                                  : restart ? "restart"
+                                            : "down",
                           .cluster = unfinished.cluster.name,
                           .key = unfinished.cluster.root_dir,
                           .subject = clean ? "clean" : "",
-                          .body = [&provisioner, cluster, up, clean](provisioners::OperationContext& context) {
-                            return up ? BringUp(provisioner, cluster, 0, context)
-                                      : TakeDown(provisioner, cluster, clean, context);
+                          .body = [&provisioner, cluster, up, restart, clean](provisioners::OperationContext& context) {
+                            return up        ? BringUp(provisioner, cluster, 0, context)
+                                   : restart ? Restart(provisioner, cluster, context)
+                                             : TakeDown(provisioner, cluster, clean, context);
                           }});
   }
 }

@@ -108,7 +108,7 @@ class Provisioner {
   /// What an agent that died left half done, and its successor should finish; after Recover.
   struct Unfinished {
     ClusterInfo cluster;
-    std::string kind;  ///< up, down, clean
+    std::string kind;  ///< up, down, clean, restart
   };
   virtual std::vector<Unfinished> FindUnfinished() { return {}; }
 

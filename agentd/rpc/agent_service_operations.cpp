@@ -76,15 +76,11 @@ AgentServiceImpl::OperationReactor* AgentServiceImpl::StopComponent(grpc::Callba
 
 AgentServiceImpl::OperationReactor* AgentServiceImpl::RestartComponent(grpc::CallbackServerContext*,
                                                                        const agent::ComponentRequest* request) {
-  return Run(
-      request->cluster(), "restart", request->component(), request->options(),
-      [this, request = *request](provisioners::OperationContext& context) -> absl::StatusOr<bool> {
-        MG_RETURN_IF_ERROR(
-            operations::StopComponent(domain_.provisioner, request.cluster(), request.component(), context).status());
-        MG_RETURN_IF_ERROR(
-            operations::StartComponent(domain_.provisioner, request.cluster(), request.component(), context).status());
-        return false;
-      });
+  return Run(request->cluster(), "restart", request->component(), request->options(),
+             [this, request = *request](provisioners::OperationContext& context) {
+               return operations::RestartComponent(domain_.provisioner, request.cluster(), request.component(),
+                                                   context);
+             });
 }
 
 AgentServiceImpl::OperationReactor* AgentServiceImpl::InjectFault(grpc::CallbackServerContext*,

@@ -3,12 +3,16 @@
 #include <google/protobuf/util/json_util.h>
 #include <google/protobuf/util/message_differencer.h>
 
+#include <algorithm>
 #include <array>
 #include <random>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "agentd/store/previous.h"
 #include "common/fs/fs.h"
+#include "common/log/log.h"
+#include "common/shim_record/record.h"
 #include "common/status/status.h"
 
 namespace mg::store {
@@ -17,7 +21,7 @@ namespace {
 
 constexpr mode_t kRecordMode = 0600;
 
-absl::Status Write(const std::string& path, const ClusterRecord& record) {
+absl::Status Write(const std::string& path, const ClusterRecord& record, bool broken) {
   std::string text;
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = true;
@@ -25,13 +29,10 @@ absl::Status Write(const std::string& path, const ClusterRecord& record) {
   if (!status.ok()) {
     return absl::InternalError(absl::StrCat("print the cluster's record: ", status.ToString()));
   }
-  return WriteFileAtomically(path, text, kRecordMode);
+  return WriteKeepingPrevious(path, text, kRecordMode, broken);
 }
 
-}  // namespace
-
-absl::StatusOr<std::unique_ptr<ClusterStore>> ClusterStore::Open(const std::string& root) {
-  std::string path = Paths(root).Record();
+absl::StatusOr<ClusterRecord> Read(const std::string& root, const std::string& path) {
   MG_ASSIGN_OR_RETURN(std::string text, ReadFile(path));
   ClusterRecord record;
   google::protobuf::util::JsonParseOptions options;
@@ -44,7 +45,39 @@ absl::StatusOr<std::unique_ptr<ClusterStore>> ClusterStore::Open(const std::stri
          .hint = absl::StrCat("the data itself is untouched in ", Paths(root).Data(),
                               "; restore the file from a backup, or move the directory away and start anew")});
   }
-  return std::unique_ptr<ClusterStore>(new ClusterStore(root, std::move(record), /*on_disk=*/true));
+  return record;
+}
+
+/// The last change is missing from the record. Starts that it does not know of left their numbers in the run
+/// directories.
+void CountWhatWasLaunched(const Paths& paths, ClusterRecord* record) {
+  for (auto& [name, entry] : *record->mutable_components()) {
+    absl::StatusOr<ComponentName> parsed = ComponentName::Parse(name);
+    if (parsed.ok()) {
+      auto [launch, problem] = shim::ReadRecord(JoinPath(paths.RunDir(*parsed), "launch"));
+      entry.set_generation(std::max(entry.generation(), problem.empty() ? launch.GetInt("generation") : 0));
+    }
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<ClusterStore>> ClusterStore::Open(const std::string& root) {
+  Paths paths(root);
+  absl::StatusOr<ClusterRecord> record = Read(root, paths.Record());
+  if (record.ok()) {
+    return std::unique_ptr<ClusterStore>(new ClusterStore(root, *std::move(record), /*on_disk=*/true));
+  }
+  absl::StatusOr<ClusterRecord> previous = Read(root, PreviousOf(paths.Record()));
+  if (!previous.ok()) {
+    return record.status();
+  }
+  log::Warn("the cluster's record is lost or broken: its previous version and what runs are used instead",
+            {{"root", root}, {"error", std::string(record.status().message())}});
+  CountWhatWasLaunched(paths, &*previous);
+  auto store = std::unique_ptr<ClusterStore>(new ClusterStore(root, *std::move(previous), /*on_disk=*/false));
+  MG_RETURN_IF_ERROR(store->Update([](ClusterRecord*) {}));
+  return store;
 }
 
 std::unique_ptr<ClusterStore> ClusterStore::New(const std::string& root, ClusterRecord record) {
@@ -64,7 +97,7 @@ absl::Status ClusterStore::Update(const std::function<void(ClusterRecord*)>& cha
   if (on_disk_ && google::protobuf::util::MessageDifferencer::Equals(changed, record_)) {
     return absl::OkStatus();
   }
-  MG_RETURN_IF_ERROR(Write(paths_.Record(), changed));
+  MG_RETURN_IF_ERROR(Write(paths_.Record(), changed, /*broken=*/!on_disk_));
   record_ = std::move(changed);
   on_disk_ = true;
   return absl::OkStatus();

@@ -19,7 +19,8 @@ inline constexpr int kRecordVersion = 1;
 
 class ClusterStore {
  public:
-  /// Reads <root>/cluster.json. NOT_FOUND when there is none; DATA_LOSS, with a hint, when it cannot be understood.
+  /// Reads <root>/cluster.json. Where that is lost or broken, its previous version is taken, corrected by what was
+  /// launched, and written anew. NOT_FOUND when there is neither; DATA_LOSS, with a hint, when none can be understood.
   static absl::StatusOr<std::unique_ptr<ClusterStore>> Open(const std::string& root);
   /// A record that is not on disk yet: the first Update writes it.
   static std::unique_ptr<ClusterStore> New(const std::string& root, ClusterRecord record);

@@ -5,6 +5,7 @@
 
 #include "agentd/store/registry.h"
 #include "common/fs/fs.h"
+#include "common/shim_record/record.h"
 #include "common/status/status.h"
 
 namespace mg::store {
@@ -62,6 +63,62 @@ TEST_F(ClusterStoreTest, WhenTheFileIsBroken_SaysWhichAndWhatToDo) {
   absl::Status status = ClusterStore::Open(dir_).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
   EXPECT_FALSE(DetailOf(status)->hint.empty());
+}
+
+/// Ways in which a state file is lost.
+void Truncate(const std::string& path) {
+  std::string text = *ReadFile(path);
+  ASSERT_TRUE(WriteFileAtomically(path, text.substr(0, text.size() / 2)).ok());
+}
+void Garble(const std::string& path) { ASSERT_TRUE(WriteFileAtomically(path, std::string(64, '\0')).ok()); }
+void Lose(const std::string& path) { ASSERT_TRUE(RemoveTree(path).ok()); }
+
+TEST_F(ClusterStoreTest, WhenTheFileIsLostOrBroken_ThePreviousOneAndWhatWasLaunchedMakeUpForIt) {
+  for (auto ruin : {Truncate, Garble, Lose}) {
+    std::unique_ptr<ClusterStore> store = ClusterStore::New(dir_, SomeRecord());
+    ASSERT_TRUE(store->Update([](ClusterRecord* r) { r->set_wanted(true); }).ok());
+    ASSERT_TRUE(store->NextGeneration("multiorch/zone1").ok());
+    ASSERT_TRUE(store->NextGeneration("multiorch/zone1").ok());  // the change that will be missing
+    std::string run_dir = Paths(dir_).RunDir({.kind = kMultiorch, .cell = "zone1"});
+    ASSERT_TRUE(MakeDirectories(run_dir, 0700).ok());
+    shim::Record launch;
+    launch.Add("generation", 2);
+    ASSERT_EQ(shim::WriteRecord(JoinPath(run_dir, "launch"), launch, false), 0);
+    ruin(Paths(dir_).Record());
+    absl::StatusOr<std::unique_ptr<ClusterStore>> again = ClusterStore::Open(dir_);
+    ASSERT_TRUE(again.ok()) << again.status();
+    EXPECT_TRUE((*again)->Get().wanted());
+    EXPECT_EQ((*again)->Get().cluster_id(), store->Get().cluster_id());
+    EXPECT_EQ(*(*again)->NextGeneration("multiorch/zone1"), 3);
+    EXPECT_TRUE(Exists(Paths(dir_).Record())) << "it is written anew";
+  }
+}
+
+TEST_F(RegistryTest, WhenTheFileIsLostOrBroken_ThePreviousOneAndWhatIsThereMakeUpForIt) {
+  std::string elsewhere = JoinPath(dir_, "elsewhere"), below = JoinPath(dir_, "clusters/below");
+  for (const std::string& root : {elsewhere, below}) {
+    ASSERT_TRUE(MakeDirectories(root, 0700).ok());
+  }
+  ClusterRecord record = SomeRecord();
+  record.set_name("below");
+  ASSERT_TRUE(ClusterStore::New(below, record)->Update([](ClusterRecord*) {}).ok());
+  for (auto ruin : {Truncate, Garble, Lose}) {
+    Registry registry(dir_);
+    RegisteredCluster cluster;
+    cluster.set_name("elsewhere");
+    cluster.set_root(elsewhere);
+    ASSERT_TRUE(registry.Put(cluster).ok());
+    cluster.set_name("below");
+    cluster.set_root(below);
+    ASSERT_TRUE(registry.Put(cluster).ok());
+    ruin(JoinPath(dir_, "clusters.json"));
+    std::vector<RegisteredCluster> found = *Registry(dir_).List();
+    ASSERT_EQ(found.size(), 2u);
+    EXPECT_EQ(found[0].name(), "below");
+    EXPECT_EQ(found[1].name(), "elsewhere");
+    ASSERT_TRUE(registry.Remove(below).ok());
+    ASSERT_TRUE(registry.Remove(elsewhere).ok());
+  }
 }
 
 TEST_F(RegistryTest, WhenClustersComeAndGo_ListsThoseThatExistByName) {

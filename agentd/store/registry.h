@@ -18,7 +18,8 @@ class Registry {
  public:
   explicit Registry(std::string home) : home_(std::move(home)) {}
 
-  /// By name. Entries whose root is gone are left out. An unreadable file is an error.
+  /// By name. Entries whose root is gone are left out. A file that is lost or broken is made up
+  /// for by its previous version and by what stands below the home.
   absl::StatusOr<std::vector<RegisteredCluster>> List() const;
   /// Adds it, or replaces the entry with the same root. Writes nothing when nothing changes.
   absl::Status Put(const RegisteredCluster& cluster);
@@ -28,7 +29,7 @@ class Registry {
  private:
   std::string Path() const;
   absl::StatusOr<multigres::state::v1::ClusterRegistry> Read() const;
-  absl::Status Write(multigres::state::v1::ClusterRegistry registry);
+  absl::Status Write(multigres::state::v1::ClusterRegistry registry) const;
 
   const std::string home_;
   mutable std::mutex mutex_;

@@ -2,11 +2,16 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_split.h"
 #include "agentd/supervisor/restarts.h"
 
 namespace mg::supervisor {
@@ -115,6 +120,33 @@ TEST(Lifecycle, EveryStateAndEvent_IsAsTheTableSays) {
       EXPECT_EQ(next, Table().at(state)[i]) << WordOf(state) << " event " << i << " gives " << WordOf(next.state);
     }
   }
+}
+
+TEST(Lifecycle, TheTableOfTheDocumentation_IsThisOne) {
+  std::ifstream file(std::string(std::getenv("MULTIGRES_SOURCE_DIR")) + "/docs/architecture.md");
+  const std::map<std::string, Action> actions = {
+      {"arm", Action::kArm}, {"launch", Action::kLaunch}, {"stop", Action::kStop}, {"replace", Action::kReplace}};
+  size_t rows = 0;
+  for (std::string line; std::getline(file, line);) {
+    std::vector<std::string> cells = absl::StrSplit(line, '|');
+    for (std::string& cell : cells) {
+      absl::StripAsciiWhitespace(&cell);
+    }
+    const State* state = std::find_if(std::begin(kStates), std::end(kStates),
+                                      [&](State s) { return cells.size() > 1 && cells[1] == WordOf(s); });
+    if (state == std::end(kStates)) {
+      continue;
+    }
+    ++rows;
+    ASSERT_EQ(cells.size(), std::size(kEvents) + 3) << line;
+    for (size_t i = 0; i < std::size(kEvents); ++i) {
+      Transition next = Next(*state, kEvents[i], {.wanted = kEvents[i] != Event::kUnwanted});
+      std::vector<std::string> said = absl::StrSplit(cells[i + 2], ", ");
+      EXPECT_EQ(said[0], next == Transition{*state} && said[0] == "\u00b7" ? "\u00b7" : WordOf(next.state)) << line;
+      EXPECT_EQ(said.size() > 1 ? actions.at(said[1]) : Action::kNone, next.action) << line;
+    }
+  }
+  EXPECT_EQ(rows, std::size(kStates));
 }
 
 TEST(Lifecycle, WhatIsNotWanted_IsNeverLaunched) {

@@ -30,9 +30,10 @@ void AddToEpoll(int epoll, int fd) {
 
 }  // namespace
 
-Supervisor::Supervisor(std::string shim_path, std::function<void(const News&)> sink)
+Supervisor::Supervisor(std::string shim_path, std::function<void(const News&)> sink, const Clock& clock)
     : shim_path_(std::move(shim_path)),
       sink_(std::move(sink)),
+      clock_(clock),
       epoll_(epoll_create1(EPOLL_CLOEXEC)),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   AddToEpoll(epoll_.get(), wake_.get());
@@ -67,7 +68,7 @@ Action Supervisor::Apply(Entry* entry, Event event, std::vector<News>* news, Ver
   Transition next = Next(before, event, facts);
   entry->state = next.state;
   if (next.state != before) {
-    entry->since = absl::Now();
+    entry->since = clock_.Wall();
     switch (next.state) {
       case State::kRunning:
         entry->reason.clear();
@@ -84,7 +85,7 @@ Action Supervisor::Apply(Entry* entry, Event event, std::vector<News>* news, Ver
         break;
       case State::kWaiting:
       case State::kCrashLooping: {
-        absl::Duration pause = absl::Trunc(entry->due - absl::Now(), absl::Milliseconds(1));
+        absl::Duration pause = absl::Trunc(entry->due - clock_.Steady(), absl::Milliseconds(1));
         std::string when = pause <= absl::ZeroDuration() ? "at once" : absl::StrCat("in ", absl::FormatDuration(pause));
         news->push_back(
             {.type = next.state == State::kWaiting ? "restarting" : "crash-loop",
@@ -127,23 +128,25 @@ void Supervisor::Carry(Entry* entry, Action action) {
 }
 
 void Supervisor::Unwatch(Entry* entry) {
-  if (entry->client != nullptr) {
-    run_dir_of_fd_.erase(entry->client->fd());
-    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, entry->client->fd(), nullptr);
+  if (entry->watched()) {
+    run_dir_of_fd_.erase(entry->fd());
+    epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, entry->fd(), nullptr);
     entry->client.reset();
+    entry->child.Reset();
   }
 }
 
 void Supervisor::Watch(const Watched& who, const shim::ShimState& state, bool announce, std::vector<News>* news) {
   absl::StatusOr<std::unique_ptr<shim::ShimClient>> client = shim::ShimClient::Connect(who.run_dir);
-  bool gone = false;
+  // A shim that does not answer has ended just now. Its component mostly ends with it, but maybe a moment later.
+  absl::StatusOr<UniqueFd> child = client.ok() || !state.child ? absl::NotFoundError("") : OpenPidfd(*state.child);
   {
     std::lock_guard lock(mutex_);
     Entry& entry = EntryOf(who);
     Unwatch(&entry);
     entry.seen = true;
     ++entry.life;
-    entry.launched = absl::Now();
+    entry.launched = clock_.Steady();
     entry.answered = false;
     entry.silent_since = absl::InfiniteFuture();
     entry.due = absl::InfiniteFuture();
@@ -154,15 +157,17 @@ void Supervisor::Watch(const Watched& who, const shim::ShimState& state, bool an
     Carry(&entry, Apply(&entry, Event::kLaunched, news));
     if (client.ok()) {
       entry.client = *std::move(client);
+    } else if (child.ok()) {
+      entry.child = *std::move(child);
+    }
+    if (entry.watched()) {
       entry.process = state.child;
-      run_dir_of_fd_[entry.client->fd()] = who.run_dir;
-      AddToEpoll(epoll_.get(), entry.client->fd());
-    } else {
-      gone = !shim::ReadShimState(who.run_dir).child_alive;
+      run_dir_of_fd_[entry.fd()] = who.run_dir;
+      AddToEpoll(epoll_.get(), entry.fd());
     }
     changed_.notify_all();
-    if (gone) {
-      // A shim that does not answer has ended just now: its files say how.
+    if (!entry.watched()) {
+      // Its files say how it ended.
       Queue(&entry, [this, run_dir = who.run_dir, life = entry.life] { OnEnd(run_dir, life); });
     }
   }
@@ -182,7 +187,7 @@ int Supervisor::WaitMilliseconds() {
   if (next == absl::InfiniteFuture()) {
     return -1;
   }
-  absl::Duration left = std::clamp(next - absl::Now(), absl::ZeroDuration(), absl::Duration(absl::Minutes(5)));
+  absl::Duration left = std::clamp(next - clock_.Steady(), absl::ZeroDuration(), absl::Duration(absl::Minutes(5)));
   return static_cast<int>(absl::ToInt64Milliseconds(left + absl::Microseconds(999)));
 }
 
@@ -211,8 +216,7 @@ void Supervisor::Run() {
         continue;
       }
       Entry& entry = entries_[found->second];
-      absl::StatusOr<shim::ExitRecord> exit = entry.client->WaitExit(absl::Now());
-      if (absl::IsDeadlineExceeded(exit.status())) {
+      if (entry.client != nullptr && absl::IsDeadlineExceeded(entry.client->WaitExit(absl::Now()).status())) {
         continue;  // other news, such as the answer to a signal
       }
       std::string run_dir = found->second;
@@ -220,7 +224,7 @@ void Supervisor::Run() {
       changed_.notify_all();
       Queue(&entry, [this, run_dir, life = entry.life] { OnEnd(run_dir, life); });
     }
-    absl::Time now = absl::Now();
+    absl::Time now = clock_.Steady();
     for (auto& [run_dir, entry] : entries_) {
       if (entry.busy == 0 && entry.attended == 0 && entry.due <= now) {
         entry.due = absl::InfiniteFuture();
@@ -272,7 +276,7 @@ Decision Supervisor::Judge(const std::string& run_dir, const shim::ShimState& st
     std::lock_guard lock(mutex_);
     Entry& entry = entries_[run_dir];
     end.failed = !state.exit || state.exit->signal != 0 || state.exit->exit_code != 0;
-    end.ran = state.exit ? state.exit->ended - state.exit->started : absl::Now() - entry.launched;
+    end.ran = state.exit ? state.exit->ran : clock_.Steady() - entry.launched;
     bool may_be_permanent = state.exit && state.exit->signal == 0 && state.exit->exit_code != 0 && !entry.answered;
     if (may_be_permanent) {
       permanent_cause = entry.care.permanent_cause;
@@ -284,7 +288,17 @@ Decision Supervisor::Judge(const std::string& run_dir, const shim::ShimState& st
   std::lock_guard lock(mutex_);
   Entry& entry = entries_[run_dir];
   double random = std::uniform_real_distribution<double>(0, 1)(random_);
-  return entry.history.Decide(entry.care.policy, end, absl::Now(), random);
+  return entry.history.Decide(entry.care.policy, end, clock_.Steady(), random);
+}
+
+std::string Supervisor::LastWords(const std::string& run_dir) {
+  std::function<std::string()> last_words;
+  {
+    std::lock_guard lock(mutex_);
+    last_words = entries_[run_dir].care.last_words;
+  }
+  std::string words = last_words ? last_words() : "";
+  return words.empty() ? "" : absl::StrCat(" and wrote: ", words);
 }
 
 void Supervisor::OnEnd(const std::string& run_dir, std::int64_t life) {
@@ -300,8 +314,11 @@ void Supervisor::OnEnd(const std::string& run_dir, std::int64_t life) {
     changed_.notify_all();
   }
   shim::ShimState state = shim::ReadShimState(run_dir);
+  if (!state.exit) {
+    shim::EndLeftovers(run_dir);  // its shim could not
+  }
   std::string how = state.exit ? DescribeExit(*state.exit) : kEndedWithShim;
-  absl::Duration ran = state.exit ? state.exit->ended - state.exit->started : absl::ZeroDuration();
+  absl::Duration ran = state.exit ? state.exit->ran : absl::ZeroDuration();
   bool judge = false;
   {
     std::lock_guard lock(mutex_);
@@ -316,14 +333,16 @@ void Supervisor::OnEnd(const std::string& run_dir, std::int64_t life) {
   Decision decision;
   Action action = Action::kNone;
   bool at_once = false;
+  std::string words;
   if (judge) {
     decision = Judge(run_dir, state);
+    words = decision.verdict == Verdict::kRestart ? "" : LastWords(run_dir);
   }
   {
     std::lock_guard lock(mutex_);
     Entry& entry = entries_[run_dir];
-    entry.reason = decision.reason.empty() ? how : absl::StrCat(decision.reason, "; last it ", how);
-    entry.due = absl::Now() + decision.delay;
+    entry.reason = decision.reason.empty() ? how : absl::StrCat(decision.reason, "; last it ", how, words);
+    entry.due = clock_.Steady() + decision.delay;
     action = Apply(&entry, Event::kEnded, &news, decision.verdict);
     at_once = action == Action::kArm && decision.delay == absl::ZeroDuration();
     if (!at_once) {
@@ -392,9 +411,9 @@ void Supervisor::OnDue(const std::string& run_dir) {
     std::string message(state.status().message());
     double random = std::uniform_real_distribution<double>(0, 1)(random_);
     Decision decision =
-        entry.history.Decide(care.policy, {.permanent_cause = permanent ? message : ""}, absl::Now(), random);
+        entry.history.Decide(care.policy, {.permanent_cause = permanent ? message : ""}, clock_.Steady(), random);
     entry.reason = message;
-    entry.due = absl::Now() + std::max(decision.delay, absl::Duration(absl::Milliseconds(100)));
+    entry.due = clock_.Steady() + std::max(decision.delay, absl::Duration(absl::Milliseconds(100)));
     Carry(&entry, Apply(&entry, Event::kEnded, &news, decision.verdict));
   }
   Tell(news);

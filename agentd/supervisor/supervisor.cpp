@@ -37,13 +37,26 @@ void Supervisor::Resume(const Watched& who) {
   {
     std::lock_guard lock(mutex_);
     Entry& entry = EntryOf(who);
-    if (entry.client != nullptr || entry.busy > 0) {
+    if (entry.watched() || entry.busy > 0) {
       return;
     }
-    entry.due = absl::Now();
+    entry.due = clock_.Steady();
     Carry(&entry, Apply(&entry, Event::kWanted, &news));
   }
   Tell(news);
+}
+
+void Supervisor::KeepWanted(const Watched& who) {
+  bool stopped = false;
+  {
+    std::lock_guard lock(mutex_);
+    Entry& entry = EntryOf(who);
+    entry.wanted = true;
+    stopped = entry.state == State::kStopped && entry.attended == 0;
+  }
+  if (stopped) {
+    Resume(who);
+  }
 }
 
 absl::StatusOr<shim::ShimState> Supervisor::Start(const Watched& who, const shim::LaunchSpec& spec) {
@@ -83,12 +96,15 @@ absl::StatusOr<shim::ShimState> Supervisor::Start(const Watched& who, const shim
 shim::ShimState Supervisor::Adopt(const Watched& who, bool announce) {
   shim::ShimState state = shim::ReadShimState(who.run_dir);
   if (!state.shim_alive) {
+    if (announce) {
+      shim::EndLeftovers(who.run_dir);
+    }
     return state;
   }
   std::vector<News> news;
   {
     std::lock_guard lock(mutex_);
-    if (EntryOf(who).client != nullptr) {
+    if (EntryOf(who).watched()) {
       return state;
     }
   }
@@ -170,8 +186,10 @@ void Supervisor::Release(const std::string& run_dir) {
     judge = entry.wanted && entry.state == State::kFailed;
   }
   Decision decision;
+  std::string words;
   if (judge) {
     decision = Judge(run_dir, shim::ReadShimState(run_dir));
+    words = decision.verdict == Verdict::kRestart ? "" : LastWords(run_dir);
   }
   std::vector<News> news;
   {
@@ -179,10 +197,10 @@ void Supervisor::Release(const std::string& run_dir) {
     Entry& entry = entries_[run_dir];
     if (entry.attended == 0 && !HasProcess(entry.state)) {
       if (judge) {
-        entry.reason = decision.reason.empty() ? entry.reason : decision.reason;
-        entry.due = absl::Now() + decision.delay;
+        entry.reason = decision.reason.empty() ? entry.reason : absl::StrCat(decision.reason, words);
+        entry.due = clock_.Steady() + decision.delay;
       } else if (entry.due == absl::InfiniteFuture()) {
-        entry.due = absl::Now();
+        entry.due = clock_.Steady();
       }
       Carry(&entry, Apply(&entry, Event::kReleased, &news, decision.verdict));
     }
@@ -195,11 +213,11 @@ void Supervisor::Report(const std::string& run_dir, const Answer& answer) {
   {
     std::lock_guard lock(mutex_);
     auto found = entries_.find(run_dir);
-    if (found == entries_.end() || found->second.client == nullptr || found->second.state == State::kStopping) {
+    if (found == entries_.end() || !found->second.watched() || found->second.state == State::kStopping) {
       return;
     }
     Entry& entry = found->second;
-    absl::Time now = absl::Now();
+    absl::Time now = clock_.Steady();
     entry.silent_since = answer.alive && !answer.stopped ? absl::InfiniteFuture() : std::min(entry.silent_since, now);
     if (answer.ready.ok() && !answer.stopped) {
       entry.answered = true;
@@ -235,11 +253,11 @@ View Supervisor::Look(const std::string& run_dir) const {
   return {.state = entry.state,
           .wanted = entry.wanted,
           .cared = entry.cared,
-          .process = entry.client != nullptr ? entry.process : std::nullopt,
+          .process = entry.watched() ? entry.process : std::nullopt,
           .observed = entry.seen,
           .reason = entry.reason,
           .since = entry.since,
-          .due = entry.due,
+          .due = entry.due == absl::InfiniteFuture() ? entry.due : clock_.Wall() + (entry.due - clock_.Steady()),
           .ends = entry.history.ends_in_window(),
           .last_exit = entry.last_exit};
 }
@@ -247,7 +265,7 @@ View Supervisor::Look(const std::string& run_dir) const {
 bool Supervisor::HasEnded(const std::string& run_dir) const {
   std::lock_guard lock(mutex_);
   auto found = entries_.find(run_dir);
-  return found != entries_.end() && found->second.client == nullptr;
+  return found != entries_.end() && !found->second.watched();
 }
 
 bool Supervisor::WaitForEnd(const std::string& run_dir, absl::Time until) {
@@ -255,7 +273,7 @@ bool Supervisor::WaitForEnd(const std::string& run_dir, absl::Time until) {
   std::uint64_t wakes = wakes_;
   auto runs = [&] {
     auto found = entries_.find(run_dir);
-    return found != entries_.end() && found->second.client != nullptr;
+    return found != entries_.end() && found->second.watched();
   };
   changed_.wait_until(lock, absl::ToChronoTime(until), [&] { return !runs() || wakes_ != wakes; });
   return !runs();
@@ -265,6 +283,7 @@ void Supervisor::Wake() {
   std::lock_guard lock(mutex_);
   ++wakes_;
   changed_.notify_all();
+  WakeLoop();
 }
 
 void Supervisor::Tell(const std::vector<News>& news) {

@@ -23,6 +23,7 @@
 #include "absl/time/time.h"
 #include "agentd/supervisor/lifecycle.h"
 #include "agentd/supervisor/restarts.h"
+#include "common/clock/clock.h"
 #include "common/fs/unique_fd.h"
 #include "common/shim_protocol/shim.h"
 
@@ -50,6 +51,8 @@ struct Care {
   std::function<absl::StatusOr<shim::LaunchSpec>()> make_spec;
   /// Why no start can succeed; empty: one may. Asked after an early end.
   std::function<std::string(const shim::ShimState&)> permanent_cause;
+  /// What it wrote last, shortened to go into a sentence; empty: nothing. Asked when it is given up, or loops.
+  std::function<std::string()> last_words;
 };
 
 /// What happened to a component.
@@ -76,8 +79,8 @@ struct View {
   std::optional<ProcessId> process;         ///< watched now; unset: none is
   bool observed = false;                    ///< its process is or was watched by this agent
   std::string reason;                       ///< why it waits or failed, or does not answer; empty else
-  absl::Time since;                         ///< when the state was entered
-  absl::Time due = absl::InfiniteFuture();  ///< next start
+  absl::Time since;                         ///< when the state was entered, by the wall
+  absl::Time due = absl::InfiniteFuture();  ///< next start, by the wall as it stands now
   int ends = 0;                             ///< within the last minute
   std::optional<shim::ExitRecord> last_exit;
 };
@@ -87,8 +90,8 @@ std::string DescribeExit(const shim::ExitRecord& exit);
 
 class Supervisor {
  public:
-  /// `sink` is called from any thread, without a lock held.
-  Supervisor(std::string shim_path, std::function<void(const News&)> sink);
+  /// `sink` is called from any thread, without a lock held. `clock` must outlive it.
+  Supervisor(std::string shim_path, std::function<void(const News&)> sink, const Clock& clock = SystemClock());
   ~Supervisor();
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;
@@ -101,9 +104,13 @@ class Supervisor {
   /// Starts a component in care that does not run, as after its end; nothing when it runs.
   void Resume(const Watched& who);
 
+  /// A start of what should run failed, before there was a process to watch: the loop goes on with it.
+  void KeepWanted(const Watched& who);
+
   /// Launches, unless it runs. Errors as shim::Launch, except that a running component is a success.
   absl::StatusOr<shim::ShimState> Start(const Watched& who, const shim::LaunchSpec& spec);
-  /// Watches what runs in the directory, if anything does; `announce` makes it an event.
+  /// Watches what runs in the directory, if anything does; `announce`: it was found, so it is an event, and what a
+  /// killed shim left behind is ended.
   shim::ShimState Adopt(const Watched& who, bool announce);
   /// Stops by the ladder and waits until process and shim are gone. Nothing running is success. It is not wanted any
   /// more then.
@@ -136,7 +143,7 @@ class Supervisor {
   bool WaitForEnd(const std::string& run_dir, absl::Time until);
   /// It was watched, and its end was seen.
   bool HasEnded(const std::string& run_dir) const;
-  /// Wakes every WaitForEnd (when an operation is cancelled).
+  /// Wakes every WaitForEnd (when an operation is cancelled), and has the loop look at its clock.
   void Wake();
 
  private:
@@ -150,7 +157,7 @@ class Supervisor {
     std::int64_t life = 0, ended_life = 0;  ///< counts the processes that were watched, so that an end is seen once
     State state = State::kStopped;
     std::string reason;
-    absl::Time since = absl::InfinitePast();
+    absl::Time since = absl::InfinitePast();  ///< by the wall; the other times by the steady clock
     absl::Time due = absl::InfiniteFuture();
     absl::Time silent_since = absl::InfiniteFuture();
     absl::Time launched = absl::InfinitePast();
@@ -158,8 +165,12 @@ class Supervisor {
     RestartHistory history;
     shim::LaunchSpec spec;  ///< of its last launch, where known
     std::optional<shim::ExitRecord> last_exit;
+    // One of both while it is watched: its shim tells of its end, or, where the shim is gone, the kernel does.
     std::unique_ptr<shim::ShimClient> client;
-    std::optional<ProcessId> process;  ///< of the client's component
+    UniqueFd child;                    ///< pidfd
+    std::optional<ProcessId> process;  ///< that is watched
+    bool watched() const { return client != nullptr || child.valid(); }
+    int fd() const { return client != nullptr ? client->fd() : child.get(); }
   };
 
   Entry& EntryOf(const Watched& who);
@@ -179,11 +190,14 @@ class Supervisor {
   void OnDue(const std::string& run_dir);
   void Replace(const std::string& run_dir, std::int64_t life, const std::vector<shim::StopStep>& ladder);
   Decision Judge(const std::string& run_dir, const shim::ShimState& state);
+  /// " and wrote: …", for a reason; empty when it wrote nothing.
+  std::string LastWords(const std::string& run_dir);
   void Tell(const std::vector<News>& news);
   void WakeLoop();
 
   const std::string shim_path_;
   const std::function<void(const News&)> sink_;
+  const Clock& clock_;
   UniqueFd epoll_, wake_;
   mutable std::mutex mutex_;
   std::condition_variable changed_;

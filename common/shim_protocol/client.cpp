@@ -88,6 +88,7 @@ class Client final : public ShimClient {
                       .signal = static_cast<int>(values[1]),
                       .started = absl::FromUnixNanos(values[2]),
                       .ended = absl::FromUnixNanos(values[3]),
+                      .ran = absl::Nanoseconds(std::max<std::int64_t>(0, values[3] - values[2])),
                       .generation = values[4]};
   }
 

@@ -7,10 +7,16 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/cgroup/cgroup.h"
 #include "common/process/scan.h"
 #include "common/shim_record/record.h"
 
 namespace mg::shim {
+namespace {
+
+constexpr int kGroupBound = 2000;  // ms
+
+}  // namespace
 
 std::string FormatStep(const StopStep& step) {
   return absl::StrCat(step.signal, ":", absl::ToInt64Milliseconds(step.wait), ":", step.whole_tree ? 1 : 0);
@@ -43,6 +49,11 @@ void EndLeftovers(const std::string& run_dir, const ShimState& state) {
   if (!state.shim.has_value() || state.shim_alive || state.exit.has_value() || state.shim->boot_id != BootId()) {
     return;
   }
+  // The group has everybody; without one, whoever still has the mark that the shim gave its component.
+  auto [identity, problem] = ReadRecord(run_dir + "/identity");
+  if (problem.empty()) {
+    (void)cgroup::KillAndRemove(identity.Get("cgroup"), kGroupBound);
+  }
   std::vector<ProcessId> left = ProcessesWithEnvironment(kRunDirVariable + run_dir);
   for (const ProcessId& id : left) {
     // NOT_FOUND: it has ended by itself; what may not be signalled is another user's, not ours.
@@ -53,5 +64,7 @@ void EndLeftovers(const std::string& run_dir, const ShimState& state) {
     (void)WaitGone(id, deadline);
   }
 }
+
+void EndLeftovers(const std::string& run_dir) { EndLeftovers(run_dir, ReadShimState(run_dir)); }
 
 }  // namespace mg::shim

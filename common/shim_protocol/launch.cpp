@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -25,6 +26,9 @@
 
 namespace mg::shim {
 namespace {
+
+/// How long a component may take to end after its shim was killed; the kernel kills it then.
+constexpr absl::Duration kDying = absl::Seconds(1);
 
 /// The user's ids as numbers: the shim is static and cannot ask the name service.
 absl::Status AddUser(const std::string& user, Record* record) {
@@ -183,6 +187,9 @@ absl::StatusOr<UniqueFd> TakeLock(const LaunchSpec& spec) {
 absl::StatusOr<ShimState> Launch(const std::string& shim_path, const LaunchSpec& spec, absl::Duration timeout) {
   absl::Time deadline = absl::Now() + timeout;
   ShimState before = ReadShimState(spec.run_dir);
+  if (before.child_alive && !before.shim_alive && WaitGone(*before.child, std::min(deadline, absl::Now() + kDying))) {
+    before = ReadShimState(spec.run_dir);
+  }
   if (before.child_alive) {
     return AlreadyRuns(spec);
   }

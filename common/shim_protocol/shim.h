@@ -58,6 +58,7 @@ struct ExitRecord {
   int signal = 0;      ///< number of the signal that ended it; 0: none
   absl::Time started;
   absl::Time ended;
+  absl::Duration ran;  ///< measured, not the difference of the two: somebody may have set the clock between them
   std::int64_t generation = 0;
 };
 
@@ -106,5 +107,9 @@ class ShimClient {
 /// Stops what runs in `run_dir` by the ladder and waits until it and its shim are gone. Nothing running is success.
 /// When the shim is dead but the child's recorded identity still lives, the child is signalled directly.
 absl::Status StopAndWait(const std::string& run_dir, const std::vector<StopStep>& ladder);
+
+/// Ends what a killed shim left behind of its component's tree; nothing when it runs, or saw to that itself. Returns
+/// when they are gone, or after 2 s.
+void EndLeftovers(const std::string& run_dir);
 
 }  // namespace mg::shim

@@ -1,5 +1,6 @@
 #include <poll.h>
 
+#include <algorithm>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
@@ -73,11 +74,13 @@ ShimState ReadShimState(const std::string& run_dir) {
   }
   auto [exit, exit_problem] = ReadRecord(JoinPath(run_dir, "exit"));
   Note(&state, "exit", exit_problem);
+  std::int64_t between = std::max<std::int64_t>(0, exit.GetInt("ended_ns") - exit.GetInt("started_ns"));
   if (exit_problem.empty() && (generation < 0 || exit.GetInt("generation") == generation)) {
     state.exit = ExitRecord{.exit_code = static_cast<int>(exit.GetInt("exit_code")),
                             .signal = static_cast<int>(exit.GetInt("signal")),
                             .started = absl::FromUnixNanos(exit.GetInt("started_ns")),
                             .ended = absl::FromUnixNanos(exit.GetInt("ended_ns")),
+                            .ran = absl::Nanoseconds(exit.GetInt("ran_ns", between)),
                             .generation = exit.GetInt("generation")};
   }
   return state;

@@ -41,12 +41,14 @@ class Leftovers:
 
     @staticmethod
     def look():
-        found = {"sysv": set(), "posix": set(), "tmp": set()}
+        found = {"sysv": set(), "posix": set(), "tmp": set(), "cgroup": set()}
         for line in pathlib.Path("/proc/sysvipc/shm").read_text().splitlines()[1:]:
             fields = line.split()
             found["sysv"].add((fields[1], int(fields[4]), int(fields[6])))  # id, creator, attached processes
         found["posix"] = set(os.listdir("/dev/shm"))
-        found["tmp"] = {e for e in os.listdir("/tmp") if e.startswith(".s.PGSQL")}
+        found["tmp"] = {e for e in os.listdir("/tmp") if e.startswith((".s.PGSQL", "multigres-"))}
+        for base in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"):
+            found["cgroup"] |= {str(p) for p in pathlib.Path(base).glob("**/multigres-*") if p.is_dir()}
         return found
 
     @staticmethod
@@ -69,7 +71,17 @@ class Leftovers:
         posix = now["posix"] - self.before["posix"]
         left += [f"/dev/shm/{name}" for name in posix - self.in_use(posix)]
         left += [f"/tmp/{name}" for name in now["tmp"] - self.before["tmp"] if owner_is_gone("/tmp/" + name)]
+        left += [f"/tmp/{name}" for name in now["tmp"] - self.before["tmp"] if name.startswith("multigres-") and not any(
+            p.is_socket() for p in pathlib.Path("/tmp", name).rglob("*"))]
+        left += [f"control group {group}" for group in now["cgroup"] - self.before["cgroup"] if is_empty_group(group)]
         return left
+
+
+def is_empty_group(path):
+    try:
+        return pathlib.Path(path, "cgroup.procs").read_text() == ""
+    except OSError:
+        return False  # it went meanwhile
 
 
 def owner_is_gone(path):
@@ -77,6 +89,16 @@ def owner_is_gone(path):
     names = {path} if not os.path.isdir(path) else {str(p) for p in pathlib.Path(path).rglob("*")} | {path}
     sockets = pathlib.Path("/proc/net/unix").read_text()
     return not any(name in sockets for name in names)
+
+
+def listening_sockets():
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        for line in pathlib.Path(table).read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A":
+                found.add((int(fields[1].rsplit(":", 1)[1], 16), int(fields[9])))
+    return found
 
 
 class Sandbox:
@@ -99,10 +121,11 @@ class Sandbox:
     def __exit__(self, kind, value, trace):
         failed = kind is not None
         self.remember()
+        ports = self.listening()
         self.run("down", check=False, timeout=60)
         self.run("agent", "stop", check=False)
         left = self.processes()
-        things = [] if left else self.look_for_leftovers()
+        things = [] if left else self.look_for_leftovers(ports)
         for pid in left:
             try:
                 os.kill(pid, signal.SIGKILL)
@@ -125,10 +148,20 @@ class Sandbox:
         """Takes note of the processes that run now, so that what they leave can be told from what others leave."""
         self.leftovers.pids.update(self.processes())
 
-    def look_for_leftovers(self):
-        """Everything that is not as it was before (ports go with the processes that listen); what is about to go is given a moment."""
+    def listening(self):
+        """Ports on which processes of this sandbox listen now, with the socket's number: another one may have the port next."""
+        owned = set()
+        for pid in self.processes():
+            try:
+                owned |= {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
+            except OSError:
+                pass
+        return {(port, inode) for port, inode in listening_sockets() if f"socket:[{inode}]" in owned}
+
+    def look_for_leftovers(self, ports):
+        """Everything that is not as it was before; what is about to go is given a moment."""
         def look():
-            found = self.leftovers.find()
+            found = self.leftovers.find() + [f"port {port}" for port, _ in ports & listening_sockets()]
             found += [str(p) for p in self.runtime.rglob("*") if p.is_socket()]
             return found
         try:

@@ -38,6 +38,26 @@ def interrupted_up_goes_on():
         assert s.sql("select 1") == "1"
 
 
+def interrupted_at_any_moment_leaves_nothing():
+    with Sandbox("anytime") as s:
+        for seconds in (0.05, 0.2, 0.5, 0.9, 1.4):
+            process = start_in_background(s, "up", "--cells", "1")
+            try:
+                process.wait(timeout=seconds)  # the moment of the interruption is what varies
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+            assert process.returncode in (0, 130), (seconds, process.returncode, out, err)
+            s.remember()
+            ports = s.listening()
+            s.run("down", "--clean", "--yes")
+            s.run("agent", "stop")
+            assert not s.processes(), (seconds, s.processes())
+            assert not s.look_for_leftovers(ports), (seconds, s.look_for_leftovers(ports))
+            left = [str(p.relative_to(s.home)) for p in s.home.rglob("*") if "cluster" in p.name]
+            assert left in ([], ["clusters.json"], ["clusters.json", "clusters.json.previous"]), (seconds, left)
+
+
 def down_during_up():
     with Sandbox("downup") as s:
         process = start_in_background(s, "up", "--cells", "1")
@@ -175,7 +195,7 @@ def full_disk_during_bring_up():
 
 
 if __name__ == "__main__":
-    main([two_ups_at_once, interrupted_up_goes_on, down_during_up, busy_fixed_port_names_its_holder,
+    main([two_ups_at_once, interrupted_up_goes_on, interrupted_at_any_moment_leaves_nothing, down_during_up, busy_fixed_port_names_its_holder,
           malformed_configuration_is_located, unknown_names, missing_programs_are_named,
           what_cannot_be_read_or_written_is_named, sockets_that_are_not_ours_or_stale, stale_postmaster_pid,
           full_disk_during_bring_up])

@@ -3,6 +3,7 @@ archive for a report."""
 
 import json
 import os
+import pathlib
 import shutil
 import signal
 import subprocess
@@ -19,7 +20,7 @@ def several_clusters_side_by_side():
             place.mkdir()
             (place / "multigres.yaml").write_text(f"name: {name}\ncells: 1\n")
             places.append(place)
-        for _ in range(3):
+        for _ in range(int(os.environ.get("MG_ROUNDS", 2))):
             both = [subprocess.Popen([CLI, "up"], cwd=p, env=s.env, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                      text=True) for p in places]
             for process in both:
@@ -40,6 +41,47 @@ def several_clusters_side_by_side():
             for process in both:
                 out, err = process.communicate(timeout=60)
                 assert process.returncode == 0, (out, err)
+
+
+def another_version_of_the_agent_is_told_of_on_stderr_only():
+    with Sandbox("skew") as s:
+        s.run("agent", "start")
+        discovery = next(s.runtime.rglob("agent*.json"))
+        info = json.loads(discovery.read_text())
+        own = info["version"]
+        discovery.write_text(json.dumps({**info, "version": "0.0.9"}))
+        status = s.run("status", "--json", check=False)
+        assert json.loads(status.stdout)["state"] == "stopped", status
+        assert status.stderr.count("warning:") == 1 and "0.0.9" in status.stderr and own in status.stderr, status.stderr
+        # One that speaks no protocol of ours is refused, with the way out.
+        low = {key: (99 if "rotocol" in key else value) for key, value in info.items()}
+        discovery.write_text(json.dumps(low))
+        refused = s.run("status", check=False)
+        assert refused.returncode not in (0, 4) and "agent restart" in refused.stderr, (low, refused)
+        s.run("agent", "restart")
+        assert s.run("status", check=False).stderr.count("warning") == 0
+
+
+def broken_state_files_are_made_up_for():
+    with Sandbox("broken") as s:
+        s.run("up", "--cells", "1")
+        s.sql("create table kept (a int); insert into kept values (1)")
+        before = s.pids()
+        root = pathlib.Path(s.status()["rootDirectory"])
+        for file in (root / "cluster.json", s.home / "clusters.json", s.home / "events.jsonl"):
+            for ruin in (lambda data: data[:len(data) // 2], lambda data: b"\0" * 64, lambda data: None):
+                os.kill(s.agent_pid(), signal.SIGKILL)
+                data = ruin(file.read_bytes())
+                file.unlink() if data is None else file.write_bytes(data)
+                assert s.pids() == before, (file, data)
+                assert s.status()["state"] == "running", (file, data, s.status()["reason"])
+                s.run("up")  # writes both anew
+                assert s.pids() == before, (file, data)
+                assert s.json("list")["clusters"][0]["state"] == "running", file
+                assert s.run("events", "--json").stdout, file
+        assert s.sql("select a from kept") == "1"
+        s.run("down", "--clean", "--yes")
+        assert not root.exists(), list(root.rglob("*"))
 
 
 def an_agent_is_replaced_and_a_reboot_survived():
@@ -88,6 +130,8 @@ def an_edited_file_changes_only_what_it_says():
         s.run("up")
         assert s.sql("show work_mem") == "7MB"
         assert s.pids() == before, "work_mem needs no restart"
+        changed = [line for line in s.run("events").stdout.splitlines() if "configuration-changed" in line]
+        assert changed and "work_mem" in changed[-1], changed
         place.write_text("name: edited\ncells: 1\npostgres:\n  settings:\n    work_mem: 7MB\n    shared_buffers: 24MB\n")
         s.run("up")
         assert s.sql("show shared_buffers") == "24MB"
@@ -155,5 +199,6 @@ def a_bundle_has_what_helps_and_no_secret():
 
 
 if __name__ == "__main__":
-    main([several_clusters_side_by_side, an_agent_is_replaced_and_a_reboot_survived, an_edited_file_changes_only_what_it_says,
+    main([several_clusters_side_by_side, another_version_of_the_agent_is_told_of_on_stderr_only, broken_state_files_are_made_up_for,
+          an_agent_is_replaced_and_a_reboot_survived, an_edited_file_changes_only_what_it_says,
           the_doctor_finds_and_mends, a_bundle_has_what_helps_and_no_secret])

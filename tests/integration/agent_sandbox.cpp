@@ -16,11 +16,11 @@
 
 namespace mg::tests {
 
-AgentSandbox::AgentSandbox() {
+AgentSandbox::AgentSandbox(const std::string& program) {
   char name[] = "/tmp/mg-agent-XXXXXX";
   directory_ = ::mkdtemp(name);
   ::mkdir(socket_directory().c_str(), 0700);
-  program_ = std::string(std::getenv("MULTIGRES_BUILD_DIR")) + "/tests/multigres-agent-fake";
+  program_ = std::string(std::getenv("MULTIGRES_BUILD_DIR")) + "/tests/" + program;
   environment_ = {{"MULTIGRES_HOME", home()}, {"MULTIGRES_AGENT_SOCKET", socket()}, {"PATH", "/usr/bin:/bin"}};
 }
 

@@ -1,4 +1,4 @@
-/// A place of its own for tests of the agent's process: state directory, socket directory, and the fake agent program.
+/// A place of its own for tests of the agent's process: state directory, socket directory, and an agent's program.
 /// At its end no agent of it is left. One thread.
 #pragma once
 
@@ -16,7 +16,8 @@ namespace mg::tests {
 
 class AgentSandbox {
  public:
-  AgentSandbox();
+  /// `program` is one of the build's tests/.
+  explicit AgentSandbox(const std::string& program = "multigres-agent-fake");
   ~AgentSandbox();
   AgentSandbox(const AgentSandbox&) = delete;
   AgentSandbox& operator=(const AgentSandbox&) = delete;

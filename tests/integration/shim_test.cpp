@@ -1,5 +1,6 @@
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -21,6 +22,7 @@
 #include "common/process/process_id.h"
 #include "common/process/scan.h"
 #include "common/shim_protocol/shim.h"
+#include "common/shim_record/record.h"
 #include "gtest/gtest.h"
 
 namespace mg::shim {
@@ -183,6 +185,43 @@ TEST_F(ShimTest, RecordOfAStranger_IsNeverSignalled) {
   EXPECT_FALSE(ReadShimState(spec_.run_dir).child_alive);
 }
 
+TEST_F(ShimTest, RecordOfALivingStranger_IsStaleAndTheStrangerLeftAlone) {
+  ASSERT_TRUE(Start("exec sleep 60").ok());
+  std::string path = JoinPath(spec_.run_dir, "identity");
+  std::string text = *ReadFile(path);
+  ASSERT_TRUE(StopAndWait(spec_.run_dir, {{.signal = SIGKILL}}).ok());
+  ASSERT_TRUE(RemoveTree(JoinPath(spec_.run_dir, "exit")).ok());  // as if the shim had been killed
+  char program[] = "sleep", seconds[] = "1000";
+  char* argv[] = {program, seconds, nullptr};
+  pid_t stranger = 0;
+  ASSERT_EQ(::posix_spawnp(&stranger, program, nullptr, nullptr, argv, environ), 0);
+  absl::StatusOr<ProcessId> id = IdentifyProcess(stranger);
+  ASSERT_TRUE(id.ok());
+  // The number came back with another start time; then with the same one, but of another boot.
+  for (bool other_boot : {false, true}) {
+    auto [record, problem] = Record::Decode(text);
+    ASSERT_EQ(problem, "");
+    Record stale;
+    for (const char* key : {"shim_pid", "child_pid"}) {
+      stale.Add(key, stranger);
+    }
+    for (const char* key : {"shim_start", "child_start"}) {
+      stale.Add(key, static_cast<std::int64_t>(id->start_ticks) - (other_boot ? 0 : 1));
+    }
+    stale.Add("generation", record.GetInt("generation"));
+    stale.Add("boot_id", other_boot ? "00000000-0000-0000-0000-000000000000" : BootId());
+    ASSERT_EQ(WriteRecord(path, stale, false), 0);
+    ShimState state = ReadShimState(spec_.run_dir);
+    EXPECT_FALSE(state.shim_alive || state.child_alive);
+    EXPECT_TRUE(StopAndWait(spec_.run_dir, {{.signal = SIGKILL, .whole_tree = true}}).ok());
+    EXPECT_TRUE(IsAlive(*id)) << "a stranger was signalled";
+  }
+  ASSERT_TRUE(Start("exec sleep 60").ok());
+  EXPECT_TRUE(IsAlive(*id)) << "a stranger was signalled";
+  ::kill(stranger, SIGKILL);
+  ::waitpid(stranger, nullptr, 0);
+}
+
 TEST_F(ShimTest, RotatesBySize) {
   spec_.log_max_bytes = 4000;
   spec_.log_max_files = 2;
@@ -318,6 +357,38 @@ TEST_F(ShimTest, WhatAKilledShimLeft_EndsBeforeTheNextStart) {
   EXPECT_EQ(Marked().size(), 1u);
   ASSERT_TRUE(Start("exec sleep 62").ok());
   EXPECT_EQ(Marked().size(), 1u);
+}
+
+TEST_F(ShimTest, WhatAKilledShimLeft_EndsByItsControlGroupThoughItHidesItsMark) {
+  absl::StatusOr<ShimState> state = Start("env -i setsid sleep 61 & echo $!; exec sleep 60");
+  ASSERT_TRUE(state.ok());
+  auto [identity, problem] = ReadRecord(JoinPath(spec_.run_dir, "identity"));
+  std::string group = identity.Get("cgroup");
+  if (group.empty()) {
+    GTEST_SKIP() << "this machine allows no control groups";
+  }
+  ASSERT_TRUE(Eventually([&] { return !Log().empty(); }));
+  std::vector<std::string> words = absl::StrSplit(std::string(absl::StripSuffix(Log(), "\n")), ' ');
+  absl::StatusOr<ProcessId> grandchild = IdentifyProcess(std::atoi(words.back().c_str()));
+  ASSERT_TRUE(grandchild.ok());
+  ASSERT_TRUE(SignalProcess(*state->shim, SIGKILL).ok());
+  ASSERT_TRUE(Eventually([&] { return !IsAlive(*state->child) && !IsAlive(*state->shim); }));
+  EXPECT_TRUE(IsAlive(*grandchild));
+  EndLeftovers(spec_.run_dir);
+  EXPECT_FALSE(IsAlive(*grandchild));
+  EXPECT_FALSE(Exists(group));
+  ASSERT_TRUE(Start("exec sleep 62").ok());
+  EXPECT_TRUE(Exists(group));
+  ASSERT_TRUE(StopAndWait(spec_.run_dir, {{.signal = SIGTERM}}).ok());
+  EXPECT_FALSE(Exists(group));
+}
+
+TEST_F(ShimTest, TimeThatAComponentRan_IsMeasured) {
+  ASSERT_TRUE(Start("exec sleep 0.2").ok());
+  ShimState state = Ended();
+  ASSERT_TRUE(state.exit.has_value());
+  EXPECT_GE(state.exit->ran, absl::Milliseconds(150));
+  EXPECT_LT(state.exit->ran, absl::Seconds(10));
 }
 
 TEST_F(ShimTest, ComponentOfAnotherShim_OutlivesTheOneThatLaunchedIt) {

@@ -29,7 +29,7 @@ ARROWS = {
     "components": {"common", "components"},
     "tests": set(FOLDERS),
 }
-SHIM_MAY = ("common/fs/unique_fd.h", "common/cri/", "common/shim_record/", "shim/")
+SHIM_MAY = ("common/fs/unique_fd.h", "common/cgroup/", "common/cri/", "common/shim_record/", "shim/")
 
 INCLUDE = re.compile(r'^\s*#\s*include\s+["<]([^">]+)[">]')
 

@@ -11,6 +11,7 @@
 #include "agentd/store/component_name.h"
 #include "common/fs/fs.h"
 #include "common/logs/log_files.h"
+#include "common/process/process_id.h"
 #include "common/status/status.h"
 
 namespace mg::local {
@@ -162,6 +163,8 @@ absl::StatusOr<StepOutcome> Components::Ensure(const v1::ComponentSpec& spec, ab
   if (outcome.ok()) {
     std::lock_guard lock(mutex_);
     ready_.insert(spec.name());
+  } else {
+    supervisor_->KeepWanted(WhoIs(spec.name()));
   }
   return outcome;
 }
@@ -171,7 +174,8 @@ absl::StatusOr<StepOutcome> Components::MakeReady(const v1::ComponentSpec& spec,
   supervisor::Supervisor::Attendance attendance(supervisor_, who.run_dir);
   shim::ShimState state = supervisor_->Adopt(who, /*announce=*/false);
   bool changed = model_.to_restart.count(spec.name()) != 0;
-  if (state.child_alive && !changed) {
+  // What a signal has stopped does not become ready by waiting.
+  if (state.child_alive && !changed && !IsStopped(*state.child)) {
     watchman_->TakeCare(model_, spec);
     absl::Status ready = ProbeStart(spec, rpc_, std::min(limit, absl::Now() + kOneProbe));
     if (ready.ok()) {

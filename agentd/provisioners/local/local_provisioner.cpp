@@ -140,6 +140,14 @@ class LocalProvisioner final : public Provisioner {
 
   absl::StatusOr<bool> ProvisionComponent(const v1::ProvisionComponentRequest& request,
                                           OperationContext& context) override {
+    absl::StatusOr<bool> unchanged = StartOne(request, context);
+    if (!unchanged.ok()) {
+      KeepAsRecorded(request);
+    }
+    return unchanged;
+  }
+
+  absl::StatusOr<bool> StartOne(const v1::ProvisionComponentRequest& request, OperationContext& context) {
     MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kStart));
     MG_RETURN_IF_ERROR(model.Complete());
@@ -163,6 +171,18 @@ class LocalProvisioner final : public Provisioner {
     return Execute({step}, context, [this] { supervisor_.Wake(); });
   }
 
+  /// A restart that stopped a component and cannot start it: it is wanted as before, so the loop goes on with it.
+  void KeepAsRecorded(const v1::ProvisionComponentRequest& request) {
+    absl::StatusOr<std::shared_ptr<Cluster>> cluster = clusters_.Find(request.cluster(), /*may_be_new=*/false);
+    absl::StatusOr<Model> model = cluster.ok() ? Build(cluster->get(), 0, ModelUse::kLook) : cluster.status();
+    const v1::ComponentSpec* spec = model.ok() ? model->Find(request.component()) : nullptr;
+    if (spec != nullptr && !spec->observed_only() && model->record.wanted() &&
+        model->record.components().count(spec->name()) != 0 &&
+        !model->record.components().at(spec->name()).stopped_by_name()) {
+      supervisor_.KeepWanted(WatchedOf(*model, spec->name()));
+    }
+  }
+
   absl::StatusOr<bool> DeprovisionComponent(const v1::DeprovisionComponentRequest& request,
                                             OperationContext& context) override {
     MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
@@ -171,9 +191,11 @@ class LocalProvisioner final : public Provisioner {
     if (model.store == nullptr) {
       return true;
     }
-    MG_RETURN_IF_ERROR(model.store->Update([&](store::ClusterRecord* record) {
-      (*record->mutable_components())[spec->name()].set_stopped_by_name(record->wanted());
-    }));
+    if (!request.restart()) {
+      MG_RETURN_IF_ERROR(model.store->Update([&](store::ClusterRecord* record) {
+        (*record->mutable_components())[spec->name()].set_stopped_by_name(record->wanted());
+      }));
+    }
     supervisor::Watched who = WatchedOf(model, spec->name());
     supervisor_.ExpectEnd(who.run_dir);
     Step step{.id = spec->name(),
@@ -201,8 +223,8 @@ class LocalProvisioner final : public Provisioner {
                                    std::string(model.file.message())));
     }
     MG_RETURN_IF_ERROR(model.store->Update([&](store::ClusterRecord* record) {
-      record->set_wanted(false);
-      UnderWay::Mark(record, request.clean() ? "clean" : "down", options_.boot_id);
+      record->set_wanted(request.restart() && record->wanted());
+      UnderWay::Mark(record, request.clean() ? "clean" : request.restart() ? "restart" : "down", options_.boot_id);
       for (auto& [name, entry] : *record->mutable_components()) {
         entry.set_stopped_by_name(false);
       }
@@ -460,6 +482,12 @@ class LocalProvisioner final : public Provisioner {
     MG_RETURN_IF_ERROR(before.status());
     for (const v1::ComponentChange& change : changes) {
       context.message(DescribeChange(change));
+      if (on_event) {
+        on_event({.cluster = model.place.name,
+                  .component = change.component(),
+                  .type = "configuration-changed",
+                  .message = DescribeChange(change)});
+      }
     }
     model.record.set_wanted(true);
     for (auto& [name, entry] : *model.record.mutable_components()) {

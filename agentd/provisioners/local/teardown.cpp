@@ -15,6 +15,7 @@
 #include "agentd/provisioners/local/components.h"
 #include "agentd/provisioners/local/replication.h"
 #include "agentd/store/component_name.h"
+#include "agentd/store/previous.h"
 #include "common/fs/fs.h"
 #include "common/process/process_id.h"
 #include "common/status/status.h"
@@ -261,6 +262,7 @@ std::vector<v1::DataEntry> ListClusterData(const Model& model) {
   AddEntry(paths.Config(), "settings written from the configuration", &entries);
   AddEntry(paths.Certs(), "certificates of pgBackRest", &entries);
   AddEntry(paths.Passfile(), "password file", &entries);
+  AddEntry(store::PreviousOf(paths.Record()), "the version before it of the cluster's record", &entries);
   AddEntry(paths.Record(), "the cluster's record", &entries);
   return entries;
 }

@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "agentd/provisioners/local/probes.h"
 #include "agentd/store/component_name.h"
@@ -23,6 +24,7 @@ constexpr absl::Duration kOneAnswer = absl::Seconds(2);
 /// How the programs end when they do not understand their command line.
 constexpr int kUsageStatus = 2;
 constexpr int kShownLines = 5;
+constexpr int kLastWords = 3;
 
 absl::Duration DurationOf(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
@@ -92,6 +94,9 @@ void Watchman::TakeCare(const Model& model, const v1::ComponentSpec& spec, MakeS
     absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(spec.name());
     care.permanent_cause = [spec, log_dir = name.ok() ? model.input.paths.LogDir(*name) : std::string()](
                                const shim::ShimState& state) { return PermanentCause(spec, log_dir, state); };
+    care.last_words = [component = spec.name(), log_dir = name.ok() ? model.input.paths.LogDir(*name) : std::string()] {
+      return absl::StrJoin(logs::LastLines({.name = component, .directory = log_dir}, kLastWords), " | ");
+    };
     supervisor_->TakeCare(who, std::move(care), wanted);
   }
   std::lock_guard lock(mutex_);
@@ -140,13 +145,13 @@ void Watchman::Run() {
   while (!ending_) {
     poked_ = false;
     lock.unlock();
-    absl::Time next = Round(absl::Now());
+    absl::Time next = Round(clock_.Steady());
     lock.lock();
     auto woken = [this] { return ending_ || poked_; };
     if (next == absl::InfiniteFuture()) {
       changed_.wait(lock, woken);
     } else {
-      changed_.wait_until(lock, absl::ToChronoTime(next), woken);
+      changed_.wait_for(lock, absl::ToChronoNanoseconds(next - clock_.Steady()), woken);
     }
   }
 }
@@ -192,7 +197,8 @@ absl::Time Watchman::Round(absl::Time now) {
     }
     answers[i].stopped = IsStopped(*process);
     runs[i] = true;
-    if (!due[i].spec.liveness().type().empty()) {
+    // One that is stopped cannot answer: the question would only hold up the others.
+    if (!due[i].spec.liveness().type().empty() && !answers[i].stopped) {
       asked.push_back(&due[i].spec);
       places.push_back(i);
     }

@@ -15,12 +15,15 @@
 #include "absl/time/time.h"
 #include "agentd/provisioners/local/model.h"
 #include "agentd/supervisor/supervisor.h"
+#include "common/clock/clock.h"
 
 namespace mg::local {
 
 class Watchman {
  public:
-  explicit Watchman(supervisor::Supervisor* supervisor) : supervisor_(supervisor) {}
+  /// Both must outlive it; `clock` is the supervisor's.
+  explicit Watchman(supervisor::Supervisor* supervisor, const Clock& clock = SystemClock())
+      : supervisor_(supervisor), clock_(clock) {}
   ~Watchman() { Stop(); }
   /// Nothing is asked any more.
   void Stop();
@@ -34,7 +37,7 @@ class Watchman {
   void Forget(const std::string& cluster);
   /// One component is gone for good.
   void ForgetComponent(const std::string& run_dir);
-  /// Something was started: look soon.
+  /// Something was started, or the clock was moved: look soon.
   void Poke();
 
  private:
@@ -49,6 +52,7 @@ class Watchman {
   absl::Time Round(absl::Time now);
 
   supervisor::Supervisor* const supervisor_;
+  const Clock& clock_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::map<std::string, Charge> charges_;  ///< by run directory
