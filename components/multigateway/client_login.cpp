@@ -182,13 +182,32 @@ asio::awaitable<bool> ClientSession::ReadPassword(std::string* body) {
   co_return !error;
 }
 
+// Whose roles these are is decided with the first answer, and holds for the session. OUT_OF_RANGE: there is no such
+// database.
+asio::awaitable<absl::StatusOr<std::string>> ClientSession::FindVerifier(std::string role) {
+  SteadyClock::time_point deadline = SteadyClock::now() + absl::ToChronoMilliseconds(host_->options().primary_wait);
+  for (;;) {
+    std::optional<std::string> database = host_->DatabaseFor(handoff_.parameters["database"]);
+    if (!database.has_value()) {
+      co_return absl::OutOfRangeError("no such database");
+    }
+    database_ = *database;
+    absl::StatusOr<std::string> text = co_await host_->Verifier(database_, role);
+    if (text.ok() || absl::IsNotFound(text.status()) || SteadyClock::now() >= deadline || ended_) {
+      co_return text;
+    }
+    co_await host_->RoutesChange(kRetryPause);
+  }
+}
+
 asio::awaitable<bool> ClientSession::Authenticate() {
   const std::string role = handoff_.parameters["user"];
-  SteadyClock::time_point deadline = SteadyClock::now() + absl::ToChronoMilliseconds(host_->options().primary_wait);
-  absl::StatusOr<std::string> text = co_await host_->Verifier(role);
-  while (!text.ok() && !absl::IsNotFound(text.status()) && SteadyClock::now() < deadline && !ended_) {
-    co_await host_->RoutesChange(kRetryPause);
-    text = co_await host_->Verifier(role);
+  absl::StatusOr<std::string> text = co_await FindVerifier(role);
+  if (absl::IsOutOfRange(text.status())) {
+    std::string refusal =
+        Fatal("3D000", absl::StrCat("database \"", handoff_.parameters["database"], "\" does not exist"));
+    co_await Refuse(std::move(refusal));
+    co_return false;
   }
   if (!text.ok() && !absl::IsNotFound(text.status())) {
     std::string refusal =

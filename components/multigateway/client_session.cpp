@@ -116,7 +116,7 @@ asio::awaitable<bool> ClientSession::ConnectBackend() {
   Clock::time_point deadline = Clock::now() + absl::ToChronoMilliseconds(host_->options().primary_wait);
   bool counted = false;
   for (unsigned turn = 0; !ended_; ++turn) {
-    std::optional<clustermetadata::Multipooler> pooler = host_->Route(read_only_, turn);
+    std::optional<clustermetadata::Multipooler> pooler = host_->Route(database_, read_only_, turn);
     if (pooler.has_value()) {
       absl::StatusOr<PoolerAddress> address = host_->pooler_link().AddressOf(*pooler);
       if (!address.ok()) {
@@ -159,7 +159,7 @@ void ClientSession::RoutesChanged() {
   if (trying_.empty() || read_only_) {
     return;
   }
-  std::optional<clustermetadata::Multipooler> best = host_->Route(read_only_, 0);
+  std::optional<clustermetadata::Multipooler> best = host_->Route(database_, read_only_, 0);
   if (best.has_value() && topology::IdString(best->id()) != trying_) {
     error_code ignored;
     server_.close(ignored);
@@ -178,6 +178,9 @@ asio::awaitable<void> ClientSession::FromBackend() {
       size_t n =
           co_await server_.async_read_some(asio::buffer(buffer), asio::redirect_error(asio::use_awaitable, error));
       if (!error) {
+        if (stats_ != nullptr) {
+          stats_->FromServer(absl::string_view(buffer.data(), n));
+        }
         error = co_await client_.Write(absl::string_view(buffer.data(), n));
       }
     }
@@ -209,6 +212,9 @@ absl::string_view ClientSession::TakeFromBackend(absl::string_view read, bool* l
       read.remove_suffix(cut);
     }
   }
+  if (stats_ != nullptr) {
+    stats_->FromServer(read);
+  }
   if (!read.empty()) {
     at_ready_ = absl::EndsWith(read.substr(0, read.size() - 1), absl::string_view("Z\0\0\0\5", 5));
   }
@@ -218,13 +224,21 @@ absl::string_view ClientSession::TakeFromBackend(absl::string_view read, bool* l
 asio::awaitable<error_code> ClientSession::FromClient() {
   error_code error;
   if (!client_.encrypted()) {
-    auto take = [](absl::string_view read, bool*) { return read; };
+    auto take = [this](absl::string_view read, bool*) {
+      if (stats_ != nullptr) {
+        stats_->FromClient(read);
+      }
+      return read;
+    };
     co_return co_await relay::Pump(client_.plain(), server_, host_->scratch(), take, &writing_to_server_);
   }
   std::string buffer(kTlsBuffer, '\0');
   while (!error) {
     size_t n = co_await client_.ReadSome(buffer.data(), buffer.size(), &error);
     if (!error) {
+      if (stats_ != nullptr) {
+        stats_->FromClient(absl::string_view(buffer.data(), n));
+      }
       co_await asio::async_write(server_, asio::buffer(buffer.data(), n),
                                  asio::redirect_error(asio::use_awaitable, error));
     }
@@ -235,6 +249,7 @@ asio::awaitable<error_code> ClientSession::FromClient() {
 asio::awaitable<void> ClientSession::Relay() {
   auto self = shared_from_this();
   error_code error, ignored;
+  stats_ = host_->NewSessionStats();
   for (;;) {
     backend_done_ = false;
     asio::co_spawn(host_->loop(), FromBackend(), asio::detached);

@@ -17,6 +17,7 @@
 #include "components/multigateway/client_stream.h"
 #include "components/multigateway/gateway_server.h"
 #include "components/multigateway/pooler_link.h"
+#include "components/multigateway/stats/session_stats.h"
 
 namespace mg::multigateway {
 
@@ -32,12 +33,17 @@ class ClientHost {
   virtual TlsContext* tls() = 0;  ///< nullptr: none
   virtual const std::string& mock_secret() const = 0;
   virtual PoolerLink& pooler_link() = 0;
-  virtual asio::awaitable<absl::StatusOr<std::string>> Verifier(std::string role) = 0;
-  virtual std::optional<clustermetadata::Multipooler> Route(bool read_only, unsigned turn) = 0;
+  /// As Router::DatabaseFor, with the gateway's own fallback.
+  virtual std::optional<std::string> DatabaseFor(const std::string& wanted) = 0;
+  virtual asio::awaitable<absl::StatusOr<std::string>> Verifier(std::string database, std::string role) = 0;
+  virtual std::optional<clustermetadata::Multipooler> Route(const std::string& database, bool read_only,
+                                                            unsigned turn) = 0;
   /// Until the routes change or the bound is over.
   virtual asio::awaitable<void> RoutesChange(std::chrono::milliseconds bound) = 0;
   /// Passes a cancel on, wherever its session is; returns when it was delivered, after a moment at most.
   virtual asio::awaitable<void> CancelRequested(std::uint32_t pid, std::uint32_t secret) = 0;
+  /// Reads a session's traffic beside the relay; null: statistics are off.
+  virtual std::unique_ptr<stats::SessionStats> NewSessionStats() = 0;
   virtual void CountLogin(bool good) = 0;
   virtual void CountWait() = 0;
   virtual void CountMove() = 0;
@@ -67,6 +73,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   asio::awaitable<bool> ReadStartup();
   asio::awaitable<bool> Negotiate(std::int32_t code);
   asio::awaitable<bool> TakeStartup(std::string packet);
+  asio::awaitable<absl::StatusOr<std::string>> FindVerifier(std::string role);
   asio::awaitable<bool> Authenticate();
   asio::awaitable<bool> ReadPassword(std::string* body);
   asio::awaitable<bool> Send(std::string data);
@@ -91,6 +98,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   const bool read_only_;
   const std::uint32_t pid_, secret_;
   pgwire::Handoff handoff_;
+  std::string database_;  ///< of the topology: whose poolers serve this session; chosen once
   std::optional<Backend> backend_;
   std::string trying_;  ///< id of the pooler that is being tried
   asio::steady_timer login_timer_;
@@ -98,12 +106,13 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   bool at_ready_ = false;  ///< the last that the client got, in plain, was ReadyForQuery
   bool ended_ = false;
   bool backend_done_ = false;
-  std::string marker_;              ///< by which the pooler hands the session back; empty: it cannot
-  std::string held_;                ///< what may be the marker's begin
-  std::string joined_;              ///< held_ and what came after it
-  bool moved_ = false;              ///< handed back, and not at the next pooler yet
-  std::string unanswered_;          ///< what the client had said that the old pooler did not pass on
-  asio::steady_timer backend_end_;  ///< never ends by itself: cancelled when a direction is over
+  std::string marker_;                          ///< by which the pooler hands the session back; empty: it cannot
+  std::string held_;                            ///< what may be the marker's begin
+  std::string joined_;                          ///< held_ and what came after it
+  bool moved_ = false;                          ///< handed back, and not at the next pooler yet
+  std::string unanswered_;                      ///< what the client had said that the old pooler did not pass on
+  std::unique_ptr<stats::SessionStats> stats_;  ///< null: off, or not relaying yet
+  asio::steady_timer backend_end_;              ///< never ends by itself: cancelled when a direction is over
 };
 
 }  // namespace mg::multigateway

@@ -7,6 +7,9 @@ void Flags::AddTo(flags::FlagSet* flags) {
   flags->Add("topo-global-root", &topo_root, "root of the global topology");
   flags->Add("cell", &cell, "this gateway's cell", {"MT_CELL"});
   flags->Add("service-id", &service_id, "this gateway's name; empty: random", {"MT_SERVICE_ID"});
+  flags->Add("default-database", &default_database,
+             "database whose PostgreSQL serves names that the topology does not have; empty: the only one there is",
+             {"MT_DEFAULT_DATABASE"});
   flags->Add("pg-port", &pg_port, "read-write PostgreSQL port", {"MT_PG_PORT"});
   flags->Add("pg-bind-address", &pg_bind_address, "address of the PostgreSQL ports", {"MT_PG_BIND_ADDRESS"});
   flags->Add("pg-replica-port", &pg_replica_port, "read-only PostgreSQL port; 0: none", {"MT_PG_REPLICA_PORT"});
@@ -26,8 +29,10 @@ void Flags::AddTo(flags::FlagSet* flags) {
   flags->Add("high-replication-lag-tolerance-ms", &other_.high_lag, compatible,
              {"MT_HIGH_REPLICATION_LAG_TOLERANCE_MS"});
   flags->Add("plan-cache-memory", &other_.plan_cache, compatible, {"MT_PLAN_CACHE_MEMORY"});
-  flags->Add("query-metrics-memory", &other_.metrics, compatible, {"MT_QUERY_METRICS_MEMORY"});
-  flags->Add("query-metrics-sql-max-bytes", &other_.sql_bytes, compatible, {"MT_QUERY_METRICS_SQL_MAX_BYTES"});
+  flags->Add("query-metrics-memory", &query_metrics_memory,
+             "bytes that the statistics of queries may take; 0: none are collected", {"MT_QUERY_METRICS_MEMORY"});
+  flags->Add("query-metrics-sql-max-bytes", &query_metrics_sql_max_bytes, "longest normalised text that they keep",
+             {"MT_QUERY_METRICS_SQL_MAX_BYTES"});
   flags->Add("query-log-sample-rate", &other_.sample, compatible, {"MT_QUERY_LOG_SAMPLE_RATE"});
   flags->Add("enable-slot-based-replication", &other_.slots, compatible, {"MT_ENABLE_SLOT_BASED_REPLICATION"});
   flags->Add("buffer-enabled", &other_.buffer, "accepted for compatibility: new sessions always wait for a primary",
@@ -51,6 +56,10 @@ absl::Status Flags::Check() const {
   }
   if (pg_port < 1 || pg_port > 65535 || pg_replica_port < 0 || pg_replica_port > 65535) {
     return absl::InvalidArgumentError("--pg-port must be 1 to 65535, and --pg-replica-port 0 to 65535");
+  }
+  if (query_metrics_memory < 0 || query_metrics_sql_max_bytes < 16) {
+    return absl::InvalidArgumentError(
+        "--query-metrics-memory must not be negative, and --query-metrics-sql-max-bytes at least 16");
   }
   if (tls_cert.empty() != tls_key.empty()) {
     return absl::InvalidArgumentError("--pg-tls-cert-file and --pg-tls-key-file go together");

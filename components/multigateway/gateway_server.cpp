@@ -51,6 +51,7 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
       : options_(std::move(options)),
         router_(router),
         credentials_(router, options_.dialer),
+        query_stats_(options_.query_stats),
         mock_secret_(pgwire::RandomBytes(32)) {}
 
   ~GatewayServerImpl() override {
@@ -114,7 +115,13 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
     return counters_;
   }
 
+  stats::QueryStats& query_stats() override { return query_stats_; }
+  const stats::Consolidator& consolidator() const override { return consolidator_; }
+
   // ClientHost.
+  std::unique_ptr<stats::SessionStats> NewSessionStats() override {
+    return query_stats_.enabled() ? std::make_unique<stats::SessionStats>(&query_stats_, &consolidator_) : nullptr;
+  }
   asio::io_context& loop() override { return loop_; }
   const GatewayOptions& options() const override { return options_; }
   const std::string& mock_secret() const override { return mock_secret_; }
@@ -123,13 +130,18 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
   TlsContext* tls() override { return tls_.get(); }
   PoolerLink& pooler_link() override { return *link_; }
 
-  asio::awaitable<absl::StatusOr<std::string>> Verifier(std::string role) override {
-    auto looking = LookUp(&credentials_, options_.database, std::move(role));
+  std::optional<std::string> DatabaseFor(const std::string& wanted) override {
+    return router_->DatabaseFor(wanted, options_.default_database);
+  }
+
+  asio::awaitable<absl::StatusOr<std::string>> Verifier(std::string database, std::string role) override {
+    auto looking = LookUp(&credentials_, std::move(database), std::move(role));
     co_return co_await asio::co_spawn(lookups_, std::move(looking), asio::use_awaitable);
   }
 
-  std::optional<clustermetadata::Multipooler> Route(bool read_only, unsigned turn) override {
-    return read_only ? router_->Standby(options_.database, turn) : router_->Primary(options_.database);
+  std::optional<clustermetadata::Multipooler> Route(const std::string& database, bool read_only,
+                                                    unsigned turn) override {
+    return read_only ? router_->Standby(database, turn) : router_->Primary(database);
   }
 
   asio::awaitable<void> RoutesChange(std::chrono::milliseconds bound) override {
@@ -278,6 +290,8 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
   const GatewayOptions options_;
   Router* const router_;
   Credentials credentials_;
+  stats::QueryStats query_stats_;
+  stats::Consolidator consolidator_;
   asio::io_context loop_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_ = asio::make_work_guard(loop_);
   asio::thread_pool lookups_{2};

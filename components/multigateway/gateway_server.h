@@ -11,21 +11,24 @@
 #include "absl/time/time.h"
 #include "common/rpc/dialer.h"
 #include "components/multigateway/router.h"
+#include "components/multigateway/stats/consolidator.h"
+#include "components/multigateway/stats/query_stats.h"
 
 namespace mg::multigateway {
 
 struct GatewayOptions {
   std::string address = "127.0.0.1";
   int port = 5432;
-  int replica_port = 0;  ///< 0: none
-  std::string database;  ///< whose poolers are used; every PostgreSQL database behind them can be named by clients
+  int replica_port = 0;          ///< 0: none
+  std::string default_database;  ///< whose PostgreSQL serves the names that are no database of the topology
   std::uint32_t pid_prefix = 0;  ///< 1 to 2047: bits 20 to 30 of the process ids that clients see
   absl::Duration authentication_timeout = absl::Seconds(60);
   absl::Duration primary_wait = absl::Seconds(10);
   std::string tls_certificate, tls_key;  ///< PEM files; empty: no TLS
   bool require_tls = false;
-  std::string hostname;       ///< its own, as poolers on the same machine have it in their records too
-  rpc::Dialer dialer;         ///< for gRPC to poolers
+  std::string hostname;  ///< its own, as poolers on the same machine have it in their records too
+  rpc::Dialer dialer;    ///< for gRPC to poolers
+  stats::QueryStats::Options query_stats;
   rpc::ClientTls pooler_tls;  ///< for PostgreSQL connections to poolers on other machines
 };
 
@@ -49,6 +52,9 @@ class GatewayServer {
   /// What to do with a cancel for another gateway's session; set before Start; called on a look-up thread.
   std::function<void(std::uint32_t process_id, std::uint32_t secret)> forward_cancel;
   virtual GatewayCounters counters() const = 0;
+  /// What clients ask, and which prepared statements they hold. Any thread.
+  virtual stats::QueryStats& query_stats() = 0;
+  virtual const stats::Consolidator& consolidator() const = 0;
 };
 
 }  // namespace mg::multigateway

@@ -36,17 +36,18 @@ class CancelService final : public multigatewayservice::MultigatewayService::Ser
   GatewayServer* server_;
 };
 
-/// Nothing is collected yet: the answers are empty, and true.
 class ManagerService final : public multigatewaymanager::MultigatewayManager::Service {
  public:
   explicit ManagerService(GatewayServer* server) : server_(server) {}
-  grpc::Status GetQueryRegistry(grpc::ServerContext*, const multigatewaymanager::GetQueryRegistryRequest*,
+  grpc::Status GetQueryRegistry(grpc::ServerContext*, const multigatewaymanager::GetQueryRegistryRequest* request,
                                 multigatewaymanager::GetQueryRegistryResponse* response) override {
-    response->mutable_snapshot();
+    *response->mutable_snapshot() =
+        server_->query_stats().Snapshot(request->limit(), request->min_calls(), absl::Now());
     return grpc::Status::OK;
   }
   grpc::Status GetConsolidatorStats(grpc::ServerContext*, const multigatewaymanager::GetConsolidatorStatsRequest*,
                                     multigatewaymanager::GetConsolidatorStatsResponse* response) override {
+    *response->mutable_stats() = server_->consolidator().Snapshot();
     response->mutable_stats()->set_connection_count(static_cast<std::uint32_t>(server_->counters().sessions));
     return grpc::Status::OK;
   }
@@ -129,6 +130,7 @@ int Main(int argc, char** argv) {
       GatewayServer::Create({.address = flags.pg_bind_address,
                              .port = flags.pg_port,
                              .replica_port = flags.pg_replica_port,
+                             .default_database = flags.default_database,
                              .pid_prefix = record.pid_prefix(),
                              .authentication_timeout = flags.authentication_timeout,
                              .primary_wait = flags.buffer_window,
@@ -137,6 +139,8 @@ int Main(int argc, char** argv) {
                              .require_tls = flags.require_ssl,
                              .hostname = server.hostname(),
                              .dialer = *poolers,
+                             .query_stats = {.memory_bytes = static_cast<size_t>(flags.query_metrics_memory),
+                                             .sql_bytes = static_cast<size_t>(flags.query_metrics_sql_max_bytes)},
                              .pooler_tls = flags.pooler_tls.tls()},
                             &router);
   gateway->forward_cancel = [&](std::uint32_t pid, std::uint32_t secret) {

@@ -51,6 +51,24 @@ bool Router::any() const {
   return !poolers_.empty();
 }
 
+std::optional<std::string> Router::DatabaseFor(const std::string& wanted, const std::string& fallback) const {
+  std::lock_guard lock(mutex_);
+  const std::string* only = nullptr;
+  bool several = false;
+  for (const Multipooler& pooler : poolers_) {
+    const std::string& database = pooler.shard_key().database();
+    if (database == wanted) {
+      return database;
+    }
+    several |= only != nullptr && *only != database;
+    only = &database;
+  }
+  if (!fallback.empty() || only == nullptr) {
+    return fallback;
+  }
+  return several ? std::nullopt : std::make_optional(*only);
+}
+
 std::vector<Multipooler> Router::Live(const std::string& database) const {
   std::lock_guard lock(mutex_);
   std::vector<Multipooler> live;

@@ -27,6 +27,10 @@ class Router {
   /// Poolers to ask for credentials: the primary first, then those of the own cell, then the others.
   std::vector<clustermetadata::Multipooler> ForCredentials(const std::string& database) const;
   bool any() const;
+  /// Whose poolers serve a client that names `wanted`: those of the database of that name; else of `fallback`, whose
+  /// PostgreSQL may have a database of that name, or says that it has none; without a fallback those of the only
+  /// database there is. Empty: no pooler is known yet. None: there are several databases, and none of that name.
+  std::optional<std::string> DatabaseFor(const std::string& wanted, const std::string& fallback) const;
 
   /// Called after each change, from threads of the watch and of gRPC; set once, before Start.
   void OnChange(std::function<void()> changed) { changed_ = std::move(changed); }

@@ -1,0 +1,22 @@
+/// What SQL texts have in common: literals become parameters, white space and comments go, words that are not quoted
+/// become lower case. Any bytes are taken; what is not SQL gives some text, and the same one each time. Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace mg::multigateway::stats {
+
+/// The normalised text, appended to `out`, which is cleared first. Literals become $n, counted on from the highest
+/// parameter that the text has.
+void Normalise(absl::string_view sql, std::string* out);
+
+/// Of a normalised text; the same on every machine.
+std::uint64_t Fingerprint(absl::string_view normalised);
+
+/// A normalised text that neither reads nor writes tables by itself: BEGIN, SET, CREATE TABLE and the like.
+bool IsUtility(absl::string_view normalised);
+
+}  // namespace mg::multigateway::stats

@@ -1,0 +1,79 @@
+#include "components/multigateway/stats/normalise.h"
+
+#include <gtest/gtest.h>
+
+#include <random>
+
+namespace mg::multigateway::stats {
+namespace {
+
+std::string N(absl::string_view sql) {
+  std::string out;
+  Normalise(sql, &out);
+  return out;
+}
+
+TEST(Normalise_, ForLiterals_CountsParameters) {
+  EXPECT_EQ(N("SELECT * FROM t WHERE a = 12 AND b = 'x''y' AND c = 1.5e-3"),
+            "select * from t where a = $1 and b = $2 and c = $3");
+  EXPECT_EQ(N("select e'a\\'b', b'01', x'ff', u&'\\0061', n'z'"), "select $1, $2, $3, $4, $5");
+  EXPECT_EQ(N("select $$a 'b' $x$ c$$, $t$ $$ $t$"), "select $1, $2");
+  EXPECT_EQ(N("select 0x1F, .5, 1_000, -7"), "select $1, $2, $3, -$4");
+}
+
+TEST(Normalise_, ForParameters_CountsOnFromTheHighest) { EXPECT_EQ(N("select $2, 5, $1"), "select $2, $3, $1"); }
+
+TEST(Normalise_, ForCommentsAndSpace_LeavesOneBlank) {
+  EXPECT_EQ(N("  select\n\t1 -- one\n , /* a /* nested */ comment */ 2 ; ; "), "select $1 , $2");
+  EXPECT_EQ(N("select/**/1"), "select $1");
+}
+
+TEST(Normalise_, ForNames_KeepsQuotedOnesAndDigits) {
+  EXPECT_EQ(N("SELECT \"My Col\", t1.c2 FROM Tab$1"), "select \"My Col\", t1.c2 from tab$1");
+}
+
+TEST(Normalise_, WhereATextDoesNotEnd_TakesAllOfIt) {
+  EXPECT_EQ(N("select 'abc"), "select $1");
+  EXPECT_EQ(N("select $a$ abc"), "select $1");
+  EXPECT_EQ(N("select /* abc"), "select");
+  EXPECT_EQ(N("select e'\\"), "select $1");
+  EXPECT_EQ(N("$"), "$");
+  EXPECT_EQ(N(""), "");
+}
+
+TEST(Normalise_, ForGarbage_EndsAndIsTheSameEachTime) {
+  std::mt19937 random(4711);
+  const std::string letters("'\"$-/*\\eEuU&xX;().,0123456789 \n\t_az\0\x80\xff", 40);
+  for (int round = 0; round < 20000; ++round) {
+    std::string text;
+    for (std::uint32_t i = random() % 60; i > 0; --i) {
+      text += letters[random() % letters.size()];
+    }
+    std::string once = N(text);
+    ASSERT_EQ(once, N(text));
+    // Every byte gives at most itself, or a parameter's number.
+    ASSERT_LE(once.size(), text.size() * 8 + 8);
+    // No literal is left: what was said in quotes stays secret. Names in quotes stay.
+    if (text.find('"') == std::string::npos) {
+      ASSERT_EQ(once.find('\''), std::string::npos) << text;
+    }
+  }
+}
+
+TEST(Fingerprint_, OfTextsThatDifferInLiterals_IsOne) {
+  EXPECT_EQ(Fingerprint(N("select 1 from t where a='x'")), Fingerprint(N("SELECT  2 FROM t WHERE a='y';")));
+  EXPECT_NE(Fingerprint(N("select 1 from t")), Fingerprint(N("select 1 from u")));
+}
+
+TEST(IsUtility_, TellsStatementsOfTablesApart) {
+  for (const char* sql :
+       {"select 1", "(select 1)", "with a as (select 1) select * from a", "values (1)", "execute p(1)"}) {
+    EXPECT_FALSE(IsUtility(N(sql))) << sql;
+  }
+  for (const char* sql : {"begin", "SET x = 1", "create table t ()", "", ";", "selected"}) {
+    EXPECT_TRUE(IsUtility(N(sql))) << sql;
+  }
+}
+
+}  // namespace
+}  // namespace mg::multigateway::stats
