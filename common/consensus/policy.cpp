@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <set>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/consensus/position.h"
 #include "common/status/status.h"
 
 namespace mg::consensus {
 namespace {
 
+constexpr int kMostRequired = 7;                 // as many as there can be cells
 constexpr std::size_t kMaxApplicationName = 63;  // NAMEDATALEN - 1
 
 bool MultiCell(const clustermetadata::DurabilityPolicy& policy) {
@@ -28,6 +31,27 @@ Cohort CohortOf(const clustermetadata::ShardRule& rule) {
 
 bool Contains(const Cohort& cohort, const clustermetadata::ID& id) {
   return std::any_of(cohort.begin(), cohort.end(), [&](const auto& member) { return SameNode(member, id); });
+}
+
+absl::StatusOr<clustermetadata::DurabilityPolicy> PolicyByName(absl::string_view name) {
+  absl::string_view rest = name;
+  bool multi_cell = absl::ConsumePrefix(&rest, "MULTI_CELL_");
+  int count = 0;
+  if (!absl::ConsumePrefix(&rest, "AT_LEAST_") || !absl::SimpleAtoi(rest, &count) || count < 1 ||
+      count > kMostRequired) {
+    return absl::InvalidArgumentError(absl::StrCat("\"", name, "\" is no durability policy; there are AT_LEAST_2 and ",
+                                                   "MULTI_CELL_AT_LEAST_2, and other counts from 1 to ",
+                                                   kMostRequired));
+  }
+  clustermetadata::DurabilityPolicy policy;
+  policy.set_policy_name(std::string(name));
+  policy.set_policy_version(1);
+  policy.set_quorum_type(multi_cell ? clustermetadata::QUORUM_TYPE_MULTI_CELL_AT_LEAST_N
+                                    : clustermetadata::QUORUM_TYPE_AT_LEAST_N);
+  policy.set_required_count(count);
+  policy.set_description(multi_cell ? absl::StrCat("a commit is durable on nodes of ", count, " cells")
+                                    : absl::StrCat("a commit is durable on ", count, " nodes"));
+  return policy;
 }
 
 absl::Status ValidatePolicy(const clustermetadata::DurabilityPolicy& policy) {

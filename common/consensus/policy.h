@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "clustermetadata.pb.h"
 
 namespace mg::consensus {
@@ -15,6 +16,9 @@ using Cohort = std::vector<clustermetadata::ID>;
 
 Cohort CohortOf(const clustermetadata::ShardRule& rule);
 bool Contains(const Cohort& cohort, const clustermetadata::ID& id);
+
+/// AT_LEAST_<n> or MULTI_CELL_AT_LEAST_<n>, n from 1 to 7. INVALID_ARGUMENT.
+absl::StatusOr<clustermetadata::DurabilityPolicy> PolicyByName(absl::string_view name);
 
 /// Known type and a count of at least 1. INVALID_ARGUMENT.
 absl::Status ValidatePolicy(const clustermetadata::DurabilityPolicy& policy);

@@ -47,7 +47,17 @@ class Admin {
   absl::StatusOr<multigres::admin::v1::SwitchPrimaryResponse> SwitchPrimaryTo(
       const multigres::admin::v1::SwitchPrimaryRequest& request, absl::Time deadline);
 
+  /// Upstream's: a new rule on the word of somebody who certifies where the old one ended.
+  absl::StatusOr<pb::ApplyCertifiedRuleChangeResponse> ApplyCertifiedRuleChange(
+      const pb::ApplyCertifiedRuleChangeRequest& request, absl::Time deadline);
+  /// Ours: a new rule under the quorum of the old one.
+  absl::StatusOr<multigres::admin::v1::ChangeRuleResponse> ChangeRule(
+      const multigres::admin::v1::ChangeRuleRequest& request, absl::Time deadline);
+
  private:
+  /// Those of the leader's cell first.
+  absl::StatusOr<std::vector<clustermetadata::Multiorch>> OrchsFor(const clustermetadata::ID& leader,
+                                                                   absl::Time deadline);
   absl::StatusOr<std::vector<clustermetadata::Multipooler>> PoolersOf(const clustermetadata::ShardKey& shard,
                                                                       absl::Time deadline);
   absl::Status Resign(const clustermetadata::Multipooler& leader, const std::string& reason, absl::Time deadline);

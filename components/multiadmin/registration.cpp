@@ -69,6 +69,12 @@ void RegisterBackups(Methods* methods, Backups* backups) {
 }
 
 void RegisterTopology(Methods* methods, Admin* admin, Cells* cells, TopologyCache* cache) {
+  methods->Add<pb::ApplyCertifiedRuleChangeRequest, pb::ApplyCertifiedRuleChangeResponse>(
+      "/multiadmin.MultiadminService/ApplyCertifiedRuleChange",
+      [admin](const auto& r, CallContext* c) { return admin->ApplyCertifiedRuleChange(r, c->deadline); });
+  methods->Add<v1::ChangeRuleRequest, v1::ChangeRuleResponse>(
+      "/multigres.admin.v1.ShardService/ChangeRule",
+      [admin](const auto& r, CallContext* c) { return admin->ChangeRule(r, c->deadline); });
   methods->Add<v1::SwitchPrimaryRequest, v1::SwitchPrimaryResponse>(
       "/multigres.admin.v1.ShardService/SwitchPrimary",
       [admin](const auto& r, CallContext* c) { return admin->SwitchPrimaryTo(r, c->deadline); });

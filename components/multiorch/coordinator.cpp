@@ -81,6 +81,9 @@ class Pending {
 // show.
 std::vector<const clustermetadata::ShardRule*> RulesToCover(const Action& action,
                                                             const std::vector<Recruited>& recruited) {
+  if (action.wish.has_value() && action.wish->certificate.has_value()) {
+    return {};
+  }
   std::vector<const clustermetadata::ShardRule*> rules = {&action.outgoing};
   const clustermetadata::RulePosition* highest = nullptr;
   for (const Recruited& recruit : recruited) {
@@ -96,6 +99,75 @@ std::vector<const clustermetadata::ShardRule*> RulesToCover(const Action& action
     }
   }
   return rules;
+}
+
+// The wished leader is recruited, and so many others that its rule can be written.
+bool WishCanBegin(const RuleWish& wish, const std::vector<Recruited>& recruited) {
+  clustermetadata::ShardRule rule;
+  *rule.mutable_durability_policy() = wish.policy;
+  for (const ID& id : wish.cohort) {
+    *rule.add_cohort_members() = id;
+  }
+  consensus::Cohort ids = Ids(recruited);
+  return consensus::Contains(ids, wish.leader) && consensus::CheckRecruitmentQuorum(rule, ids).ok();
+}
+
+// On a tie whoever is wished for, then the former leader, whose log nobody has to compare, then a node of the former
+// leader's cell, then the first by name.
+const Recruited* MostAdvanced(const Action& action, const std::vector<Recruited>& recruited) {
+  auto rank = [&](const ID& id) {
+    return !action.preferred.name().empty() && consensus::SameNode(id, action.preferred) ? 0
+           : consensus::SameNode(id, action.outgoing.leader_id())                        ? 1
+           : id.cell() == action.outgoing.leader_id().cell()                             ? 2
+                                                                                         : 3;
+  };
+  const Recruited* best = nullptr;
+  for (const Recruited& recruit : recruited) {
+    int order =
+        best == nullptr ? 1 : consensus::Compare(recruit.status.current_position(), best->status.current_position());
+    bool first = order == 0 && std::make_pair(rank(recruit.id), topology::IdString(recruit.id)) <
+                                   std::make_pair(rank(best->id), topology::IdString(best->id));
+    if (order > 0 || first) {
+      best = &recruit;
+    }
+  }
+  return best;
+}
+
+// The wished leader, when it has everything that may have been acknowledged.
+absl::StatusOr<const Recruited*> WishedLeader(const RuleWish& wish, const std::vector<Recruited>& recruited,
+                                              const Recruited& most_advanced) {
+  auto leader = std::find_if(recruited.begin(), recruited.end(),
+                             [&](const Recruited& recruit) { return consensus::SameNode(recruit.id, wish.leader); });
+  if (leader == recruited.end() || !WishCanBegin(wish, recruited)) {
+    return absl::FailedPreconditionError(
+        leader == recruited.end() ? "the wished leader was not recruited"
+                                  : "not enough members of the wished cohort were recruited for its durability policy");
+  }
+  const clustermetadata::PoolerPosition& position = leader->status.current_position();
+  if (!wish.certificate.has_value()) {
+    if (consensus::Compare(position, most_advanced.status.current_position()) < 0) {
+      return absl::FailedPreconditionError(absl::StrCat("the wished leader is at ", position.lsn(), ", behind ",
+                                                        topology::IdString(most_advanced.id), " at ",
+                                                        most_advanced.status.current_position().lsn()));
+    }
+    return &*leader;
+  }
+  clustermetadata::PoolerPosition frozen;
+  *frozen.mutable_position()->mutable_decision()->mutable_rule_number() =
+      wish.certificate->term_revocation().outgoing_rule();
+  frozen.set_lsn(wish.certificate->frozen_lsn());
+  clustermetadata::PoolerPosition held = position;
+  *held.mutable_position()->mutable_decision()->mutable_rule_number() = consensus::HighestNumber(position.position());
+  held.mutable_position()->clear_proposal();
+  if (consensus::Compare(held, frozen) < 0) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the wished leader is at rule ", consensus::ToString(consensus::HighestNumber(position.position())), ", ",
+        position.lsn(), ": short of the certificate's rule ",
+        consensus::ToString(wish.certificate->term_revocation().outgoing_rule()), ", ",
+        wish.certificate->frozen_lsn()));
+  }
+  return &*leader;
 }
 
 // One call per recruit, at once; enough answers, or all, or the end of time.
@@ -138,6 +210,9 @@ std::vector<Recruited> RecruitAll(const Action& action, const clustermetadata::T
     for (const clustermetadata::ShardRule* rule : RulesToCover(action, shared->recruited)) {
       enough &= consensus::CheckRecruitmentQuorum(*rule, Ids(shared->recruited)).ok();
     }
+    if (action.wish.has_value()) {
+      enough &= WishCanBegin(*action.wish, shared->recruited);
+    }
     absl::Time now = absl::Now();
     enough_since = enough ? std::min(enough_since, now) : absl::InfiniteFuture();
     if (enough && !action.first_appointment && now >= enough_since + kRestOfRecruits) {
@@ -151,6 +226,9 @@ std::vector<Recruited> RecruitAll(const Action& action, const clustermetadata::T
 }  // namespace
 
 clustermetadata::TermRevocation NewRevocation(const ShardView& view, const Action& action, absl::Time now) {
+  if (action.wish.has_value() && action.wish->certificate.has_value()) {
+    return action.wish->certificate->term_revocation();
+  }
   std::int64_t term = action.outgoing.rule_number().coordinator_term();
   for (const auto& [text, pooler] : view.poolers) {
     term = std::max(term, pooler.status.consensus_status().term_revocation().revoked_below_term());
@@ -172,28 +250,21 @@ absl::StatusOr<Proposal> ChooseLeader(const Action& action, const clustermetadat
   for (const clustermetadata::ShardRule* rule : RulesToCover(action, recruited)) {
     MG_RETURN_IF_ERROR(consensus::CheckRecruitmentQuorum(*rule, Ids(recruited)));
   }
-  const Recruited* best = nullptr;
-  for (const Recruited& recruit : recruited) {
-    int order =
-        best == nullptr ? 1 : consensus::Compare(recruit.status.current_position(), best->status.current_position());
-    // On a tie whoever is wished for, then the former leader, whose log nobody has to compare; then the first by name.
-    auto rank = [&](const ID& id) {
-      return !action.preferred.name().empty() && consensus::SameNode(id, action.preferred) ? 0
-             : consensus::SameNode(id, action.outgoing.leader_id())                        ? 1
-                                                                                           : 2;
-    };
-    bool first = order == 0 && std::make_pair(rank(recruit.id), topology::IdString(recruit.id)) <
-                                   std::make_pair(rank(best->id), topology::IdString(best->id));
-    if (order > 0 || first) {
-      best = &recruit;
-    }
+  const Recruited* best = MostAdvanced(action, recruited);
+  if (action.wish.has_value()) {
+    MG_ASSIGN_OR_RETURN(best, WishedLeader(*action.wish, recruited, *best));
   }
   const clustermetadata::RulePosition& position = best->status.current_position().position();
   Proposal proposal;
   proposal.leader = best->id;
   *proposal.transition.mutable_decision() = position.decision();
   clustermetadata::ShardRule* rule = proposal.transition.mutable_proposal();
-  if (action.first_appointment) {
+  if (action.wish.has_value()) {
+    *rule->mutable_durability_policy() = action.wish->policy;
+    for (const ID& id : action.wish->cohort) {
+      *rule->add_cohort_members() = id;
+    }
+  } else if (action.first_appointment) {
     *rule->mutable_durability_policy() = action.outgoing.durability_policy();
     consensus::Cohort cohort = Ids(recruited);
     std::sort(cohort.begin(), cohort.end(),
@@ -219,8 +290,8 @@ absl::StatusOr<Proposal> ChooseLeader(const Action& action, const clustermetadat
   return proposal;
 }
 
-absl::Status Appoint(const ShardView& view, const Action& action, const rpc::Dialer& dialer,
-                     const std::function<bool()>& cancelled) {
+absl::StatusOr<clustermetadata::ShardRule> Appoint(const ShardView& view, const Action& action,
+                                                   const rpc::Dialer& dialer, const std::function<bool()>& cancelled) {
   clustermetadata::TermRevocation revocation = NewRevocation(view, action, absl::Now());
   log::Info("appointment begins", {{"why", action.why},
                                    {"term", revocation.revoked_below_term()},
@@ -261,6 +332,8 @@ absl::Status Appoint(const ShardView& view, const Action& action, const rpc::Dia
   promote.set_reason(action.why);
   consensusdata::CoordinatorProposal* proposed = promote.mutable_proposal();
   *proposed->mutable_term_revocation() = revocation;
+  proposed->set_skip_outgoing_quorum(action.first_appointment ||
+                                     (action.wish.has_value() && action.wish->certificate.has_value()));
   *proposed->mutable_proposed_transition() = proposal->transition;
   clustermetadata::PoolerAddress* address = proposed->mutable_proposal_leader();
   *address->mutable_id() = proposal->leader;
@@ -294,7 +367,8 @@ absl::Status Appoint(const ShardView& view, const Action& action, const rpc::Dia
     log::Info("appointed", {{"leader", topology::IdString(proposal->leader)},
                             {"rule", consensus::ToString(proposal->transition.proposal().rule_number())}});
   }
-  return end(WithContext(promoted, "promote"));
+  MG_RETURN_IF_ERROR(end(WithContext(promoted, "promote")));
+  return proposal->transition.proposal();
 }
 
 }  // namespace mg::multiorch

@@ -36,8 +36,8 @@ absl::StatusOr<Proposal> ChooseLeader(const Action& action, const clustermetadat
 /// The promise to ask for: one term above everything known.
 clustermetadata::TermRevocation NewRevocation(const ShardView& view, const Action& action, absl::Time now);
 
-/// Runs the whole appointment. `cancelled` ends it early.
-absl::Status Appoint(const ShardView& view, const Action& action, const rpc::Dialer& dialer,
-                     const std::function<bool()>& cancelled);
+/// Runs the whole appointment. `cancelled` ends it early. The rule that came of it.
+absl::StatusOr<clustermetadata::ShardRule> Appoint(const ShardView& view, const Action& action,
+                                                   const rpc::Dialer& dialer, const std::function<bool()>& cancelled);
 
 }  // namespace mg::multiorch

@@ -2,9 +2,11 @@
 /// upstream's (shorter graces, the seed's claim) is in docs/decisions and the product's design.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "components/multiorch/shard_view.h"
 
@@ -18,6 +20,16 @@ enum class ActionKind {
   kMaintain,      ///< the leader is alive: point others to it, take new ones into the cohort
 };
 
+/// A rule that somebody has asked for.
+struct RuleWish {
+  clustermetadata::ID leader;
+  std::vector<clustermetadata::ID> cohort;
+  clustermetadata::DurabilityPolicy policy;
+  /// Somebody vouches from outside that under the outgoing rule nothing beyond `frozen_lsn` was acknowledged or ever
+  /// will be: then that rule's quorum is not needed.
+  std::optional<clustermetadata::ExternallyCertifiedRevocation> certificate;
+};
+
 struct Action {
   ActionKind kind = ActionKind::kNothing;
   std::string why;                               ///< for the log
@@ -28,6 +40,7 @@ struct Action {
   bool first_appointment = false;                ///< kAppoint
   std::vector<clustermetadata::ID> recruits;     ///< kAppoint: whom to ask
   clustermetadata::ID preferred;                 ///< kAppoint: the leader on a tie; without a name: nobody
+  std::optional<RuleWish> wish;                  ///< kAppoint: instead of what the position says
   clustermetadata::ReplicationPrimary leader;    ///< kMaintain: what to tell with SetPrimary
   std::vector<std::string> set_primary;          ///< kMaintain: to whom (ids as text)
   std::vector<clustermetadata::ID> add_members;  ///< kMaintain
@@ -35,6 +48,14 @@ struct Action {
 
 /// Keeps the `since_` members of `view` up to date, and decides.
 Action Decide(ShardView* view, absl::Time now);
+
+/// What to do for a wished rule, completed from the one in force: an appointment. The leader can change the cohort by
+/// itself where UpdateByLeader says so. FAILED_PRECONDITION when nothing is known that it could replace, or somebody
+/// needed is out of reach; INVALID_ARGUMENT for a wish that makes no rule.
+absl::StatusOr<Action> PlanRuleChange(const ShardView& view, RuleWish wish, const std::string& reason);
+/// Whether only the cohort differs from the leader's decided rule, by additions or by removals, and the leader is
+/// there.
+bool UpdateByLeader(const ShardView& view, const Action& action, absl::Time now);
 
 /// The highest rule that any pooler knows, decided or proposed; nullptr when none does.
 const clustermetadata::ShardRule* HighestRule(const ShardView& view);

@@ -434,5 +434,11 @@ TEST_F(ChooseTest, WhenARecruitShowsALargerUndecidedCohort_ItsQuorumCountsToo) {
   EXPECT_FALSE(ChooseLeader(action_, revocation_, {Answer(1), Answer(2), Answer(3)}, kNow).ok());
 }
 
+TEST_F(ChooseTest, WhenPositionsAreEqualAndTheFormerLeaderIsGone_ItsCellIsPreferred) {
+  action_.outgoing.mutable_leader_id()->set_cell("zone3");
+  action_.outgoing.mutable_leader_id()->set_name("gone");
+  EXPECT_EQ(ChooseLeader(action_, revocation_, {Answer(1), Answer(3)}, kNow)->leader.name(), "p3");
+}
+
 }  // namespace
 }  // namespace mg::multiorch

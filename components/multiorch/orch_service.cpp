@@ -7,6 +7,9 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "common/consensus/position.h"
+#include "common/rpc/rpc.h"
+#include "common/status/status.h"
 #include "common/topology/topology.h"
 #include "components/multiorch/problems.h"
 #include "components/multiorch/shard_engine.h"
@@ -18,6 +21,53 @@ namespace {
 
 constexpr absl::Duration kTriggerLimit = absl::Seconds(30);
 constexpr absl::Duration kTriggerMargin = absl::Milliseconds(200);
+
+absl::Time DeadlineOf(const grpc::ServerContext& context) {
+  return std::min(absl::FromChrono(context.deadline()), absl::Now() + kTriggerLimit);
+}
+
+grpc::Status Change(const std::vector<ShardEngine*>& engines, const clustermetadata::ShardKey& shard, RuleWish wish,
+                    const clustermetadata::RuleNumber& expected, const std::string& reason,
+                    grpc::ServerContext* context, clustermetadata::ShardRule* installed) {
+  for (ShardEngine* engine : engines) {
+    if (topology::ShardKeyString(engine->shard()) != topology::ShardKeyString(shard)) {
+      continue;
+    }
+    absl::StatusOr<clustermetadata::ShardRule> rule = engine->ChangeRule(
+        std::move(wish), expected, reason, DeadlineOf(*context), [context] { return context->IsCancelled(); });
+    if (rule.ok() && installed != nullptr) {
+      *installed = *rule;
+    }
+    return rpc::ToGrpc(rule.status());
+  }
+  return {grpc::StatusCode::NOT_FOUND, "this orch does not watch that shard"};
+}
+
+// Every field must be there: the caller knows what it certifies.
+absl::StatusOr<RuleWish> CertifiedWish(const ::multiorch::ApplyCertifiedRuleChangeRequest& request) {
+  const clustermetadata::ShardRule& rule = request.proposed_transition().proposal();
+  const clustermetadata::TermRevocation& revocation = request.cert().term_revocation();
+  if (!request.has_shard_key() || !rule.has_leader_id() || rule.cohort_members().empty() ||
+      !rule.has_durability_policy()) {
+    return absl::InvalidArgumentError(
+        "shard_key and a proposal with leader, cohort and durability policy are required");
+  }
+  if (!revocation.has_outgoing_rule() || request.cert().frozen_lsn().empty() ||
+      revocation.accepted_coordinator_id().name().empty() || !revocation.has_coordinator_initiated_at()) {
+    return absl::InvalidArgumentError(
+        "the certificate needs outgoing rule, frozen LSN, coordinator and the time of its beginning");
+  }
+  if (rule.rule_number().coordinator_term() != revocation.revoked_below_term()) {
+    return absl::InvalidArgumentError("the proposal's term is not the certificate's");
+  }
+  MG_RETURN_IF_ERROR(consensus::ParseLsn(request.cert().frozen_lsn()).status());
+  RuleWish wish;
+  wish.leader = rule.leader_id();
+  wish.cohort.assign(rule.cohort_members().begin(), rule.cohort_members().end());
+  wish.policy = rule.durability_policy();
+  wish.certificate = request.cert();
+  return wish;
+}
 
 class OrchService final : public ::multiorch::MultiorchService::Service {
  public:
@@ -105,9 +155,14 @@ class OrchService final : public ::multiorch::MultiorchService::Service {
     return grpc::Status::OK;
   }
 
-  grpc::Status ApplyCertifiedRuleChange(grpc::ServerContext*, const ::multiorch::ApplyCertifiedRuleChangeRequest*,
+  grpc::Status ApplyCertifiedRuleChange(grpc::ServerContext* context,
+                                        const ::multiorch::ApplyCertifiedRuleChangeRequest* request,
                                         ::multiorch::ApplyCertifiedRuleChangeResponse*) override {
-    return {grpc::StatusCode::UNIMPLEMENTED, "the built-in multiorch does not apply certified rule changes yet"};
+    absl::StatusOr<RuleWish> wish = CertifiedWish(*request);
+    if (!wish.ok()) {
+      return rpc::ToGrpc(wish.status());
+    }
+    return Change(engines_, request->shard_key(), *std::move(wish), {}, request->reason(), context, nullptr);
   }
 
  private:
@@ -136,6 +191,16 @@ class WishService final : public multigres::orch::v1::OrchService::Service {
       }
     }
     return {grpc::StatusCode::NOT_FOUND, "this orch does not watch that shard"};
+  }
+
+  grpc::Status ChangeRule(grpc::ServerContext* context, const multigres::orch::v1::ChangeRuleRequest* request,
+                          multigres::orch::v1::ChangeRuleResponse* response) override {
+    RuleWish wish;
+    wish.leader = request->leader_id();
+    wish.cohort.assign(request->cohort_members().begin(), request->cohort_members().end());
+    wish.policy = request->durability_policy();
+    return Change(engines_, request->shard_key(), std::move(wish), request->expected_rule(), request->reason(), context,
+                  response->mutable_rule());
   }
 
  private:

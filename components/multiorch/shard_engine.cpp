@@ -294,7 +294,7 @@ absl::Status ShardEngine::Run(const Action& action, ShardView view) {
       return absl::OkStatus();
     }
     case ActionKind::kAppoint:
-      return Appoint(view, action, options_.dialer, [this] { return stop_.load(); });
+      return Appoint(view, action, options_.dialer, [this] { return stop_.load(); }).status();
     case ActionKind::kMaintain:
       Maintain(action, view);
       return absl::OkStatus();

@@ -12,6 +12,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/topology/topology.h"
 #include "components/multiorch/decision.h"
@@ -48,6 +49,14 @@ class ShardEngine {
   bool RunOnce(absl::Time deadline);
   /// Waits for the next event, whatever it is.
   void WaitForEvent(absl::Time deadline);
+
+  /// Changes the rule as wished; ends an ordinary action first. What has no name, no member or no policy stays as it
+  /// is. A change that the leader can make by itself interrupts nothing; any other appoints anew, under the outgoing
+  /// rule's quorum or with a certificate. The rule that came of it. FAILED_PRECONDITION, ABORTED: another rule than
+  /// `expected` (none: any) is in force.
+  absl::StatusOr<clustermetadata::ShardRule> ChangeRule(RuleWish wish, const clustermetadata::RuleNumber& expected,
+                                                        const std::string& reason, absl::Time deadline,
+                                                        const std::function<bool()>& cancelled);
 
   /// Of nodes that are equally far, the next leader, until then.
   void Prefer(const clustermetadata::ID& pooler, absl::Time until);

@@ -139,5 +139,48 @@ def a_rolling_restart_fails_no_statement():
             raise Failure(f"restarted were {changed}")
 
 
+def the_rule_changes_under_its_quorum_or_with_a_certificate():
+    with Sandbox("rule") as s:
+        s.run("up")
+
+        def in_force():
+            return s.json("shard", "rule")
+
+        s.run("shard", "apply-rule-change", "--durability", "MULTI_CELL_AT_LEAST_2")
+        lead = primary(s)
+        if in_force()["durability"] != "MULTI_CELL_AT_LEAST_2":
+            raise Failure(in_force())
+        names = s.sql("show synchronous_standby_names")
+        if not names.startswith("ANY 1 (") or lead in names:
+            raise Failure(f"the standbys of other cells are not those that count: {names}")
+        other = next(c for c in ("zone1", "zone2", "zone3") if c != lead)
+        s.run("shard", "apply-rule-change", "--leader", other, "--durability", "AT_LEAST_2")
+        if primary(s) != other or in_force()["durability"] != "AT_LEAST_2":
+            raise Failure(in_force())
+        s.sql("create table kept (value int); insert into kept values (1)")
+        for words, exit_status in ((["--durability", "AT_LEAST_9"], 2), (["--leader", "zone9"], 3),
+                                   (["--outgoing-rule-term", "77", "--durability", "AT_LEAST_3"], 1)):
+            refused = s.run("shard", "apply-rule-change", *words, check=False)
+            if refused.returncode != exit_status:
+                raise Failure(f"{words}: {refused}")
+
+        # Two of three are gone: no quorum can say anything, so somebody has to certify.
+        alone = next(c for c in ("zone1", "zone2", "zone3") if c != other)
+        away = [c for c in ("zone1", "zone2", "zone3") if c != alone]
+        for cell in away:
+            s.run("cluster", "stop", f"multipooler/{cell}")
+        wish = ["--leader", alone, "--cohort", alone, "--durability", "AT_LEAST_1"]
+        if s.run("shard", "apply-rule-change", *wish, check=False).returncode == 0:
+            raise Failure("the rule was changed without its quorum")
+        s.run("shard", "apply-rule-change", *wish, "--unsafe-derive-cert-from-reachable", "--yes")
+        if s.sql("insert into kept values (2); select count(*) from kept", cell=alone) != "2":
+            raise Failure("what had been acknowledged is not there")
+        for cell in away:
+            s.run("cluster", "start", f"multipooler/{cell}")
+        eventually(lambda: len(in_force().get("cohort", [])) == 3, 60, "those that come back are taken in")
+        well(s)
+
+
 if __name__ == "__main__":
-    main([planned_switches_fail_no_statement, a_rolling_restart_fails_no_statement])
+    main([planned_switches_fail_no_statement, a_rolling_restart_fails_no_statement,
+          the_rule_changes_under_its_quorum_or_with_a_certificate])

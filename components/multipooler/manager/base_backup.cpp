@@ -76,8 +76,10 @@ absl::Status TakeBaseBackup(const Config& config, const std::string& host, int p
     (void)RemoveTree(copy);
     return copied;
   }
-  if (Exists(config.data_directory)) {
-    MG_RETURN_IF_ERROR(RemoveTree(AsideDirectory(config)));
+  if (Exists(config.data_directory) && Exists(AsideDirectory(config))) {
+    // A copy that has never streamed; what is aside is the node's own data.
+    MG_RETURN_IF_ERROR(RemoveTree(config.data_directory));
+  } else if (Exists(config.data_directory)) {
     MG_RETURN_IF_ERROR(Rename(config.data_directory, AsideDirectory(config)));
   }
   return Rename(copy, config.data_directory);

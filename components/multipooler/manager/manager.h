@@ -138,6 +138,7 @@ class Manager {
   void Look();
   void Beat();
   void CheckQuorum();
+  void DropAside();
   void Connected(bool connected, PgState state);
   Observation Observe() const;
   absl::Status Act(MonitorAction action);

@@ -38,6 +38,7 @@ void Manager::MonitorLoop() {
     CheckQuorum();
     PublishState();
     Beat();
+    DropAside();
     Observation seen = Observe();
     MonitorAction action = DecideMonitorAction(seen);
     absl::Duration limit = std::min(config_.tick, config_.heartbeat_interval);
@@ -161,6 +162,24 @@ void Manager::Beat() {
     return;
   }
   quorum_.Wrote(begun, *lsn);
+}
+
+// The old data is of use until the new one has followed a leader.
+void Manager::DropAside() {
+  bool streams = false;
+  {
+    std::lock_guard lock(mutex_);
+    streams = state_.connected && state_.view.has_value() && state_.view->receiver_status == "streaming";
+  }
+  if (!streams || !Exists(AsideDirectory(config_))) {
+    return;
+  }
+  absl::Status removed = RemoveTree(AsideDirectory(config_));
+  if (removed.ok()) {
+    log::Info("the new data streams: the old one, kept aside, is removed");
+  } else {
+    log::Warn("the old data, kept aside, could not be removed", {{"error", removed}});
+  }
 }
 
 // A leader that was cut off from its cohort, or frozen, cannot know whether another leads by now.

@@ -99,6 +99,7 @@ absl::StatusOr<clustermetadata::ConsensusStatus> Manager::Promote(const consensu
     }
     log::Info("PostgreSQL is writable, the rule is not yet");
     RuleEvent event{.type = "promotion", .operation = "", .reason = request.reason(), .accepted_members = {}};
+    event.outgoing_is_lost = proposal.skip_outgoing_quorum();
     for (const clustermetadata::ID& id : request.accepted_node_ids()) {
       event.accepted_members.push_back(topology::ClusterIdString(id));
     }
@@ -122,10 +123,14 @@ absl::Status Manager::WriteRuleLocked(pgsql::Connection& connection, const clust
     clustermetadata::ShardRule from = position.decision();
     if (position.has_proposal()) {
       // Somebody else's unfinished rule may have been seen as durable: it is finished as it stands, never dropped.
-      MG_RETURN_IF_ERROR(DurablyDecide(connection, from, position.proposal()));
+      MG_RETURN_IF_ERROR(
+          DurablyDecide(connection, event.outgoing_is_lost ? position.proposal() : from, position.proposal()));
       from = position.proposal();
     }
     bool by_leader = from.rule_number().coordinator_term() == rule.rule_number().coordinator_term();
+    // The new rule must be durable by the outgoing one's policy too, or members that the new cohort leaves out could be
+    // recruited later as a quorum that has never heard of it.
+    const clustermetadata::ShardRule& other = event.outgoing_is_lost ? rule : from;
     if (by_leader) {
       MG_ASSIGN_OR_RETURN(std::string interim, consensus::InterimStandbyNames(from, rule));
       MG_RETURN_IF_ERROR(ApplySettings(connection, {{"synchronous_standby_names", interim}}, limit));
@@ -133,8 +138,8 @@ absl::Status Manager::WriteRuleLocked(pgsql::Connection& connection, const clust
     MG_RETURN_IF_ERROR(WaitForCheckpointer(connection, limit));
     absl::Status proposed =
         ProposeRule(connection, from.rule_number(), rule, event, absl::Now() + config_.rule_write_limit);
-    MG_RETURN_IF_ERROR(ConfirmDurable(connection, by_leader ? from : rule, rule, proposed));
-    MG_RETURN_IF_ERROR(DurablyDecide(connection, by_leader ? from : rule, rule));
+    MG_RETURN_IF_ERROR(ConfirmDurable(connection, other, rule, proposed));
+    MG_RETURN_IF_ERROR(DurablyDecide(connection, other, rule));
     MG_ASSIGN_OR_RETURN(std::string names,
                         consensus::StandbyNames(rule.durability_policy(), consensus::CohortOf(rule), config_.id));
     MG_RETURN_IF_ERROR(ApplySettings(connection, {{"synchronous_standby_names", names}}, limit));
@@ -246,7 +251,7 @@ absl::Status Manager::Resume() {
         ApplySettings(*connection, {{"synchronous_standby_names", interim}, {"synchronous_commit", "on"}}, deadline));
     MG_RETURN_IF_ERROR(WaitForCheckpointer(*connection, deadline));
     writing_term_ = rule.rule_number().coordinator_term();
-    absl::Status decided = DurablyDecide(*connection, by_leader ? from : rule, rule);
+    absl::Status decided = DurablyDecide(*connection, from, rule);
     writing_term_ = 0;
     MG_RETURN_IF_ERROR(decided);
   }

@@ -27,6 +27,7 @@ struct RuleEvent {
   std::string operation;  ///< COHORT_ADD …; empty: NULL
   std::string reason;
   std::vector<std::string> accepted_members;  ///< who was recruited, as <cell>_<name>
+  bool outgoing_is_lost = false;              ///< not stored: the rule need not be durable by the outgoing one's policy
 };
 
 /// Phase one: writes `rule` as the proposal, provided that the decision is still `expected` and no proposal is there.
