@@ -154,7 +154,10 @@ def the_rule_changes_under_its_quorum_or_with_a_certificate():
         if not names.startswith("ANY 1 (") or lead in names:
             raise Failure(f"the standbys of other cells are not those that count: {names}")
         other = next(c for c in ("zone1", "zone2", "zone3") if c != lead)
-        s.run("shard", "apply-rule-change", "--leader", other, "--durability", "AT_LEAST_2")
+        well(s)
+        s.run("shard", "apply-rule-change", "--leader", other)
+        well(s)
+        s.run("shard", "apply-rule-change", "--durability", "AT_LEAST_2")
         if primary(s) != other or in_force()["durability"] != "AT_LEAST_2":
             raise Failure(in_force())
         s.sql("create table kept (value int); insert into kept values (1)")
