@@ -11,6 +11,7 @@
 #include "common/log/log.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
+#include "common/topology/topology.h"
 #include "components/multiadmin/admin.h"
 #include "multigres/orch/v1/orch.grpc.pb.h"
 #include "multiorchservice.grpc.pb.h"
