@@ -101,8 +101,8 @@ class Provisioner {
   virtual absl::StatusOr<int> Signal(const v1::ClusterSelector& cluster, const std::string& component, int signal,
                                      bool whole_tree) = 0;
 
-  /// Injects a fault, measures what clients notice, undoes it whatever happens, and tells the report. FAILED_PRECONDITION
-  /// where a flavour does not do that.
+  /// Injects a fault, measures what clients notice, undoes it whatever happens, and tells the report.
+  /// FAILED_PRECONDITION where a flavour does not do that.
   virtual absl::Status InjectFault(const v1::InjectFaultRequest& request, OperationContext& context);
 
   /// What an agent that died left half done, and its successor should finish; after Recover.

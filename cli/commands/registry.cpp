@@ -10,9 +10,13 @@ std::vector<Command> AllCommands() {
       SignalCommand(), DiffCommand(),    DoctorCommand(),  BundleCommand(),           ValidateCommand(),
       SchemaCommand(), VersionCommand(), DocsCommand(),
   };
-  for (std::vector<Command> more :
-       {TopologyCommands(), {TreeCommand()}, ResourceCommands(), ShardCommands(), BackupCommands(), ChaosCommands(),
-        AgentCommands()}) {
+  for (std::vector<Command> more : {TopologyCommands(),
+                                    {TreeCommand()},
+                                    ResourceCommands(),
+                                    ShardCommands(),
+                                    BackupCommands(),
+                                    ChaosCommands(),
+                                    AgentCommands()}) {
     commands.insert(commands.end(), more.begin(), more.end());
   }
   return commands;
