@@ -1,4 +1,5 @@
 #include "cli/commands/commands.h"
+#include "cli/commands/gateway_queries.h"
 
 namespace mg::cli {
 
@@ -13,6 +14,7 @@ std::vector<Command> AllCommands() {
   for (std::vector<Command> more : {TopologyCommands(),
                                     {TreeCommand()},
                                     ResourceCommands(),
+                                    GatewayStatsCommands(),
                                     ShardCommands(),
                                     BackupCommands(),
                                     ChaosCommands(),

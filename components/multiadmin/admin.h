@@ -41,6 +41,11 @@ class Admin {
   absl::StatusOr<pb::SetPostgresRestartsEnabledResponse> SetRestarts(
       const pb::SetPostgresRestartsEnabledRequest& request, absl::Time deadline);
 
+  absl::StatusOr<pb::GetGatewayQueriesResponse> GetGatewayQueries(const pb::GetGatewayQueriesRequest& request,
+                                                                  absl::Time deadline);
+  absl::StatusOr<pb::GetGatewayConsolidatorResponse> GetGatewayConsolidator(
+      const pb::GetGatewayConsolidatorRequest& request, absl::Time deadline);
+
   /// Upstream's: the order only; whoever calls looks for the new leader.
   absl::StatusOr<pb::SwitchPrimaryResponse> SwitchPrimary(const pb::SwitchPrimaryRequest& request, absl::Time deadline);
   /// Ours: to a wished node, and waits until it serves.

@@ -38,6 +38,12 @@ void RegisterUpstream(Methods* methods, Admin* admin) {
   methods->Add<pb::SetPostgresRestartsEnabledRequest, pb::SetPostgresRestartsEnabledResponse>(
       service + "SetPostgresRestartsEnabled",
       [admin](const auto& r, CallContext* c) { return admin->SetRestarts(r, c->deadline); });
+  methods->Add<pb::GetGatewayQueriesRequest, pb::GetGatewayQueriesResponse>(
+      service + "GetGatewayQueries",
+      [admin](const auto& r, CallContext* c) { return admin->GetGatewayQueries(r, c->deadline); });
+  methods->Add<pb::GetGatewayConsolidatorRequest, pb::GetGatewayConsolidatorResponse>(
+      service + "GetGatewayConsolidator",
+      [admin](const auto& r, CallContext* c) { return admin->GetGatewayConsolidator(r, c->deadline); });
   methods->Add<pb::SwitchPrimaryRequest, pb::SwitchPrimaryResponse>(
       service + "SwitchPrimary",
       [admin](const auto& r, CallContext* c) { return admin->SwitchPrimary(r, c->deadline); });

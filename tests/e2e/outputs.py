@@ -13,6 +13,7 @@ READS = [
     ["gateway", "get", "multigateway/zone1"], ["pooler", "list"], ["pooler", "list", "--database", "postgres"], ["pooler", "get", "zone1"],
     ["pooler", "status", "multipooler/zone2"], ["pooler", "replication"], ["orch", "list"], ["orch", "get", "zone2"], ["tablegroup", "list"],
     ["shard", "list"], ["shard", "get"], ["up", "--dry-run"],
+    ["gateway", "queries"], ["gateway", "queries", "zone2", "--limit", "0", "--sort", "p99"], ["gateway", "consolidator"],
 ]
 
 
@@ -33,9 +34,32 @@ def every_read_in_every_form():
             assert "\x1b" not in text.stdout and "…" not in text.stdout, (words, text.stdout)
 
 
+def what_gateways_were_asked(s):
+    for number in (7, 8):
+        s.sql(f"select count(*) from pg_class where oid > {number}", cell="zone2")
+    s.sql("select 1 / 0", cell="zone2", check=False)
+
+    def rows(*words):
+        return s.json("gateway", "queries", *words)["snapshot"]["queries"]
+
+    here = {row["normalizedSql"]: row for row in rows("zone2", "--limit", "0")}
+    counted = [row for text, row in here.items() if "pg_class" in text]
+    assert len(counted) == 1 and int(counted[0]["calls"]) == 2 and int(counted[0]["totalRows"]) == 2, here
+    assert "7" not in counted[0]["normalizedSql"] and "8" not in counted[0]["normalizedSql"], counted
+    assert sum(int(row.get("errors", 0)) for row in here.values()) == 1, here
+    assert not [row for row in rows("zone1", "--limit", "0") if "pg_class where oid" in row["normalizedSql"]]
+    assert len(rows("zone2", "--limit", "1", "--sort", "calls")) == 1
+    assert counted[0]["fingerprint"] in s.run("gateway", "queries", "multigateway/zone2", "--limit", "0").stdout
+    assert "connections" in s.run("gateway", "consolidator", "zone2").stdout
+    for words, code in ((["queries", "zone9"], 3), (["consolidator", "zone9"], 3), (["queries", "--limit", "x"], 2), (["queries", "--sort", "x"], 2)):
+        refused = s.run("gateway", *words, check=False)
+        assert refused.returncode == code and refused.stderr, (words, refused)
+
+
 def what_the_topology_says():
     with Sandbox("reads") as s:
         s.run("up")
+        what_gateways_were_asked(s)
         tree = s.json("topology", "tree")
         assert [c["name"] for c in tree["cells"]] == ["zone1", "zone2", "zone3"]
         assert all(len(c["gateways"]) == 1 and len(c["orchs"]) == 1 for c in tree["cells"]), tree["cells"]
