@@ -26,8 +26,10 @@ function(mg_test)
   set_target_properties(${A_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
   set(env MULTIGRES_BUILD_DIR=${CMAKE_BINARY_DIR} MULTIGRES_SOURCE_DIR=${CMAKE_SOURCE_DIR} ${A_ENVIRONMENT})
   if(A_DISCOVER)
+    # One variable each: a list would be split on its way through the scripts of gtest_discover_tests.
     gtest_discover_tests(${A_NAME} DISCOVERY_MODE PRE_TEST
-      PROPERTIES LABELS ${A_LABEL} TIMEOUT ${A_TIMEOUT} ENVIRONMENT "${env}")
+      PROPERTIES LABELS ${A_LABEL} TIMEOUT ${A_TIMEOUT} ENVIRONMENT MULTIGRES_BUILD_DIR=${CMAKE_BINARY_DIR}
+                 ENVIRONMENT_MODIFICATION MULTIGRES_SOURCE_DIR=set:${CMAKE_SOURCE_DIR})
   else()
     add_test(NAME ${A_NAME} COMMAND ${A_NAME})
     set_tests_properties(${A_NAME} PROPERTIES LABELS ${A_LABEL} TIMEOUT ${A_TIMEOUT} PROCESSORS ${A_PROCESSORS}
