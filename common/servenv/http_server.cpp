@@ -307,9 +307,11 @@ absl::StatusOr<int> HttpServer::Start(const std::string& address, int port) {
   if (error) {
     beast::error_code ignored;
     acceptor.close(ignored);
+    bool taken = error == asio::error::address_in_use;
     return MakeError(absl::StatusCode::kUnavailable,
-                     absl::StrCat("listen on ", address, ":", port, ": ", error.message()),
-                     {.reason = error == asio::error::address_in_use ? "PORT_IN_USE" : ""});
+                     absl::StrCat("listen on ", address, ":", port, ": ",
+                                  taken ? std::string("the port is taken") : error.message()),
+                     {.reason = taken ? "PORT_IN_USE" : ""});
   }
   int bound = acceptor.local_endpoint().port();
   impl_->Accept();
