@@ -19,6 +19,8 @@
 namespace mg::startup {
 namespace {
 
+constexpr absl::Duration kRelease = absl::Seconds(2);
+
 /// flock(2) has no bound: an alarm interrupts it, again and again, so that none is lost that comes just before the
 /// call.
 absl::Status LockUntil(int fd, const std::string& path, absl::Time deadline) {
@@ -63,6 +65,17 @@ void WaitForHolder(const std::string& path, absl::Time deadline) {
   ::poll(&wait, 1, static_cast<int>(absl::ToInt64Milliseconds(left)));
 }
 
+/// Waits until nobody holds a lock file any more. A killed agent's threads, and a child that it had begun to make, end
+/// a moment after the agent itself has gone, and hold its lock until then.
+void WaitForRelease(const std::string& path, absl::Time deadline) {
+  UniqueFd lock(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (lock.valid()) {
+    absl::Time now = absl::Now();
+    // Whether it was released is seen by who then takes it.
+    (void)LockUntil(lock.get(), path, std::max(std::min(deadline, now + kRelease), now + absl::Milliseconds(10)));
+  }
+}
+
 }  // namespace
 
 void ReadyPipe::Say(const absl::Status& status) {
@@ -101,6 +114,7 @@ absl::StatusOr<AgentLocks> AgentLocks::Acquire(const std::string& home, const st
                                 " names; or it listens elsewhere: see MULTIGRES_AGENT_SOCKET")});
     }
     WaitForHolder(path, deadline);
+    WaitForRelease(path, deadline);
     life = FileLock::TryAcquire(path);
   }
   if (!life.ok()) {

@@ -39,7 +39,7 @@ absl::Status CheckProtocol(const agent::GetInfoResponse& info) {
     return absl::OkStatus();
   }
   return MakeError(
-      absl::StatusCode::kFailedPrecondition,
+      absl::StatusCode::kUnavailable,
       absl::StrCat("the agent (version ", info.version(), ") speaks protocols ", info.protocol_min(), " to ",
                    info.protocol_max(), ", this program ", kAgentProtocolMin, " to ", kAgentProtocol),
       {.reason = "PROTOCOL_MISMATCH",

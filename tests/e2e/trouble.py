@@ -55,6 +55,7 @@ def interrupted_at_any_moment_leaves_nothing():
             assert not s.processes(), (seconds, s.processes())
             assert not s.look_for_leftovers(ports), (seconds, s.look_for_leftovers(ports))
             left = [str(p.relative_to(s.home)) for p in s.home.rglob("*") if "cluster" in p.name]
+            left = [name for name in left if name != "clusters" or any((s.home / name).iterdir())]
             assert left in ([], ["clusters.json"], ["clusters.json", "clusters.json.previous"]), (seconds, left)
 
 
