@@ -51,6 +51,7 @@ bench: build
 	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/bench.py
 	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/supervision.py
 	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/gateway_stats.py
+	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/admin.py
 	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/logging.py
 	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/bench/failover.py --rounds $(FAILOVERS)
 

@@ -83,19 +83,20 @@ class AdminProxy::Service : public grpc::CallbackGenericService {
     auto call = std::make_shared<ForwardedCall>(context);
     grpc::ServerGenericBidiReactor* reactor = call->TakeReactor();
     execute_([this, call, selector = SelectorOf(*context)] {
-      absl::StatusOr<std::string> address = resolve_(selector);
-      if (!address.ok()) {
-        return call->Refuse(address.status());
+      absl::StatusOr<Target> target = resolve_(selector);
+      if (!target.ok()) {
+        return call->Refuse(target.status());
       }
-      call->Forward(channels_->Get(*address), [channels = channels_, address = *address](const absl::Status& status) {
-        channels->Forget(address);
-        return MakeError(
-            absl::StatusCode::kUnavailable,
-            absl::StrCat("the Admin API at ", address, " does not answer: ", std::string(status.message())),
-            {.reason = "ADMIN_API_UNAVAILABLE",
-             .hint = "see multigres status; multigres up starts what is missing",
-             .subject = "multiadmin"});
-      });
+      call->Forward(channels_->Get(target->address), target->token,
+                    [channels = channels_, address = target->address](const absl::Status& status) {
+                      channels->Forget(address);
+                      return MakeError(absl::StatusCode::kUnavailable,
+                                       absl::StrCat("the Admin API at ", address,
+                                                    " does not answer: ", std::string(status.message())),
+                                       {.reason = "ADMIN_API_UNAVAILABLE",
+                                        .hint = "see multigres status; multigres up starts what is missing",
+                                        .subject = "multiadmin"});
+                    });
     });
     return reactor;
   }

@@ -27,8 +27,13 @@ namespace mg::adminproxy {
 
 class AdminProxy {
  public:
-  /// host:port of a cluster's Admin API; may block.
-  using Resolve = std::function<absl::StatusOr<std::string>(const multigres::provisioner::v1::ClusterSelector&)>;
+  /// Where a cluster's Admin API is, and what the agent shows there.
+  struct Target {
+    std::string address;  ///< host:port
+    std::string token;    ///< added to calls that bring no authorization of their own; empty: none
+  };
+  /// May block.
+  using Resolve = std::function<absl::StatusOr<Target>(const multigres::provisioner::v1::ClusterSelector&)>;
   /// Runs a task that may block.
   using Execute = std::function<void(std::function<void()>)>;
 

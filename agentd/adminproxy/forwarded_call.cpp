@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/rpc/rpc.h"
 
@@ -57,7 +58,7 @@ grpc::ServerGenericBidiReactor* ForwardedCall::TakeReactor() {
   return caller_.get();
 }
 
-void ForwardedCall::Forward(std::shared_ptr<grpc::Channel> channel,
+void ForwardedCall::Forward(std::shared_ptr<grpc::Channel> channel, const std::string& token,
                             std::function<absl::Status(const absl::Status&)> unreachable) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (finished_) {
@@ -69,10 +70,15 @@ void ForwardedCall::Forward(std::shared_ptr<grpc::Channel> channel,
   channel_ = std::move(channel);
   unreachable_ = std::move(unreachable);
   method_ = context_->method();
+  bool authorized = false;
   for (const auto& [key, value] : context_->client_metadata()) {
     if (!StaysHere(View(key))) {
       upstream_context_.AddMetadata(std::string(View(key)), std::string(View(value)));
+      authorized |= View(key) == "authorization";
     }
+  }
+  if (!authorized && !token.empty()) {
+    upstream_context_.AddMetadata("authorization", absl::StrCat("Bearer ", token));
   }
   if (absl::FromChrono(context_->deadline()) < absl::Now() + absl::Hours(24 * 365)) {
     upstream_context_.set_deadline(context_->deadline());

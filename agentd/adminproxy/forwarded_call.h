@@ -27,9 +27,10 @@ class ForwardedCall : public std::enable_shared_from_this<ForwardedCall> {
 
   /// The reactor for gRPC; before anything else.
   grpc::ServerGenericBidiReactor* TakeReactor();
-  /// Begins to forward over `channel`; `unreachable` gets the status when the upstream was never reached, and gives the
-  /// one to answer.
-  void Forward(std::shared_ptr<grpc::Channel> channel, std::function<absl::Status(const absl::Status&)> unreachable);
+  /// Begins to forward over `channel`, with `token` when the caller brings no authorization; `unreachable` gets the
+  /// status when the upstream was never reached, and gives the one to answer.
+  void Forward(std::shared_ptr<grpc::Channel> channel, const std::string& token,
+               std::function<absl::Status(const absl::Status&)> unreachable);
   /// Answers with an error instead of forwarding.
   void Refuse(const absl::Status& status);
 

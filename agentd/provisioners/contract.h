@@ -92,6 +92,8 @@ class Provisioner {
                                                    bool read_only) = 0;
   /// host:port of the Admin API.
   virtual absl::StatusOr<std::string> AdminAddress(const v1::ClusterSelector& cluster) = 0;
+  /// The bearer token that the agent shows there; empty: the Admin API asks for none.
+  virtual absl::StatusOr<std::string> AdminToken(const v1::ClusterSelector& cluster) = 0;
   /// Adopts what runs after a start of the agent; before any other call.
   virtual absl::Status Recover() = 0;
 

@@ -57,6 +57,14 @@ absl::Status WriteDiscovery(const std::string& path, const agent::GetInfoRespons
   return WriteFileAtomically(path, json, 0600);
 }
 
+absl::StatusOr<adminproxy::AdminProxy::Target> AdminTarget(provisioners::Provisioner& provisioner,
+                                                           const multigres::provisioner::v1::ClusterSelector& cluster) {
+  adminproxy::AdminProxy::Target target;
+  MG_ASSIGN_OR_RETURN(target.address, provisioner.AdminAddress(cluster));
+  MG_ASSIGN_OR_RETURN(target.token, provisioner.AdminToken(cluster));
+  return target;
+}
+
 }  // namespace
 
 struct AgentServer::Impl {
@@ -66,7 +74,7 @@ struct AgentServer::Impl {
         info(InfoOf(options)),
         agent_service(Domain{provisioner, registry, events, workers, options.shutdown}, info),
         provisioner_service(Domain{provisioner, registry, events, workers, options.shutdown}),
-        proxy([&provisioner](const auto& cluster) { return provisioner.AdminAddress(cluster); },
+        proxy([&provisioner](const auto& cluster) { return AdminTarget(provisioner, cluster); },
               [this](std::function<void()> task) { workers.Run(std::move(task)); }) {}
 
   const ServerOptions options;

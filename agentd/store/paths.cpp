@@ -6,6 +6,7 @@ namespace mg::store {
 
 std::string Paths::Record() const { return absl::StrCat(root_, "/cluster.json"); }
 std::string Paths::Passfile() const { return absl::StrCat(root_, "/pgpass"); }
+std::string Paths::AdminToken() const { return absl::StrCat(root_, "/admin-token"); }
 std::string Paths::Config() const { return absl::StrCat(root_, "/config"); }
 std::string Paths::PostgresConf() const { return absl::StrCat(Config(), "/postgresql.conf"); }
 std::string Paths::InitSql(int number) const { return absl::StrCat(Config(), "/init-", number, ".sql"); }
@@ -16,6 +17,7 @@ std::string Paths::PoolerDir(const std::string& service_id) const {
 }
 std::string Paths::Backups() const { return absl::StrCat(Data(), "/backups"); }
 std::string Paths::Logs() const { return absl::StrCat(root_, "/logs"); }
+std::string Paths::AuditLogDir() const { return absl::StrCat(Logs(), "/audit"); }
 std::string Paths::LogDir(const ComponentName& name) const { return absl::StrCat(Logs(), "/", name.ToString()); }
 std::string Paths::LogFile(const ComponentName& name) const { return absl::StrCat(LogDir(name), "/current.log"); }
 std::string Paths::Run() const { return absl::StrCat(root_, "/run"); }

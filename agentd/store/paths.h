@@ -3,12 +3,14 @@
 ///   <root>/
 ///     cluster.json                     the record (agentd/store/cluster_store.h)
 ///     pgpass                           libpq password file, 0600
+///     admin-token                      the agent's token for the Admin API, 0600
 ///     config/postgresql.conf           settings that every PostgreSQL includes
 ///     config/init-<n>.sql              SQL that runs once on a new cluster
 ///     data/etcd-data/
 ///     data/pooler_<service id>/        one per cell: pg_data, pg_sockets, run, postgres-password (0600)
 ///     data/backups/
 ///     logs/<component>/current.log     one directory per component, such as logs/multipooler/zone1
+///     logs/audit/                      the Admin API's audit log, written by multiadmin
 ///     run/<component>/                 launch, identity, exit, control.sock of its shim
 ///     run/chaos.json                   the fault that is in force, so that it can be undone
 ///     certs/                           pgBackRest's, for upstream components only
@@ -31,6 +33,7 @@ class Paths {
   const std::string& root() const { return root_; }
   std::string Record() const;
   std::string Passfile() const;
+  std::string AdminToken() const;
   std::string Config() const;
   std::string PostgresConf() const;
   std::string InitSql(int number) const;
@@ -39,6 +42,7 @@ class Paths {
   std::string PoolerDir(const std::string& service_id) const;
   std::string Backups() const;
   std::string Logs() const;
+  std::string AuditLogDir() const;
   std::string LogDir(const ComponentName& name) const;
   std::string LogFile(const ComponentName& name) const;
   std::string Run() const;

@@ -37,6 +37,7 @@ std::vector<Command> AgentCommands();
 std::vector<Command> TopologyCommands();
 std::vector<Command> ShardCommands();
 std::vector<Command> BackupCommands();
+std::vector<Command> AdminCommands();
 std::vector<Command> ResourceCommands();
 Command TreeCommand();
 std::vector<Command> ChaosCommands();

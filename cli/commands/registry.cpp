@@ -17,6 +17,7 @@ std::vector<Command> AllCommands() {
                                     GatewayStatsCommands(),
                                     ShardCommands(),
                                     BackupCommands(),
+                                    AdminCommands(),
                                     ChaosCommands(),
                                     AgentCommands()}) {
     commands.insert(commands.end(), more.begin(), more.end());

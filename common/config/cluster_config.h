@@ -44,9 +44,9 @@ struct ClusterConfig {
   std::string global_topo_root = "/multigres/global";
   std::string durability_policy;  ///< AT_LEAST_2, MULTI_CELL_AT_LEAST_2; empty: AT_LEAST_2, with one cell local commit
 
-  Ports etcd;                       ///< client, peer, metrics
-  Ports multiadmin;                 ///< http, grpc
-  std::string admin_auth = "none";  ///< token or none; token is not implemented yet by multiadmin
+  Ports etcd;                        ///< client, peer, metrics
+  Ports multiadmin;                  ///< http, grpc
+  std::string admin_auth = "token";  ///< token or none; upstream's multiadmin asks nobody
 
   std::map<std::string, Implementation> implementations;  ///< by kind; absent: auto
   std::map<std::string, std::string> restart;             ///< by kind: always, on-failure, never; absent: always

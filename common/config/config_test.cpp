@@ -114,7 +114,7 @@ constexpr Wrong kWrong[] = {
     {"components: {etcd: other}",
      "1:20: components.etcd: expected auto or an absolute path; there is no built-in etcd, not 'other'"},
     {"components: {etc: auto}", "1:14: unknown key 'components.etc'; expected one of: etcd, "},
-    {"multiadmin: {auth: token}", "1:20: multiadmin.auth: 'token' is not available yet; "},
+    {"multiadmin: {auth: mtls}", "1:20: multiadmin.auth: 'mtls' is not one of: token, none"},
     {"etcd: {port: 5000}\nmultiadmin: {http-port: 5000}",
      "2:25: port 5000 is given twice: for etcd.port and for multiadmin.http-port"},
     {"ports: {multigateway: {pg-port: 5000}}\netcd: {port: 5002}",

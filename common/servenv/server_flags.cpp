@@ -1,6 +1,8 @@
 #include "common/servenv/server_flags.h"
 
 #include <grpcpp/grpcpp.h>
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
 #include <unistd.h>
 
 #include <climits>
@@ -14,6 +16,9 @@
 
 namespace mg::servenv {
 namespace {
+
+/// How often certificate files are looked at.
+constexpr unsigned kCertificateSeconds = 5;
 
 std::vector<std::string> DefaultConfigPath() {
   if (const char* root = std::getenv("MTDATAROOT"); root != nullptr && *root != '\0') {
@@ -143,21 +148,38 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerFlags::Credential
   if (grpc_cert.empty()) {
     return grpc::InsecureServerCredentials();
   }
-  grpc::SslServerCredentialsOptions options(grpc_ca.empty()
-                                                ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
-                                                : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-  grpc::SslServerCredentialsOptions::PemKeyCertPair pair;
-  MG_ASSIGN_OR_RETURN(pair.private_key, ReadFile(grpc_key));
-  MG_ASSIGN_OR_RETURN(pair.cert_chain, ReadFile(grpc_cert));
-  if (!grpc_server_ca.empty()) {
-    MG_ASSIGN_OR_RETURN(std::string more, ReadFile(grpc_server_ca));
-    pair.cert_chain += more;
-  }
-  options.pem_key_cert_pairs.push_back(pair);
+  // Read now, so that a file that is missing is an error at the start rather than at the first connection.
+  MG_ASSIGN_OR_RETURN(std::string key, ReadFile(grpc_key));
+  MG_ASSIGN_OR_RETURN(std::string chain, ReadFile(grpc_cert));
+  std::string authority, more;
   if (!grpc_ca.empty()) {
-    MG_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile(grpc_ca));
+    MG_ASSIGN_OR_RETURN(authority, ReadFile(grpc_ca));
   }
-  std::shared_ptr<grpc::ServerCredentials> credentials = grpc::SslServerCredentials(options);
+  if (!grpc_server_ca.empty()) {
+    MG_ASSIGN_OR_RETURN(more, ReadFile(grpc_server_ca));
+  }
+  std::shared_ptr<grpc::ServerCredentials> credentials;
+  if (more.empty()) {
+    // Certificates are renewed while servers run; connections that are there keep theirs. TLS 1.2 is the library's
+    // least.
+    grpc::experimental::TlsServerCredentialsOptions options(
+        std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(grpc_key, grpc_cert, grpc_ca,
+                                                                             kCertificateSeconds));
+    options.watch_identity_key_cert_pairs();
+    if (!grpc_ca.empty()) {
+      options.watch_root_certs();
+      options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+    }
+    credentials = grpc::experimental::TlsServerCredentials(options);
+  } else {
+    // A chain of two files cannot be watched.
+    grpc::SslServerCredentialsOptions options(grpc_ca.empty()
+                                                  ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
+                                                  : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+    options.pem_key_cert_pairs.push_back({key, chain + more});
+    options.pem_root_certs = authority;
+    credentials = grpc::SslServerCredentials(options);
+  }
   if (std::vector<std::string> names = AllowedNames(); !names.empty()) {
     credentials->SetAuthMetadataProcessor(std::make_shared<SubjectCheck>(std::move(names)));
   }

@@ -194,6 +194,7 @@ class WalkProvisioner : public provisioners::Provisioner {
     return Not();
   }
   absl::StatusOr<std::string> AdminAddress(const v1::ClusterSelector&) override { return Not(); }
+  absl::StatusOr<std::string> AdminToken(const v1::ClusterSelector&) override { return Not(); }
 
  private:
   static absl::Status Not() { return absl::UnimplementedError("there is no database in a walk"); }

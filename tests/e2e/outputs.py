@@ -2,7 +2,10 @@
 
 import json
 import os
+import pathlib
 import signal
+import urllib.error
+import urllib.request
 
 from harness import Sandbox, eventually, main
 
@@ -14,6 +17,7 @@ READS = [
     ["pooler", "status", "multipooler/zone2"], ["pooler", "replication"], ["orch", "list"], ["orch", "get", "zone2"], ["tablegroup", "list"],
     ["shard", "list"], ["shard", "get"], ["up", "--dry-run"],
     ["gateway", "queries"], ["gateway", "queries", "zone2", "--limit", "0", "--sort", "p99"], ["gateway", "consolidator"],
+    ["admin", "whoami"], ["admin", "token", "list"],
 ]
 
 
@@ -88,5 +92,52 @@ def what_the_topology_says():
         s.run("pooler", "restarts", "on", standby)
 
 
+def who_may_call_the_admin_api():
+    with Sandbox("tokens") as s:
+        s.run("up", "--cells", "1")
+        status = s.status()
+        assert not any("asks nobody" in n for n in status["notices"]), status["notices"]
+        own = pathlib.Path(status["rootDirectory"]) / "admin-token"
+        assert own.stat().st_mode & 0o777 == 0o600, oct(own.stat().st_mode)
+        assert own.read_text().strip() not in pathlib.Path(f"/proc/{s.component('multiadmin')['pid']}/cmdline").read_text()
+        port = s.component("multiadmin")["ports"]["http"]
+
+        def cells(token):
+            request = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1/cells", headers={"Authorization": f"Bearer {token}"} if token else {})
+            try:
+                return urllib.request.urlopen(request, timeout=10).status
+            except urllib.error.HTTPError as error:
+                return error.code
+
+        # Through the agent the CLI is the agent.
+        me = s.json("admin", "whoami")
+        assert (me["name"], me["role"], me["method"]) == ("local", "ROLE_ADMIN", "AUTH_METHOD_TOKEN"), me
+        assert cells("") == 401 and cells("mgt_nothing") == 401
+
+        made = s.run("admin", "token", "create", "reader", "--role", "viewer", "--lifetime", "1h")
+        secret = made.stdout.strip()
+        assert secret.startswith("mgt_") and "only time" in made.stderr, made
+        assert cells(secret) == 200
+        listed = {t["name"]: t for t in s.json("admin", "token", "list")["tokens"]}
+        assert listed["reader"]["role"] == "ROLE_VIEWER" and listed["reader"]["expiresAt"] and secret not in json.dumps(listed), listed
+        assert "reader" in s.run("admin", "token", "list").stdout
+        assert s.run("admin", "token", "create", "reader", check=False).returncode != 0
+        assert s.run("admin", "token", "create", "other", "--lifetime", "soon", check=False).returncode == 2
+        s.run("admin", "token", "revoke", "reader")
+        assert cells(secret) == 401
+        assert s.run("admin", "token", "revoke", "reader", check=False).returncode == 3
+        audit = s.run("logs", "audit").stdout
+        assert "TokenService/CreateToken" in audit and "TokenService/RevokeToken" in audit and secret[13:] not in audit, audit
+
+        # Another token for the agent; the old one ends with its file.
+        before = own.read_text().strip()
+        own.unlink()
+        refused = s.run("admin", "whoami", "--json", check=False)
+        assert json.loads(refused.stderr)["error"]["reason"] == "ADMIN_TOKEN_MISSING", refused
+        s.run("up")
+        assert own.read_text().strip() != before and s.json("admin", "whoami")["name"] == "local"
+        assert cells(before) == 401
+
+
 if __name__ == "__main__":
-    main([every_read_in_every_form, what_the_topology_says])
+    main([every_read_in_every_form, what_the_topology_says, who_may_call_the_admin_api])

@@ -241,6 +241,13 @@ TEST_F(AgentForwarding, Unary_KeepsMetadataAndDeadline) {
   EXPECT_EQ(std::string(trailer->second.data(), trailer->second.size()), std::string("\x00\xFF", 2));
 }
 
+TEST_F(AgentForwarding, Unary_WithoutAnAuthorizationOfItsOwn_ShowsTheAgentsToken) {
+  multiadmin::GetCellResponse response;
+  grpc::Status status = GetCell("zone1", &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.cell().name().substr(0, 24), "zone1 Bearer fake-token ") << response.cell().name();
+}
+
 TEST_F(AgentForwarding, Unary_WhenItFails_KeepsTheStatusAndItsDetails) {
   multiadmin::GetCellResponse response;
   absl::Status status = rpc::FromGrpc(GetCell("missing", &response));

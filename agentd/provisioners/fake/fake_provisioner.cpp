@@ -204,6 +204,8 @@ absl::StatusOr<std::string> FakeProvisioner::AdminAddress(const v1::ClusterSelec
   return admin_address_;
 }
 
+absl::StatusOr<std::string> FakeProvisioner::AdminToken(const v1::ClusterSelector&) { return "fake-token"; }
+
 absl::StatusOr<std::vector<v1::ComponentSpec>> FakeProvisioner::Specs(const v1::ClusterSelector&) {
   v1::ComponentSpec etcd;
   etcd.set_name("etcd");

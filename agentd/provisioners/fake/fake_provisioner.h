@@ -45,6 +45,7 @@ class FakeProvisioner : public Provisioner {
   absl::StatusOr<Connection> GetConnection(const v1::ClusterSelector& cluster, const std::string& cell,
                                            bool read_only) override;
   absl::StatusOr<std::string> AdminAddress(const v1::ClusterSelector& cluster) override;
+  absl::StatusOr<std::string> AdminToken(const v1::ClusterSelector& cluster) override;
   absl::Status Recover() override;
   absl::StatusOr<std::vector<v1::ComponentSpec>> Specs(const v1::ClusterSelector& cluster) override;
   absl::StatusOr<int> Signal(const v1::ClusterSelector& cluster, const std::string& component, int signal,

@@ -10,6 +10,7 @@
 #include "absl/strings/str_format.h"
 #include "agentd/provisioners/local/certificates.h"
 #include "agentd/store/component_name.h"
+#include "common/admin_token/admin_token.h"
 #include "common/fs/fs.h"
 #include "common/status/status.h"
 
@@ -73,6 +74,7 @@ class Preparation {
       MG_RETURN_IF_ERROR(Cell(cell));
     }
     MG_RETURN_IF_ERROR(Certificates());
+    MG_RETURN_IF_ERROR(AdminToken());
     return Passfile();
   }
 
@@ -138,6 +140,15 @@ class Preparation {
   absl::Status SocketDirectory(const std::string& path) {
     MG_RETURN_IF_ERROR(MakeDirectories(path, kReadable));
     return input_.root ? Own(path, postgres_user_) : absl::OkStatus();
+  }
+
+  /// Made once; whoever removes the file gets a new one, and the old one ends with it.
+  absl::Status AdminToken() {
+    if (!AsksForToken(input_) || ReadFile(input_.paths.AdminToken()).ok()) {
+      return absl::OkStatus();
+    }
+    MG_ASSIGN_OR_RETURN(admin_token::Token token, admin_token::Make());
+    return WriteFileAtomically(input_.paths.AdminToken(), absl::StrCat(token.text, "\n"), 0600);
   }
 
   absl::Status Passfile() {

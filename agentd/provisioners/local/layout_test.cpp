@@ -39,6 +39,10 @@ TEST_F(LayoutTest, PrepareFiles_MakesSecretsPrivateAndIsRepeatable) {
   EXPECT_EQ(ModeOf(store::PasswordFile(pooler)), 0600u);
   EXPECT_EQ(ModeOf(model.input.paths.Passfile()), 0600u);
   EXPECT_NE(ReadFile(model.input.paths.Passfile())->find("localhost:15433:*:postgres:a\\:b\\\\c\n"), std::string::npos);
+  EXPECT_EQ(ModeOf(model.input.paths.AdminToken()), 0600u);
+  std::string token = *ReadFile(model.input.paths.AdminToken());
+  ASSERT_TRUE(PrepareFiles(model, geteuid()).ok());
+  EXPECT_EQ(*ReadFile(model.input.paths.AdminToken()), token) << "one that is there stays";
   EXPECT_TRUE(Exists(model.input.paths.RunDir({store::kPostgres, "zone2", ""})));
   EXPECT_TRUE(Exists(model.input.paths.LogDir({.kind = store::kEtcd})));
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "agentd/logkeeper/keeper.h"
@@ -269,6 +270,10 @@ class LocalProvisioner final : public Provisioner {
       MG_ASSIGN_OR_RETURN(store::ComponentName name, store::ComponentName::Parse(spec.name()));
       sources.push_back({.component = spec.name(), .directory = model.input.paths.LogDir(name)});
     }
+    auto multiadmin = model.input.implementations.find(store::kMultiadmin);
+    if (multiadmin != model.input.implementations.end() && multiadmin->second.is_builtin) {
+      sources.push_back({.component = "audit", .directory = model.input.paths.AuditLogDir()});
+    }
     return sources;
   }
 
@@ -292,6 +297,21 @@ class LocalProvisioner final : public Provisioner {
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
     MG_RETURN_IF_ERROR(CheckExists(model));
     return absl::StrCat("127.0.0.1:", PortOf(*model.Find(store::kMultiadmin), "grpc"));
+  }
+
+  absl::StatusOr<std::string> AdminToken(const v1::ClusterSelector& selector) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    if (!AsksForToken(model.input)) {
+      return "";
+    }
+    absl::StatusOr<std::string> text = ReadFile(model.input.paths.AdminToken());
+    if (!text.ok()) {
+      return MakeError(absl::StatusCode::kFailedPrecondition,
+                       absl::StrCat("the Admin API's token: ", text.status().message()),
+                       {.reason = "ADMIN_TOKEN_MISSING", .hint = "multigres up writes a new one"});
+    }
+    return std::string(absl::StripAsciiWhitespace(*text));
   }
 
   absl::Status Recover() override {

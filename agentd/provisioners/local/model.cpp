@@ -150,7 +150,11 @@ void UseRecordedPorts(const std::vector<PortNeed>& needs, Model* model) {
 void UseRecordedImplementations(Model* model) {
   for (const auto& [component, entry] : model->record.components()) {
     std::string kind = component.substr(0, component.find('/'));
-    model->input.implementations[kind] = {.word = entry.implementation(), .program = "", .version = entry.version()};
+    // The version is kept of our own programs only, where the file gives a path.
+    bool is_builtin = kind != store::kEtcd && (entry.implementation() == "builtin" ||
+                                               (entry.implementation().starts_with('/') && !entry.version().empty()));
+    model->input.implementations[kind] = {
+        .word = entry.implementation(), .program = "", .version = entry.version(), .is_builtin = is_builtin};
   }
 }
 

@@ -169,8 +169,13 @@ v1::ComponentSpec Multiadmin(const SpecInput& input) {
   b.Flag("service-map", "grpc-multiadmin");
   b.Flag("hostname", kHost);
   b.LoopbackFlags();
-  if (b.builtin()) {  // upstream's asks nobody, and has no such flag
+  if (b.builtin()) {  // upstream's asks nobody, and has no such flags
     b.Flag("auth", input.config.admin_auth);
+    if (AsksForToken(input)) {
+      b.Flag("auth-token-file", input.paths.AdminToken());
+      b.SecretFile(input.paths.AdminToken());
+    }
+    b.Flag("audit-log-dir", input.paths.AuditLogDir());
   }
   b.Ready("http", b.port("http"), "/live");
   b.Service();
@@ -334,6 +339,12 @@ std::string SocketFileOf(const SpecInput& input, const config::CellConfig& cell)
   ComponentName postgres{store::kPostgres, cell.name, ""};
   return absl::StrCat(input.socket_dirs.at(cell.name), "/.s.PGSQL.",
                       input.ports.at(postgres.ToString()).at("postgres"));
+}
+
+bool AsksForToken(const SpecInput& input) {
+  auto multiadmin = input.implementations.find(store::kMultiadmin);
+  return input.config.admin_auth == "token" && multiadmin != input.implementations.end() &&
+         multiadmin->second.is_builtin;
 }
 
 std::vector<v1::ComponentSpec> MakeSpecs(const SpecInput& input) {

@@ -36,6 +36,9 @@ std::string PoolerDirOf(const SpecInput& input, const config::CellConfig& cell);
 /// The cell's PostgreSQL listens on this Unix socket.
 std::string SocketFileOf(const SpecInput& input, const config::CellConfig& cell);
 
+/// The Admin API asks callers for a token: the configuration wants it, and the program is ours.
+bool AsksForToken(const SpecInput& input);
+
 /// All components, each after those it depends on by kind.
 std::vector<v1::ComponentSpec> MakeSpecs(const SpecInput& input);
 

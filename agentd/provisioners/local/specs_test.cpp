@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "agentd/provisioners/local/model_for_tests.h"
@@ -45,7 +46,17 @@ TEST(MakeSpecs_, ForMultiadmin_IsTheContractsCommandLine) {
   EXPECT_EQ(CommandLine(Input(), "multiadmin"),
             "/opt/multiadmin --http-port 15000 --grpc-port 15070 --topo-global-server-addresses localhost:2379"
             " --topo-global-root /multigres/global --log-level info --log-output stdout --service-map grpc-multiadmin"
-            " --hostname localhost --bind-address 127.0.0.1 --grpc-bind-address 127.0.0.1 --auth none");
+            " --hostname localhost --bind-address 127.0.0.1 --grpc-bind-address 127.0.0.1 --auth token"
+            " --auth-token-file /srv/mg/admin-token --audit-log-dir /srv/mg/logs/audit");
+}
+
+TEST(MakeSpecs_, ForMultiadmin_TokensAreForOursAndWhereTheyAreWanted) {
+  SpecInput input = Input();
+  input.config.admin_auth = "none";
+  EXPECT_TRUE(absl::EndsWith(CommandLine(input, "multiadmin"), " --auth none --audit-log-dir /srv/mg/logs/audit"));
+  input.config.admin_auth = "token";
+  input.implementations[store::kMultiadmin].is_builtin = false;
+  EXPECT_TRUE(absl::EndsWith(CommandLine(input, "multiadmin"), " --grpc-bind-address 127.0.0.1"));
 }
 
 TEST(MakeSpecs_, ForPgctld_IsTheContractsCommandLine) {

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "agentd/provisioners/local/specs.h"
 #include "agentd/store/component_name.h"
 #include "common/fs/fs.h"
 #include "common/process/process_id.h"
@@ -287,6 +288,9 @@ v1::ClusterStatus Describe(const Model& model, const std::vector<Observation>& o
   Judge(model, replication, activity, boot_id, &status);
   if (model.cell_count() == 1) {
     status.add_notices("one cell: there is no redundancy, and a commit is durable on one node only");
+  }
+  if (!AsksForToken(model.input)) {
+    status.add_notices("the Admin API asks nobody who they are: whoever reaches its ports is its administrator");
   }
   return status;
 }

@@ -139,6 +139,16 @@ TEST_F(DescribeTest, Restarts_CountFromTheLastBringUp) {
   EXPECT_EQ(Find(Status(), "etcd").restarts(), 2);
 }
 
+TEST_F(DescribeTest, WhenTheAdminApiAsksNobody_SaysSo) {
+  model_.input.config.admin_auth = "none";
+  v1::ClusterStatus none = Status();
+  ASSERT_EQ(none.notices_size(), 1);
+  EXPECT_NE(none.notices(0).find("asks nobody"), std::string::npos);
+  model_.input.config.admin_auth = "token";
+  model_.input.implementations[store::kMultiadmin].is_builtin = false;  // upstream's has no tokens
+  EXPECT_EQ(Status().notices_size(), 1);
+}
+
 TEST_F(DescribeOneCellTest, SaysThatThereIsNoRedundancy) {
   v1::ClusterStatus status = Status();
   EXPECT_EQ(status.state(), "running") << status.reason();

@@ -262,6 +262,7 @@ std::vector<v1::DataEntry> ListClusterData(const Model& model) {
   AddEntry(paths.Config(), "settings written from the configuration", &entries);
   AddEntry(paths.Certs(), "certificates of pgBackRest", &entries);
   AddEntry(paths.Passfile(), "password file", &entries);
+  AddEntry(paths.AdminToken(), "token of the Admin API", &entries);
   AddEntry(store::PreviousOf(paths.Record()), "the version before it of the cluster's record", &entries);
   AddEntry(paths.Record(), "the cluster's record", &entries);
   return entries;

@@ -1,0 +1,140 @@
+// admin: who the Admin API takes the caller for, and its tokens.
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "cli/commands/admin_call.h"
+#include "cli/commands/commands.h"
+#include "cli/commands/context.h"
+#include "cli/output/table.h"
+#include "common/text/text.h"
+#include "multigres/admin/v1/identity.grpc.pb.h"
+
+namespace mg::cli {
+namespace {
+
+namespace v1 = multigres::admin::v1;
+
+/// ROLE_OPERATOR is operator, AUTH_METHOD_TOKEN is token.
+std::string Word(const std::string& name, const std::string& prefix) {
+  return absl::AsciiStrToLower(name.substr(prefix.size()));
+}
+std::string RoleWord(v1::Role role) { return Word(v1::Role_Name(role), "ROLE_"); }
+
+/// A moment for people: `3h ago`, `in 2d`.
+std::string Relative(const google::protobuf::Timestamp& time) {
+  absl::Duration distance = absl::FromUnixSeconds(time.seconds()) - absl::Now();
+  std::string length = text::HumanDuration(absl::AbsDuration(distance));
+  return distance > absl::ZeroDuration() ? absl::StrCat("in ", length) : absl::StrCat(length, " ago");
+}
+
+int RunWhoAmI(Context& context) {
+  v1::WhoAmIResponse response;
+  absl::Status status =
+      CallAdmin<v1::IdentityService>(context, &v1::IdentityService::Stub::WhoAmI, v1::WhoAmIRequest(), &response);
+  if (!status.ok()) {
+    return context.Fail(status);
+  }
+  return context.Emit(response, [&] {
+    return absl::StrCat("name     ", response.name(), "\nrole     ", RoleWord(response.role()), "\nby       ",
+                        Word(v1::AuthMethod_Name(response.method()), "AUTH_METHOD_"), "\nexpires  ",
+                        response.has_expires_at() ? Relative(response.expires_at()) : "never", "\n");
+  });
+}
+
+int RunCreate(Context& context) {
+  v1::CreateTokenRequest request;
+  request.set_name(context.args().positionals[0]);
+  v1::Role role = v1::ROLE_UNSPECIFIED;
+  v1::Role_Parse(absl::StrCat("ROLE_", absl::AsciiStrToUpper(context.args().Get("role", "viewer"))), &role);
+  request.set_role(role);
+  if (context.args().Has("lifetime")) {
+    absl::Duration lifetime;
+    if (!absl::ParseDuration(context.args().Get("lifetime"), &lifetime) || lifetime <= absl::ZeroDuration()) {
+      return context.Fail(MakeError(absl::StatusCode::kInvalidArgument,
+                                    absl::StrCat("--lifetime: '", context.args().Get("lifetime"), "' is no duration"),
+                                    {.reason = "USAGE", .hint = "write 24h, or 90m"}));
+    }
+    request.mutable_lifetime()->set_seconds(absl::ToInt64Seconds(absl::Ceil(lifetime, absl::Seconds(1))));
+  }
+  v1::CreateTokenResponse response;
+  absl::Status status = CallAdmin<v1::TokenService>(context, &v1::TokenService::Stub::CreateToken, request, &response);
+  if (!status.ok()) {
+    return context.Fail(status);
+  }
+  if (context.format() == Format::kText) {
+    context.Err("This is the only time that the secret is shown; keep it in a file that only you may read.\n");
+  }
+  return context.Emit(response, [&] { return absl::StrCat(response.secret(), "\n"); });
+}
+
+int RunList(Context& context) {
+  v1::ListTokensResponse response;
+  absl::Status status =
+      CallAdmin<v1::TokenService>(context, &v1::TokenService::Stub::ListTokens, v1::ListTokensRequest(), &response);
+  if (!status.ok()) {
+    return context.Fail(status);
+  }
+  return context.Emit(response, [&] {
+    Table table({"NAME", "ROLE", "ID", "CREATED", "BY", "EXPIRES", "LAST USED"}, 4);
+    for (const v1::Token& token : response.tokens()) {
+      table.Add({token.name(), RoleWord(token.role()), token.id(), Relative(token.created_at()), token.created_by(),
+                 token.expired()           ? "expired"
+                 : !token.has_expires_at() ? "never"
+                                           : Relative(token.expires_at()),
+                 token.from_file()           ? "-"
+                 : !token.has_last_used_at() ? "never"
+                                             : Relative(token.last_used_at())});
+    }
+    return table.Render(context.terminal().out_is_tty ? context.terminal().width : 0, context.terminal().out_colour);
+  });
+}
+
+int RunRevoke(Context& context) {
+  v1::RevokeTokenRequest request;
+  request.set_token(context.args().positionals[0]);
+  v1::RevokeTokenResponse response;
+  absl::Status status = CallAdmin<v1::TokenService>(context, &v1::TokenService::Stub::RevokeToken, request, &response);
+  if (!status.ok()) {
+    return context.Fail(status);
+  }
+  return context.Emit(response, [&] { return absl::StrCat("revoked ", response.token().name(), "\n"); });
+}
+
+}  // namespace
+
+std::vector<Command> AdminCommands() {
+  return {
+      {.path = "admin whoami",
+       .summary = "who the Admin API takes you for, and what you may do",
+       .description = "Asks the Admin API of the cluster who the caller is. Through the agent that is the agent's own "
+                      "token; --json has every RPC that it may call.",
+       .examples = {{"multigres admin whoami", "name, role and how you were recognised"}},
+       .run = RunWhoAmI},
+      {.path = "admin token create",
+       .summary = "make a token for the Admin API",
+       .description =
+           "Make a bearer token. The secret goes to stdout, once; the cluster keeps a hash only. Callers send "
+           "it as `authorization: Bearer mgt_...`.",
+       .positionals = {{.name = "NAME", .help = "its name, for lists and the audit log", .required = true}},
+       .flags = {{.name = "role",
+                  .value = "ROLE",
+                  .help = "what it may do: each role may do what those before it may",
+                  .choices = {"viewer", "operator", "admin"}},
+                 {.name = "lifetime", .value = "DURATION", .help = "when it ends, such as 24h; absent: never"}},
+       .examples = {{"multigres admin token create grafana --role viewer > grafana.token", "a reader"},
+                    {"multigres admin token create ci --role operator --lifetime 2h", "for one run"}},
+       .run = RunCreate},
+      {.path = "admin token list",
+       .summary = "list the tokens of the Admin API, without their secrets",
+       .examples = {{"multigres admin token list", "who has one, and when it was last used"}},
+       .run = RunList},
+      {.path = "admin token revoke",
+       .summary = "end a token at once",
+       .positionals = {{.name = "TOKEN", .help = "its name or id", .required = true}},
+       .examples = {{"multigres admin token revoke grafana", "it is refused from now on"}},
+       .run = RunRevoke},
+  };
+}
+
+}  // namespace mg::cli
