@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 JOBS   ?= $(shell nproc)
 
-.PHONY: help deps build up down test bench chaos install format tidy clean
+.PHONY: help deps build up down test bench chaos golden install format tidy clean
 
 help:
 	@echo "make up                  packages, build, and a running cluster"
@@ -19,6 +19,7 @@ help:
 	@echo "                         each kind of fault (ROUNDS=50) under a workload whose history is judged, then pgbench under"
 	@echo "                         kills; 10000 steps (STEPS=10000) of a walk over commands and faults against the"
 	@echo "                         supervisor's model; MG_CHAOS_SEED repeats a run"
+	@echo "make golden              write docs/cli.md and docs/errors.md anew, from what the CLI prints"
 	@echo "make install PREFIX=…    install (DESTDIR is obeyed)"
 	@echo "make format, make tidy   clang-format in place, clang-tidy"
 	@echo "make down, make clean    stop the cluster; remove $(BUILD)/"
@@ -54,6 +55,7 @@ bench: build
 	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/admin.py
 	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/logging.py
 	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/bench/failover.py --rounds $(FAILOVERS)
+	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/bench/admin_cli.py
 
 KILLS  ?= 100
 ROUNDS ?= 50
@@ -67,6 +69,11 @@ chaos: build
 	MULTIGRES_BUILD_DIR=$(BUILD) MG_ROUNDS=10 python3 tests/e2e/upkeep.py several_clusters_side_by_side
 	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/chaos/faults_ha.py --rounds $(ROUNDS)
 	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/chaos/pgbench_kills.py --seconds $(PGBENCH_SECONDS)
+
+# The references in docs/ that the CLI itself makes.
+golden: build
+	$(BUILD)/bin/multigres docs > docs/cli.md
+	$(BUILD)/bin/multigres docs --errors > docs/errors.md
 
 install: build
 	cmake --install $(BUILD) --prefix $(PREFIX)

@@ -52,6 +52,14 @@ int main(int argc, char** argv) {
   mg::cli::Terminal terminal = mg::cli::DetectTerminal(
       "auto", environment.contains("NO_COLOR"), environment["TERM"] == "dumb", environment.contains("CLICOLOR_FORCE"));
   if (!parsed.ok()) {
+    // A flag that one of upstream's spellings does not have: its manner, its exit status.
+    for (const mg::cli::Command& command : commands) {
+      if (command.upstream && !words.empty() && command.path == words[0]) {
+        std::fprintf(stderr, "Error: %s\n", std::string(parsed.status().message()).c_str());
+        std::fputs(mg::cli::HelpText(commands, command.path, false).c_str(), stderr);
+        return mg::kExitFailed;
+      }
+    }
     std::fputs(mg::cli::ErrorText(parsed.status(), WantedFormat(words), terminal.err_colour).c_str(), stderr);
     return mg::kExitUsage;
   }

@@ -43,6 +43,7 @@ struct Command {
   std::vector<std::string> aliases = {};  ///< further paths of the same command, shown in its help only
   std::string group = {};                 ///< heading in the main help; empty: only listed under its noun
   bool hidden = false;
+  bool upstream = false;  ///< one of upstream's own: its errors are `Error: text`, its exit status is 0 or 1
   std::function<int(Context&)> run = {};
 };
 

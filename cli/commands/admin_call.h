@@ -1,4 +1,5 @@
-/// Calls of the Admin API through the agent, which forwards them to the chosen cluster. For commands' .cpp files.
+/// Calls of the Admin API, through the agent, which forwards them to the chosen cluster, or straight to a remote
+/// context's. For commands' .cpp files.
 #pragma once
 
 #include <grpcpp/channel.h>
@@ -11,7 +12,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
-#include "cli/client/agent_client.h"
 #include "cli/commands/context.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
@@ -25,12 +25,12 @@ absl::Status CallAdmin(Context& context,
                        grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                        const Request& request, Response* response, absl::Duration limit = absl::Seconds(10),
                        std::vector<std::string>* unreadable = nullptr) {
-  MG_ASSIGN_OR_RETURN(AgentClient * client, context.Agent(/*start=*/true));
+  MG_ASSIGN_OR_RETURN(AdminRoute route, context.Admin());
   MG_ASSIGN_OR_RETURN(absl::Time deadline, context.Deadline(limit));
   grpc::ClientContext rpc;
   rpc::SetDeadline(&rpc, deadline);
-  SelectCluster(&rpc, context.Selector());
-  std::unique_ptr<typename Service::Stub> stub = Service::NewStub(client->channel());
+  route.prepare(&rpc);
+  std::unique_ptr<typename Service::Stub> stub = Service::NewStub(route.channel);
   MG_RETURN_IF_ERROR(rpc::FromGrpc((stub.get()->*method)(&rpc, request, response)));
   const auto& trailer = rpc.GetServerTrailingMetadata();
   auto value = [&](const char* name) {

@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "cli/commands/admin_call.h"
+#include "common/text/text.h"
 #include "multiadminservice.grpc.pb.h"
 
 namespace mg::cli {
@@ -50,18 +51,17 @@ struct Answer {
   multiadmin::GetPoolerStatusResponse response;
 };
 
-// All of them, some at a time; the agent's connection carries them side by side.
+// All of them, some at a time; the connection carries them side by side.
 std::vector<Answer> AskAll(Context& context, const std::vector<Multipooler>& poolers) {
   std::vector<Answer> answers(poolers.size());
-  absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/true);
-  if (!client.ok()) {
+  absl::StatusOr<AdminRoute> route = context.Admin();
+  if (!route.ok()) {
     for (Answer& answer : answers) {
-      answer.status = client.status();
+      answer.status = route.status();
     }
     return answers;
   }
-  auto stub = multiadmin::MultiadminService::NewStub((*client)->channel());
-  multigres::provisioner::v1::ClusterSelector selector = context.Selector();
+  auto stub = multiadmin::MultiadminService::NewStub(route->channel);
   std::vector<std::thread> threads;
   for (size_t first = 0; first < std::min(kAtOnce, poolers.size()); ++first) {
     threads.emplace_back([&, first] {
@@ -70,7 +70,7 @@ std::vector<Answer> AskAll(Context& context, const std::vector<Multipooler>& poo
         *request.mutable_pooler_id() = poolers[i].id();
         grpc::ClientContext rpc;
         rpc::SetDeadline(&rpc, absl::Now() + kStatusLimit);
-        SelectCluster(&rpc, selector);
+        route->prepare(&rpc);
         answers[i].status = rpc::FromGrpc(stub->GetPoolerStatus(&rpc, request, &answers[i].response));
       }
     });
@@ -136,6 +136,19 @@ std::string ComponentName(const char* kind, const clustermetadata::ID& id) {
 std::string RuleText(const clustermetadata::RuleNumber& rule) {
   bool none = rule.coordinator_term() == 0 && rule.leader_subterm() == 0;
   return none ? "" : absl::StrCat("{", rule.coordinator_term(), ",", rule.leader_subterm(), "}");
+}
+
+absl::Status NoSuchName(const char* reason, const std::string& kind, const std::string& name,
+                        const std::vector<std::string>& known) {
+  constexpr size_t kMostNames = 12;
+  std::optional<std::string> near = text::Closest(name, known);
+  std::string hint = known.empty()      ? "there is none at all"
+                     : near.has_value() ? absl::StrCat("did you mean '", *near, "'?")
+                     : known.size() > kMostNames
+                         ? absl::StrCat("there are ", known.size(), "; the list command shows them")
+                         : absl::StrCat("known: ", absl::StrJoin(known, ", "));
+  return MakeError(absl::StatusCode::kNotFound, absl::StrCat("there is no ", kind, " '", name, "'"),
+                   {.reason = reason, .hint = hint});
 }
 
 absl::StatusOr<std::vector<Multipooler>> ReadPoolers(Context& context, const std::string& database,
@@ -218,10 +231,8 @@ absl::StatusOr<Record> FindRecord(const std::vector<Record>& records, const char
   if (found != nullptr) {
     return *found;
   }
-  return MakeError(
-      absl::StatusCode::kNotFound, absl::StrCat("there is no ", kind, " '", text, "'"),
-      {.reason = "UNKNOWN_COMPONENT",
-       .hint = known.empty() ? "none is registered" : absl::StrCat("known: ", absl::StrJoin(known, ", "))});
+  return NoSuchName("UNKNOWN_COMPONENT", kind,
+                    text.find('/') == std::string::npos ? absl::StrCat(kind, "/", text) : text, known);
 }
 
 template absl::StatusOr<Multipooler> FindRecord(const std::vector<Multipooler>&, const char*, const std::string&);

@@ -16,6 +16,10 @@ std::string ComponentName(const char* kind, const clustermetadata::ID& id);
 /// {3,0}; empty for none.
 std::string RuleText(const clustermetadata::RuleNumber& rule);
 
+/// NOT_FOUND with the nearest of the known names, or all of them when they are few.
+absl::Status NoSuchName(const char* reason, const std::string& kind, const std::string& name,
+                        const std::vector<std::string>& known);
+
 /// Poolers by database and cell (empty: all). Cells that could not be read are told on stderr and appended.
 absl::StatusOr<std::vector<clustermetadata::Multipooler>> ReadPoolers(Context& context, const std::string& database,
                                                                       const std::string& cell,

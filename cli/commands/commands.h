@@ -41,5 +41,19 @@ std::vector<Command> AdminCommands();
 std::vector<Command> ResourceCommands();
 Command TreeCommand();
 std::vector<Command> ChaosCommands();
+Command OrchStatusCommand();
+std::vector<Command> CellCommands();
+std::vector<Command> ComponentPageCommands();
+std::vector<Command> ContextCommands();
+std::vector<Command> CompletionCommands();
+/// Upstream's own spellings: hidden, with its flags and its output.
+std::vector<Command> UpstreamCommands();
+
+/// The same commands with --watch, those of them that only read what changes by itself.
+std::vector<Command> WithWatch(std::vector<Command> commands);
+
+/// What `up` and `down` do, for upstream's spellings of them.
+int RunUp(Context& context);
+int RunDown(Context& context);
 
 }  // namespace mg::cli

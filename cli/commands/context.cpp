@@ -10,9 +10,11 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
+#include "cli/client/remote_contexts.h"
 #include "cli/output/error.h"
 #include "cli/output/render.h"
 #include "common/config/cluster_config.h"
+#include "common/status/error_codes.h"
 #include "common/status/exit_code.h"
 #include "common/status/status.h"
 #include "common/version/version.h"
@@ -44,6 +46,13 @@ multigres::provisioner::v1::ClusterSelector Context::Selector() const {
   std::filesystem::path directory = std::filesystem::current_path(error);
   selector.set_working_directory(error ? "/" : directory.string());
   std::string config = arguments_.Get("config-path", Env("MTDATAROOT"));
+  // Upstream takes several; the first that holds a configuration counts.
+  for (const std::string& candidate : arguments_.GetAll("config-path")) {
+    if (std::filesystem::exists(directory / candidate / "multigres.yaml", error)) {
+      config = candidate;
+      break;
+    }
+  }
   if (!config.empty()) {
     selector.set_config_path((directory / config).lexically_normal().string());
   }
@@ -65,6 +74,15 @@ absl::StatusOr<absl::Time> Context::Deadline(absl::Duration fallback) const {
 }
 
 absl::StatusOr<AgentClient*> Context::Agent(bool start, bool any) {
+  if (!any) {
+    MG_ASSIGN_OR_RETURN(std::string remote, Remote());
+    if (!remote.empty()) {
+      return MakeError(absl::StatusCode::kFailedPrecondition,
+                       absl::StrCat("'multigres ", arguments_.command->path,
+                                    "' works on clusters of this machine, and ", remote, " is not one"),
+                       {.reason = "CONTEXT_REMOTE"});
+    }
+  }
   if (agent_ == nullptr) {
     AgentOptions options;
     options.environment = environment_;
@@ -81,6 +99,42 @@ absl::StatusOr<AgentClient*> Context::Agent(bool start, bool any) {
   return agent_.get();
 }
 
+absl::StatusOr<std::string> Context::Remote() const {
+  if (arguments_.Has("admin-server")) {
+    return arguments_.Get("admin-server");
+  }
+  // A cluster that is named on the command line is one of this machine.
+  if (!arguments_.Has("context") && arguments_.Has("cluster")) {
+    return "";
+  }
+  MG_ASSIGN_OR_RETURN(RemoteContexts contexts, RemoteContexts::Open(environment_));
+  MG_ASSIGN_OR_RETURN(std::string name, contexts.Chosen(arguments_.Get("context", Env("MULTIGRES_CONTEXT"))));
+  return name;
+}
+
+absl::StatusOr<AdminRoute> Context::Admin(bool start) {
+  if (remote_.channel != nullptr) {
+    return remote_;
+  }
+  MG_ASSIGN_OR_RETURN(std::string name, Remote());
+  if (name.empty()) {
+    MG_ASSIGN_OR_RETURN(AgentClient * client, Agent(start));
+    return AdminRoute{.channel = client->channel(),
+                      .prepare = [selector = Selector()](grpc::ClientContext* rpc) { SelectCluster(rpc, selector); }};
+  }
+  multigres::cli::v1::RemoteContext record;
+  if (arguments_.Has("admin-server")) {
+    record.set_endpoint(name);
+    record.set_token_file(Env("MULTIGRES_TOKEN_FILE"));
+  } else {
+    MG_ASSIGN_OR_RETURN(RemoteContexts contexts, RemoteContexts::Open(environment_));
+    MG_ASSIGN_OR_RETURN(record, contexts.Get(name));
+  }
+  MG_ASSIGN_OR_RETURN(RemoteRoute route, DialRemote(record));
+  remote_ = AdminRoute{.channel = std::move(route.channel), .prepare = std::move(route.prepare)};
+  return remote_;
+}
+
 void Context::LeaveAgent() { agent_.reset(); }
 
 int Context::Emit(const google::protobuf::Message& message, const std::function<std::string()>& text) const {
@@ -89,6 +143,10 @@ int Context::Emit(const google::protobuf::Message& message, const std::function<
 }
 
 void Context::Out(const std::string& text) const {
+  if (sink_ != nullptr) {
+    sink_->append(text);
+    return;
+  }
   std::fwrite(text.data(), 1, text.size(), stdout);
   std::fflush(stdout);
 }
@@ -99,8 +157,12 @@ void Context::Err(const std::string& text) const {
 }
 
 int Context::Fail(const absl::Status& status) const {
+  if (arguments_.command->upstream) {
+    Err(absl::StrCat("Error: ", std::string(status.message()), "\n"));
+    return kExitFailed;
+  }
   Err(ErrorText(status, format_, terminal_.err_colour));
-  return ExitCodeOf(status.code());
+  return ExitCodeOf(status);
 }
 
 absl::StatusOr<bool> Context::Confirm(const std::string& question) const {
@@ -112,7 +174,8 @@ absl::StatusOr<bool> Context::Confirm(const std::string& question) const {
                      "this needs a confirmation, and there is no terminal to ask on",
                      {.reason = "CONFIRMATION_NEEDED", .hint = "repeat it with --yes"});
   }
-  Err(absl::StrCat(question, " [y/N] "));
+  MG_ASSIGN_OR_RETURN(std::string remote, Remote());
+  Err(absl::StrCat(remote.empty() ? "" : absl::StrCat("on ", remote, ": "), question, " [y/N] "));
   std::string answer;
   std::getline(std::cin, answer);
   answer = absl::AsciiStrToLower(answer);

@@ -17,10 +17,20 @@
 namespace google::protobuf {
 class Message;
 }
+namespace grpc {
+class Channel;
+class ClientContext;
+}  // namespace grpc
 
 namespace mg::cli {
 
 class AgentClient;
+
+/// The way to the Admin API of the chosen cluster: through the agent, or straight to a remote one.
+struct AdminRoute {
+  std::shared_ptr<grpc::Channel> channel;
+  std::function<void(grpc::ClientContext*)> prepare;  ///< adds what each call needs: the cluster's name, the token
+};
 
 class Context {
  public:
@@ -45,18 +55,27 @@ class Context {
   /// case.
   absl::StatusOr<AgentClient*> Agent(bool start, bool any = false);
 
+  /// The way to the Admin API; any thread may call on it. `start`: start the agent when it is needed and none runs.
+  absl::StatusOr<AdminRoute> Admin(bool start = true);
+
+  /// Where the Admin API is when it is dialled directly: a context's name or --admin-server's address; empty: the agent
+  /// forwards. NOT_FOUND for a context that was never added.
+  absl::StatusOr<std::string> Remote() const;
+
   /// Closes the connection: the next Agent makes another one.
   void LeaveAgent();
 
   /// Prints the answer in the chosen format: the message as JSON or YAML, or what `text` gives. Returns 0.
   int Emit(const google::protobuf::Message& message, const std::function<std::string()>& text) const;
   void Out(const std::string& text) const;
+  /// From now on Out appends to `sink` instead of stdout; nullptr: no longer.
+  void Redirect(std::string* sink) { sink_ = sink; }
   void Err(const std::string& text) const;
   /// Prints the error on stderr and returns its exit status.
   int Fail(const absl::Status& status) const;
 
-  /// Asks on the terminal; true for yes. Without a terminal, or with another output format than text,
-  /// FAILED_PRECONDITION-like: the caller must have --yes.
+  /// Asks on the terminal, and names the remote context; true for yes. Without a terminal, or with another output
+  /// format than text, FAILED_PRECONDITION-like: the caller must have --yes.
   absl::StatusOr<bool> Confirm(const std::string& question) const;
 
  private:
@@ -66,6 +85,8 @@ class Context {
   Format format_ = Format::kText;
   Terminal terminal_;
   std::unique_ptr<AgentClient> agent_;
+  AdminRoute remote_;
+  std::string* sink_ = nullptr;
 };
 
 }  // namespace mg::cli

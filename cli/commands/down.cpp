@@ -31,6 +31,8 @@ absl::StatusOr<agent::PlanCleanResponse> PlanClean(Context& context) {
   return client->Call(request, deadline);
 }
 
+}  // namespace
+
 int RunDown(Context& context) {
   const Terminal& terminal = context.terminal();
   bool clean = context.args().Has("clean");
@@ -79,8 +81,6 @@ int RunDown(Context& context) {
     return absl::StrCat("cluster ", output->cluster(), " ", state, "\n");
   });
 }
-
-}  // namespace
 
 Command DownCommand() {
   return {

@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
-#include "cli/output/render.h"
 #include "common/config/cluster_config.h"
 #include "common/fs/fs.h"
 #include "common/status/status.h"
@@ -47,7 +46,26 @@ absl::Status WriteNew(const std::string& path, const std::string& content) {
   return WriteFileAtomically(path, content, 0600);
 }
 
+// Upstream's flags: what they ask for is done, or refused.
+absl::Status CheckUpstreamFlags(const Context& context) {
+  for (const char* flag : {"backup-path", "backup-url", "region", "encrypt-backups"}) {
+    if (context.args().Has(flag)) {
+      return MakeError(absl::StatusCode::kUnimplemented,
+                       absl::StrCat("--", flag, " cannot be taken over into the file"),
+                       {.hint = "write the file without it, then set what it needs there"});
+    }
+  }
+  std::string provisioner = context.args().Get("provisioner", "local");
+  return provisioner == "local"
+             ? absl::OkStatus()
+             : MakeError(absl::StatusCode::kInvalidArgument, absl::StrCat("unsupported provisioner: ", provisioner),
+                         {.reason = "USAGE", .hint = "this version has 'local'"});
+}
+
 int RunInit(Context& context) {
+  if (absl::Status status = CheckUpstreamFlags(context); !status.ok()) {
+    return context.Fail(status);
+  }
   std::error_code error;
   std::filesystem::path here = std::filesystem::current_path(error);
   std::string given =
@@ -126,12 +144,6 @@ int RunValidate(Context& context) {
   });
 }
 
-int RunSchema(Context& context) {
-  std::string schema = config::ConfigSchema();
-  context.Out(context.format() == Format::kYaml ? JsonToYaml(schema) : schema);
-  return 0;
-}
-
 }  // namespace
 
 Command InitCommand() {
@@ -143,7 +155,12 @@ Command InitCommand() {
           "lives in "
           ".multigres/ beside it. An existing file is never overwritten.",
       .positionals = {{.name = "PATH", .help = "directory (made when missing) or file; default: this directory"}},
-      .flags = {{.name = "name", .value = "NAME", .help = "the cluster's name; default: the directory's"}},
+      .flags = {{.name = "name", .value = "NAME", .help = "the cluster's name; default: the directory's"},
+                {.name = "provisioner", .value = "NAME", .help = "upstream's: local", .hidden = true},
+                {.name = "backup-path", .value = "PATH", .help = "upstream's", .hidden = true},
+                {.name = "backup-url", .value = "URL", .help = "upstream's", .hidden = true},
+                {.name = "region", .value = "REGION", .help = "upstream's", .hidden = true},
+                {.name = "encrypt-backups", .help = "upstream's", .hidden = true}},
       .examples = {{"multigres init", "write multigres.yaml here"},
                    {"multigres init --name shop ./shop", "in another directory"}},
       .aliases = {"cluster init"},
@@ -159,16 +176,6 @@ Command ValidateCommand() {
       .positionals = {{.name = "FILE", .help = "the file; default: the one that applies here"}},
       .examples = {{"multigres cluster validate", "errors come with file, line and column"}},
       .run = RunValidate,
-  };
-}
-
-Command SchemaCommand() {
-  return {
-      .path = "schema",
-      .summary = "print the JSON Schema of multigres.yaml",
-      .examples = {{"multigres schema > multigres.schema.json", "for an editor"}},
-      .group = "CONFIGURATION",
-      .run = RunSchema,
   };
 }
 

@@ -12,17 +12,23 @@ std::vector<Command> AllCommands() {
       SchemaCommand(), VersionCommand(), DocsCommand(),
   };
   for (std::vector<Command> more : {TopologyCommands(),
+                                    CellCommands(),
                                     {TreeCommand()},
                                     ResourceCommands(),
                                     GatewayStatsCommands(),
+                                    {OrchStatusCommand()},
                                     ShardCommands(),
+                                    ComponentPageCommands(),
                                     BackupCommands(),
                                     AdminCommands(),
                                     ChaosCommands(),
-                                    AgentCommands()}) {
+                                    ContextCommands(),
+                                    AgentCommands(),
+                                    CompletionCommands(),
+                                    UpstreamCommands()}) {
     commands.insert(commands.end(), more.begin(), more.end());
   }
-  return commands;
+  return WithWatch(std::move(commands));
 }
 
 }  // namespace mg::cli

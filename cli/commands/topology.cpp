@@ -1,6 +1,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "cli/commands/admin_call.h"
+#include "cli/commands/admin_reads.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
 #include "common/status/status.h"
@@ -20,6 +21,27 @@ int RunCellList(Context& context) {
   return status.ok() ? context.Emit(response, [&] { return NamesText(response.names()); }) : context.Fail(status);
 }
 
+// Of a name that is not there, the one that was probably meant.
+absl::Status WithSuggestion(Context& context, const absl::Status& status, const char* kind, const std::string& name) {
+  if (!absl::IsNotFound(status)) {
+    return status;
+  }
+  std::vector<std::string> known;
+  if (std::string(kind) == "cell") {
+    multiadmin::GetCellNamesResponse names;
+    MG_RETURN_IF_ERROR(CallAdmin<multiadmin::MultiadminService>(
+        context, &multiadmin::MultiadminService::Stub::GetCellNames, multiadmin::GetCellNamesRequest(), &names));
+    known.assign(names.names().begin(), names.names().end());
+  } else {
+    multiadmin::GetDatabaseNamesResponse names;
+    MG_RETURN_IF_ERROR(CallAdmin<multiadmin::MultiadminService>(context,
+                                                                &multiadmin::MultiadminService::Stub::GetDatabaseNames,
+                                                                multiadmin::GetDatabaseNamesRequest(), &names));
+    known.assign(names.names().begin(), names.names().end());
+  }
+  return NoSuchName("NOT_FOUND", kind, name, known);
+}
+
 int RunCellGet(Context& context) {
   multiadmin::GetCellRequest request;
   request.set_name(context.args().positionals[0]);
@@ -27,7 +49,7 @@ int RunCellGet(Context& context) {
   absl::Status status = CallAdmin<multiadmin::MultiadminService>(context, &multiadmin::MultiadminService::Stub::GetCell,
                                                                  request, &response);
   if (!status.ok()) {
-    return context.Fail(status);
+    return context.Fail(WithSuggestion(context, status, "cell", request.name()));
   }
   return context.Emit(response, [&] {
     return absl::StrCat("name     ", response.cell().name(), "\nroot     ", response.cell().root(), "\nservers  ",
@@ -50,7 +72,7 @@ int RunDatabaseGet(Context& context) {
   absl::Status status = CallAdmin<multiadmin::MultiadminService>(
       context, &multiadmin::MultiadminService::Stub::GetDatabase, request, &response);
   if (!status.ok()) {
-    return context.Fail(status);
+    return context.Fail(WithSuggestion(context, status, "database", request.name()));
   }
   return context.Emit(response, [&] {
     const auto& database = response.database();
@@ -67,23 +89,27 @@ std::vector<Command> TopologyCommands() {
       {.path = "topology cell list",
        .summary = "list the cells",
        .examples = {{"multigres topology cell list", "names, one a line"}},
+       .aliases = {"cell list"},
        .group = "TOPOLOGY",
        .run = RunCellList},
       {.path = "topology cell get",
        .summary = "show a cell's record",
        .positionals = {{.name = "NAME", .help = "the cell", .required = true}},
        .examples = {{"multigres topology cell get zone1", "its place in the topology"}},
+       .aliases = {"cell get"},
        .group = "TOPOLOGY",
        .run = RunCellGet},
       {.path = "topology db list",
        .summary = "list the databases",
        .examples = {{"multigres topology db list", "names, one a line"}},
+       .aliases = {"db list"},
        .group = "TOPOLOGY",
        .run = RunDatabaseList},
       {.path = "topology db get",
        .summary = "show a database's record",
        .positionals = {{.name = "NAME", .help = "the database", .required = true}},
        .examples = {{"multigres topology db get postgres --json", "cells, durability policy, backup location"}},
+       .aliases = {"db get"},
        .group = "TOPOLOGY",
        .run = RunDatabaseGet},
   };

@@ -181,6 +181,7 @@ Command TreeCommand() {
                      .help = "show it again whenever something changed; asked every second"}},
           .examples = {{"multigres topology tree", "the whole cluster at a glance"},
                        {"multigres topology tree --watch", "during a failover"}},
+          .aliases = {"tree"},
           .group = "TOPOLOGY",
           .run = RunTree};
 }

@@ -98,30 +98,12 @@ int Finish(Context& context, multigres::cli::v1::OperationOutput output) {
   });
 }
 
-int RunUp(Context& context) {
-  absl::StatusOr<int> cells = CellsOf(context);
-  if (!cells.ok()) {
-    return context.Fail(cells.status());
-  }
-  if (context.args().Has("dry-run")) {
-    return DryRun(context, *cells, /*only_changes=*/false);
-  }
-  absl::StatusOr<absl::Time> deadline = context.Deadline(kUpTimeout);
-  if (!deadline.ok()) {
-    return context.Fail(deadline.status());
-  }
-  HoldSignals();
-  agent::UpRequest request;
-  *request.mutable_cluster() = context.Selector();
-  request.set_cells(*cells);
-  *request.mutable_options() = OptionsUntil(*deadline);
-  auto output = RunOperation(context, *deadline, [&](AgentClient& client, const OperationReader& reader) {
-    return client.Stream(request, reader);
-  });
-  return output.ok() ? Finish(context, *std::move(output)) : context.Fail(output.status());
-}
-
 int RunRestart(Context& context) {
+  // Upstream's `cluster restart --clean`: everything anew.
+  if (context.args().Has("clean")) {
+    int stopped = RunDown(context);
+    return stopped == 0 ? RunUp(context) : stopped;
+  }
   absl::StatusOr<absl::Time> deadline = context.Deadline(kUpTimeout);
   if (!deadline.ok()) {
     return context.Fail(deadline.status());
@@ -170,6 +152,9 @@ int RunRestart(Context& context) {
 }
 
 int RunComponents(Context& context, bool start) {
+  if (context.args().positionals.empty()) {
+    return start ? RunUp(context) : RunDown(context);
+  }
   absl::StatusOr<absl::Time> deadline = context.Deadline(kUpTimeout);
   if (!deadline.ok()) {
     return context.Fail(deadline.status());
@@ -198,6 +183,29 @@ int RunComponents(Context& context, bool start) {
 }
 
 }  // namespace
+
+int RunUp(Context& context) {
+  absl::StatusOr<int> cells = CellsOf(context);
+  if (!cells.ok()) {
+    return context.Fail(cells.status());
+  }
+  if (context.args().Has("dry-run")) {
+    return DryRun(context, *cells, /*only_changes=*/false);
+  }
+  absl::StatusOr<absl::Time> deadline = context.Deadline(kUpTimeout);
+  if (!deadline.ok()) {
+    return context.Fail(deadline.status());
+  }
+  HoldSignals();
+  agent::UpRequest request;
+  *request.mutable_cluster() = context.Selector();
+  request.set_cells(*cells);
+  *request.mutable_options() = OptionsUntil(*deadline);
+  auto output = RunOperation(context, *deadline, [&](AgentClient& client, const OperationReader& reader) {
+    return client.Stream(request, reader);
+  });
+  return output.ok() ? Finish(context, *std::move(output)) : context.Fail(output.status());
+}
 
 Command UpCommand() {
   return {
@@ -245,7 +253,9 @@ Command RestartCommand() {
                        .help = "components such as multipooler/zone1; none: the whole cluster",
                        .repeated = true}},
       .flags =
-          {{.name = "rolling",
+          {{.name = "clean", .help = "upstream's: remove all data first", .hidden = true},
+           {.name = "yes", .letter = 'y', .help = "do not ask", .hidden = true},
+           {.name = "rolling",
             .help =
                 "every PostgreSQL, one at a time, the primary last and after a hand-over: clients see pauses only"}},
       .examples = {{"multigres restart", "restart everything, keeping data and ports"},
@@ -260,9 +270,9 @@ Command RestartCommand() {
 Command StartComponentCommand() {
   return {
       .path = "cluster start",
-      .summary = "start single components",
-      .positionals =
-          {{.name = "NAME", .help = "components such as multipooler/zone1", .required = true, .repeated = true}},
+      .summary = "start single components, or the cluster",
+      .positionals = {{.name = "NAME", .help = "components such as multipooler/zone1", .repeated = true}},
+      .flags = {{.name = "wait-for-bootstrap", .help = "upstream's; without names it always waits", .hidden = true}},
       .examples = {{"multigres cluster start multiorch/zone3", "start one orchestrator"}},
       .run = [](Context& context) { return RunComponents(context, /*start=*/true); },
   };
@@ -271,9 +281,10 @@ Command StartComponentCommand() {
 Command StopComponentCommand() {
   return {
       .path = "cluster stop",
-      .summary = "stop single components",
-      .positionals =
-          {{.name = "NAME", .help = "components such as multipooler/zone1", .required = true, .repeated = true}},
+      .summary = "stop single components, or the cluster",
+      .positionals = {{.name = "NAME", .help = "components such as multipooler/zone1", .repeated = true}},
+      .flags = {{.name = "clean", .help = "upstream's: remove all data too", .hidden = true},
+                {.name = "yes", .letter = 'y', .help = "do not ask", .hidden = true}},
       .examples = {{"multigres cluster stop multigateway/zone3", "stop one gateway"}},
       .run = [](Context& context) { return RunComponents(context, /*start=*/false); },
   };

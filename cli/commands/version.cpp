@@ -5,6 +5,7 @@
 #include "cli/client/agent_client.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
+#include "cli/output/error.h"
 #include "common/status/status.h"
 #include "multigres/agent/v1/agent.pb.h"
 #include "multigres/cli/v1/output.pb.h"
@@ -36,7 +37,7 @@ int RunVersion(Context& context) {
 }
 
 int RunDocs(Context& context) {
-  context.Out(Reference(context.commands()));
+  context.Out(context.args().Has("errors") ? ErrorReference() : Reference(context.commands()));
   return 0;
 }
 
@@ -56,7 +57,9 @@ Command DocsCommand() {
   return {
       .path = "docs",
       .summary = "print the command reference as Markdown",
-      .examples = {{"multigres docs > docs/cli.md", "after a change of a command"}},
+      .flags = {{.name = "errors", .help = "the reference of errors instead"}},
+      .examples = {{"multigres docs > docs/cli.md", "after a change of a command"},
+                   {"multigres docs --errors > docs/errors.md", "after a change of the errors"}},
       .hidden = true,
       .run = RunDocs,
   };

@@ -1,38 +1,73 @@
 #include "cli/output/error.h"
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "cli/output/render.h"
+#include "common/status/error_codes.h"
 #include "common/status/exit_code.h"
 #include "common/status/status.h"
 #include "multigres/cli/v1/output.pb.h"
 
 namespace mg::cli {
 
+namespace {
+
+// A message is "what failed: why", or only what failed; then the usual cause stands in.
+std::string WhyOf(const absl::Status& status, const ErrorCode& code) {
+  std::string message(status.message());
+  size_t colon = message.find(": ");
+  return colon == std::string::npos ? std::string(code.why) : message.substr(colon + 2);
+}
+
+std::string Escaped(absl::string_view text) { return absl::StrReplaceAll(text, {{"|", "\\|"}, {"<", "\\<"}}); }
+
+}  // namespace
+
 std::string ErrorText(const absl::Status& status, Format format, bool colour) {
   ErrorDetail detail = DetailOf(status).value_or(ErrorDetail{});
+  const ErrorCode& code = ErrorCodeOf(status);
+  std::string next = detail.hint.empty() ? std::string(code.next) : detail.hint;
   if (format != Format::kText) {
     multigres::cli::v1::ErrorOutput output;
     multigres::cli::v1::Error& error = *output.mutable_error();
     error.set_code(absl::StatusCodeToString(status.code()));
-    error.set_reason(detail.reason);
+    error.set_reason(detail.reason.empty() ? std::string(code.reason) : detail.reason);
     error.set_message(std::string(status.message()));
-    error.set_hint(detail.hint);
+    error.set_why(WhyOf(status, code));
+    error.set_hint(next);
     error.set_component(detail.subject);
     for (const std::string& line : detail.log_tail) {
       error.add_last_lines(line);
     }
-    error.set_exit_code(ExitCodeOf(status.code()));
+    error.set_exit_code(ExitCodeOf(status));
     return format == Format::kJson ? ToJson(output) : ToYaml(output);
   }
   std::string text = absl::StrCat(Styled("error:", Style::kRed, colour), " ", status.message(), "\n");
+  // What is wrong with a command line, its message says.
+  if (!absl::StrContains(status.message(), ": ") && code.reason != "USAGE") {
+    absl::StrAppend(&text, Styled("why:", Style::kCyan, colour), " ", code.why, "\n");
+  }
   if (!detail.log_tail.empty()) {
     absl::StrAppend(&text, "last lines", detail.subject.empty() ? "" : absl::StrCat(" of ", detail.subject), ":\n");
     for (const std::string& line : detail.log_tail) {
       absl::StrAppend(&text, "  ", Styled(line, Style::kDim, colour), "\n");
     }
   }
-  if (!detail.hint.empty()) {
-    absl::StrAppend(&text, Styled("next:", Style::kCyan, colour), " ", detail.hint, "\n");
+  absl::StrAppend(&text, Styled("next:", Style::kCyan, colour), " ", next, "\n");
+  return text;
+}
+
+std::string ErrorReference() {
+  std::string text =
+      "# Errors\n\nMade by `multigres docs --errors` from `common/status/error_codes.cpp`; a test compares.\n\n"
+      "An error is printed on stderr: what failed, why, and what to do next. With `--json` or `--yaml` it is an object "
+      "`error` with `code` (the canonical code), `reason` (the stable word below), `message`, `why`, `hint`, "
+      "`component`, `lastLines` and `exitCode`. Programs should look at `reason`; messages may change.\n\n"
+      "| Reason | Exit | Code | Why, usually | What to do |\n| --- | --- | --- | --- | --- |\n";
+  for (const ErrorCode& code : ErrorCodes()) {
+    absl::StrAppend(&text, "| `", code.reason, "` | ", ExitCodeOf(code.code), " | `",
+                    absl::StatusCodeToString(code.code), "` | ", Escaped(code.why), " | ", Escaped(code.next), " |\n");
   }
   return text;
 }

@@ -12,4 +12,7 @@ namespace mg::cli {
 /// Text for stderr in the chosen format, with a final line end.
 std::string ErrorText(const absl::Status& status, Format format, bool colour);
 
+/// docs/errors.md: every reason with its exit status, usual cause and what to do.
+std::string ErrorReference();
+
 }  // namespace mg::cli

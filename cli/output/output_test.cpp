@@ -1,6 +1,12 @@
+#include <google/protobuf/util/json_util.h>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "cli/output/error.h"
 #include "cli/output/render.h"
 #include "cli/output/table.h"
+#include "common/status/error_codes.h"
+#include "common/status/exit_code.h"
 #include "common/status/status.h"
 #include "common/text/text.h"
 #include "gtest/gtest.h"
@@ -28,6 +34,15 @@ TEST(Table, CutsOnlyTheFlexibleColumnAndOnlyOnATerminal) {
   EXPECT_NE(table.Render(0, false).find("a reason that is rather long for a narrow terminal  12"), std::string::npos);
 }
 
+TEST(Table, TooNarrow_LeavesOutColumnsFromTheRight_AndTellsIt) {
+  Table table({"NAME", "ROLE", "HOST", "PORT"}, 2);
+  table.Add({"multipooler/zone1", "primary", "127.0.0.1", "25432"});
+  EXPECT_EQ(table.Render(38, false), "NAME               ROLE     HOST …\nmultipooler/zone1  primary  127.0.0.1\n");
+  EXPECT_EQ(table.Render(80, false),
+            "NAME               ROLE     HOST       PORT\nmultipooler/zone1  primary  127.0.0.1  25432\n");
+  EXPECT_EQ(table.Render(0, false), table.Render(80, false));
+}
+
 TEST(Error, SaysWhatWhyAndWhatNext) {
   absl::Status status =
       MakeError(absl::StatusCode::kUnavailable, "etcd did not start: port 2379 is taken by etcd (pid 7)",
@@ -35,8 +50,36 @@ TEST(Error, SaysWhatWhyAndWhatNext) {
   EXPECT_EQ(
       ErrorText(status, Format::kText, false),
       "error: etcd did not start: port 2379 is taken by etcd (pid 7)\nlast lines of etcd:\n  line\nnext: stop it\n");
-  EXPECT_NE(ErrorText(status, Format::kJson, false).find("\"exitCode\": 6"), std::string::npos);
+  EXPECT_NE(ErrorText(status, Format::kJson, false).find("\"exitCode\": 4"), std::string::npos);
   EXPECT_NE(ErrorText(status, Format::kYaml, false).find("reason: PORT_IN_USE"), std::string::npos);
+}
+
+TEST(Error, EveryCode_InEveryForm_SaysWhyAndWhatToDoAndTheExitStatus) {
+  for (const ErrorCode& code : ErrorCodes()) {
+    absl::Status status = MakeError(code.code, "it failed", {.reason = std::string(code.reason)});
+    std::string text = ErrorText(status, Format::kText, false);
+    EXPECT_TRUE(absl::StartsWith(text, "error: it failed\n")) << text;
+    EXPECT_TRUE(absl::StrContains(text, absl::StrCat("next: ", code.next, "\n"))) << text;
+    EXPECT_EQ(absl::StrContains(text, absl::StrCat("why: ", code.why, "\n")), code.reason != "USAGE") << text;
+    multigres::cli::v1::ErrorOutput parsed;
+    std::string json = ErrorText(status, Format::kJson, false);
+    ASSERT_TRUE(google::protobuf::util::JsonStringToMessage(json, &parsed).ok()) << json;
+    EXPECT_EQ(parsed.error().reason(), code.reason);
+    EXPECT_EQ(parsed.error().why(), code.why);
+    EXPECT_EQ(parsed.error().hint(), code.next);
+    EXPECT_EQ(parsed.error().exit_code(), ExitCodeOf(code.code));
+    EXPECT_TRUE(absl::StrContains(ErrorText(status, Format::kYaml, false), absl::StrCat("reason: ", code.reason, "\n")))
+        << code.reason;
+    EXPECT_TRUE(absl::StrContains(ErrorReference(), absl::StrCat("| `", code.reason, "` | ", ExitCodeOf(code.code))));
+  }
+}
+
+TEST(Error, WithoutAReason_HasThatOfItsCode_AndTheCauseOfItsMessage) {
+  absl::Status status = absl::NotFoundError("cell zone9: no such key");
+  EXPECT_FALSE(absl::StrContains(ErrorText(status, Format::kText, false), "why:"));
+  std::string json = ErrorText(status, Format::kJson, false);
+  EXPECT_TRUE(absl::StrContains(json, "\"reason\": \"NOT_FOUND\"")) << json;
+  EXPECT_TRUE(absl::StrContains(json, "\"why\": \"no such key\"")) << json;
 }
 
 }  // namespace

@@ -41,6 +41,21 @@ int Table::LeastWidth() const {
   return std::accumulate(widths.begin(), widths.end(), 2 * (static_cast<int>(widths.size()) - 1));
 }
 
+bool Table::LeaveOut(int width, const std::vector<int>& widths, std::vector<bool>* shown) const {
+  int total = std::accumulate(widths.begin(), widths.end(), 2 * (static_cast<int>(widths.size()) - 1));
+  bool cut = false;
+  // The first column says what a row is about, the flexible one why.
+  for (int i = static_cast<int>(widths.size()) - 1; i > 0 && total + (cut ? 2 : 0) > width; --i) {
+    if (i != flexible_) {
+      auto column = static_cast<size_t>(i);
+      (*shown)[column] = false;
+      total -= widths[column] + 2;
+      cut = true;
+    }
+  }
+  return cut;
+}
+
 std::string Table::Render(int width, bool bold) const {
   std::vector<int> widths = Widths();
   if (width > 0 && flexible_ >= 0) {
@@ -51,16 +66,28 @@ std::string Table::Render(int width, bool bold) const {
     auto column = static_cast<size_t>(flexible_);
     widths[column] = std::clamp(width - others, LeastOfFlexible(widths), widths[column]);
   }
+  std::vector<bool> shown(widths.size(), true);
+  bool cut = width > 0 && LeaveOut(width, widths, &shown);
+  size_t last = widths.size() - 1;
+  while (!shown[last]) {
+    --last;
+  }
   std::string result;
   for (size_t r = 0; r < rows_.size(); ++r) {
     std::string line;
     for (size_t i = 0; i < widths.size(); ++i) {
+      if (!shown[i]) {
+        continue;
+      }
       std::string cell = text::Truncate(rows_[r][i], widths[i]);
       int padding = widths[i] - text::DisplayWidth(cell);
       absl::StrAppend(&line, r == 0 ? Styled(cell, Style::kBold, bold) : cell);
-      if (i + 1 < widths.size()) {
+      if (i < last) {
         line.append(static_cast<size_t>(padding) + 2, ' ');
       }
+    }
+    if (cut && r == 0) {
+      absl::StrAppend(&line, " …");
     }
     while (!line.empty() && line.back() == ' ') {
       line.pop_back();

@@ -1,5 +1,5 @@
-/// Columns of text. On a terminal the last flexible column is cut so that a row stays on its line; what is piped is
-/// never cut.
+/// Columns of text. On a terminal the flexible column is cut so that a row stays on its line, and where that is not
+/// enough columns are left out from the right, which an ellipsis in the header tells. What is piped is never cut.
 #pragma once
 
 #include <string>
@@ -19,6 +19,8 @@ class Table {
 
  private:
   std::vector<int> Widths() const;
+  /// Marks columns that have no room; true: there are such.
+  bool LeaveOut(int width, const std::vector<int>& widths, std::vector<bool>* shown) const;
   /// What the flexible column is never cut below.
   int LeastOfFlexible(const std::vector<int>& widths) const;
 

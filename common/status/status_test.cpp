@@ -2,6 +2,7 @@
 
 #include <cerrno>
 
+#include "common/status/error_codes.h"
 #include "common/status/exit_code.h"
 #include "gtest/gtest.h"
 
@@ -42,6 +43,39 @@ TEST(ExitCode, EveryCode_HasTheDocumentedStatus) {
   for (int code = 0; code <= 16; ++code) {
     EXPECT_EQ(ExitCodeOf(static_cast<absl::StatusCode>(code)), expected[code]) << "code " << code;
   }
+}
+
+TEST(ErrorCodes, EveryOne_IsInOrder_AndSaysWhyAndWhatToDo) {
+  const ErrorCode* before = nullptr;
+  for (const ErrorCode& code : ErrorCodes()) {
+    EXPECT_TRUE(before == nullptr || before->reason < code.reason) << code.reason;
+    before = &code;
+    EXPECT_NE(code.code, absl::StatusCode::kOk) << code.reason;
+    for (absl::string_view sentence : {code.why, code.next}) {
+      EXPECT_GE(sentence.size(), 8U) << code.reason;
+      EXPECT_NE(sentence.back(), '.') << code.reason;
+      EXPECT_FALSE(sentence[0] >= 'A' && sentence[0] <= 'Z' && sentence[1] >= 'a') << code.reason << ": " << sentence;
+    }
+  }
+}
+
+TEST(ErrorCodes, EveryOne_IsFoundByItsReason_AndDecidesTheExitStatus) {
+  for (const ErrorCode& code : ErrorCodes()) {
+    absl::Status status = MakeError(absl::StatusCode::kInternal, "x", {.reason = std::string(code.reason)});
+    EXPECT_EQ(ErrorCodeOf(status).reason, code.reason);
+    EXPECT_EQ(ExitCodeOf(status), ExitCodeOf(code.code)) << code.reason;
+  }
+}
+
+TEST(ErrorCodes, EveryCanonicalCode_HasAnEntryOfItsOwn) {
+  for (int number = 1; number <= 16; ++number) {
+    auto code = static_cast<absl::StatusCode>(number);
+    EXPECT_EQ(ErrorCodeOf(absl::Status(code, "x")).reason, absl::StatusCodeToString(code));
+    EXPECT_EQ(ExitCodeOf(absl::Status(code, "x")), ExitCodeOf(code));
+    EXPECT_EQ(ErrorCodeOf(MakeError(code, "x", {.reason = "OF_A_LATER_VERSION"})).reason,
+              absl::StatusCodeToString(code));
+  }
+  EXPECT_EQ(ExitCodeOf(absl::OkStatus()), kExitOk);
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "agentd/logkeeper/keeper.h"
@@ -302,16 +301,7 @@ class LocalProvisioner final : public Provisioner {
   absl::StatusOr<std::string> AdminToken(const v1::ClusterSelector& selector) override {
     MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
-    if (!AsksForToken(model.input)) {
-      return "";
-    }
-    absl::StatusOr<std::string> text = ReadFile(model.input.paths.AdminToken());
-    if (!text.ok()) {
-      return MakeError(absl::StatusCode::kFailedPrecondition,
-                       absl::StrCat("the Admin API's token: ", text.status().message()),
-                       {.reason = "ADMIN_TOKEN_MISSING", .hint = "multigres up writes a new one"});
-    }
-    return std::string(absl::StripAsciiWhitespace(*text));
+    return ReadAdminToken(model.input);
   }
 
   absl::Status Recover() override {

@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <initializer_list>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "agentd/store/component_name.h"
+#include "common/fs/fs.h"
+#include "common/status/status.h"
 
 namespace mg::local {
 
@@ -345,6 +348,19 @@ bool AsksForToken(const SpecInput& input) {
   auto multiadmin = input.implementations.find(store::kMultiadmin);
   return input.config.admin_auth == "token" && multiadmin != input.implementations.end() &&
          multiadmin->second.is_builtin;
+}
+
+absl::StatusOr<std::string> ReadAdminToken(const SpecInput& input) {
+  if (!AsksForToken(input)) {
+    return "";
+  }
+  absl::StatusOr<std::string> text = ReadFile(input.paths.AdminToken());
+  if (!text.ok()) {
+    return MakeError(absl::StatusCode::kFailedPrecondition,
+                     absl::StrCat("the Admin API's token: ", text.status().message()),
+                     {.reason = "ADMIN_TOKEN_MISSING", .hint = "multigres up writes a new one"});
+  }
+  return std::string(absl::StripAsciiWhitespace(*text));
 }
 
 std::vector<v1::ComponentSpec> MakeSpecs(const SpecInput& input) {

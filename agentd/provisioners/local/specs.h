@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "agentd/provisioners/local/implementation.h"
 #include "agentd/provisioners/local/ports.h"
 #include "agentd/store/paths.h"
@@ -38,6 +39,8 @@ std::string SocketFileOf(const SpecInput& input, const config::CellConfig& cell)
 
 /// The Admin API asks callers for a token: the configuration wants it, and the program is ours.
 bool AsksForToken(const SpecInput& input);
+/// The token that the agent shows to it; empty where it asks for none. FAILED_PRECONDITION when its file is missing.
+absl::StatusOr<std::string> ReadAdminToken(const SpecInput& input);
 
 /// All components, each after those it depends on by kind.
 std::vector<v1::ComponentSpec> MakeSpecs(const SpecInput& input);

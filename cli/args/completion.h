@@ -1,0 +1,45 @@
+/// What could stand at the end of an unfinished command line. Pure.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "cli/args/command.h"
+
+namespace mg::cli {
+
+struct Candidate {
+  std::string value;
+  std::string description;  ///< empty: none
+};
+
+/// Names that only a running cluster or this user's files have.
+enum class LiveNames {
+  kNone,
+  kClusters,
+  kComponents,
+  kGateways,
+  kPoolers,
+  kOrchs,
+  kCells,
+  kDatabases,
+  kContexts,
+  kSchemas
+};
+
+struct Completion {
+  std::vector<Candidate> candidates;  ///< those that begin with `prefix`
+  LiveNames live = LiveNames::kNone;
+  std::string prefix;   ///< of the word that is completed: live names must begin with it
+  std::string before;   ///< stands before each live name: `--cell=`
+  Arguments arguments;  ///< global flags that the line has: they choose the cluster and the context
+};
+
+/// `words` are those after the program's name; the last one is completed, and may be empty. bash gives `--flag = value`
+/// as three words.
+Completion Complete(const std::vector<Command>& commands, const std::vector<std::string>& words);
+
+/// The shell's script: bash, zsh or fish.
+std::string CompletionScript(const std::string& shell);
+
+}  // namespace mg::cli

@@ -1,0 +1,74 @@
+#include "cli/args/completion.h"
+
+#include "absl/strings/str_cat.h"
+#include "gtest/gtest.h"
+
+namespace mg::cli {
+namespace {
+
+std::vector<Command> Commands() {
+  return {
+      {.path = "up", .summary = "bring it up", .flags = {{.name = "cells", .value = "N"}}, .aliases = {"cluster up"}},
+      {.path = "topology cell list", .summary = "list cells"},
+      {.path = "topology cell get", .summary = "one cell", .positionals = {{.name = "NAME"}}},
+      {.path = "pooler list", .summary = "list poolers", .flags = {{.name = "cell", .value = "CELL"}}},
+      {.path = "completion", .summary = "a script", .positionals = {{.name = "SHELL"}}},
+      {.path = "getcell", .summary = "upstream's", .hidden = true}};
+}
+
+std::string Values(const std::vector<std::string>& words) {
+  std::string text;
+  for (const Candidate& candidate : Complete(Commands(), words).candidates) {
+    absl::StrAppend(&text, candidate.value, " ");
+  }
+  return text;
+}
+
+LiveNames Live(const std::vector<std::string>& words) { return Complete(Commands(), words).live; }
+
+TEST(Completion, OffersCommandsAndNouns_AndNothingHidden) {
+  EXPECT_EQ(Values({""}), "up cluster topology pooler completion ");
+  EXPECT_EQ(Values({"to"}), "topology ");
+  EXPECT_EQ(Values({"topology", ""}), "cell ");
+  EXPECT_EQ(Values({"topology", "cell", ""}), "list get ");
+  EXPECT_EQ(Values({"getc"}), "");
+  EXPECT_EQ(Values({"nonsense", ""}), "");
+}
+
+TEST(Completion, OffersFlagsAndTheirChoices) {
+  EXPECT_EQ(Values({"pooler", "list", "--ce"}), "--cell ");
+  EXPECT_EQ(Values({"pooler", "list", "--output", ""}), "text json yaml ");
+  EXPECT_EQ(Values({"pooler", "list", "--output=j"}), "--output=json ");
+  EXPECT_EQ(Values({"pooler", "list", "--output", "=", "y"}), "yaml ");
+  EXPECT_EQ(Values({"pooler", "list", "--output", "="}), "text json yaml ");
+  EXPECT_EQ(Values({"completion", ""}), "bash zsh fish ");
+}
+
+TEST(Completion, KnowsWhichLiveNamesBelongThere) {
+  EXPECT_EQ(Live({"topology", "cell", "get", "z"}), LiveNames::kCells);
+  EXPECT_EQ(Live({"pooler", "list", "--cell", ""}), LiveNames::kCells);
+  EXPECT_EQ(Live({"up", "--cells", ""}), LiveNames::kNone);
+  EXPECT_EQ(Live({"--context", ""}), LiveNames::kContexts);
+  EXPECT_EQ(Live({"topology", "cell", "list", ""}), LiveNames::kNone);
+  EXPECT_EQ(Live({"up", "--", "x"}), LiveNames::kNone);
+  Completion one = Complete(Commands(), {"--cluster", "shop", "pooler", "list", "--cell=zo"});
+  EXPECT_EQ(one.live, LiveNames::kCells);
+  EXPECT_EQ(one.before + "|" + one.prefix, "--cell=|zo");
+  EXPECT_EQ(one.arguments.Get("cluster"), "shop");
+}
+
+TEST(Completion, OfAnything_DoesNotFail) {
+  EXPECT_EQ(Values({}), "");
+  EXPECT_EQ(Values({"="}), "up cluster topology pooler completion ");
+  EXPECT_EQ(Values({"--", ""}), "");
+  EXPECT_EQ(Values({"--cluster"}), "--cluster ");
+}
+
+TEST(Completion, EveryShell_HasAScriptThatAsksTheProgram) {
+  for (const char* shell : {"bash", "zsh", "fish"}) {
+    EXPECT_NE(CompletionScript(shell).find("__complete -- "), std::string::npos) << shell;
+  }
+}
+
+}  // namespace
+}  // namespace mg::cli

@@ -1,0 +1,141 @@
+// topology cell create, update, delete.
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "cli/commands/admin_call.h"
+#include "cli/commands/commands.h"
+#include "cli/commands/context.h"
+#include "common/status/exit_code.h"
+#include "common/status/status.h"
+#include "multigres/admin/v1/cell.grpc.pb.h"
+
+namespace mg::cli {
+namespace {
+
+namespace v1 = multigres::admin::v1;
+using Cells = v1::CellService;
+
+absl::StatusOr<std::int64_t> VersionOf(const Context& context) {
+  std::int64_t version = 0;
+  std::string text = context.args().Get("version", "0");
+  if (!absl::SimpleAtoi(text, &version) || version < 0) {
+    return MakeError(absl::StatusCode::kInvalidArgument, absl::StrCat("'", text, "' is not a version"),
+                     {.reason = "USAGE", .hint = "use the version that an earlier answer had, such as --version 42"});
+  }
+  return version;
+}
+
+clustermetadata::Cell Wanted(const Context& context) {
+  clustermetadata::Cell cell;
+  cell.set_name(context.args().positionals[0]);
+  cell.set_root(context.args().Get("root"));
+  for (const std::string& address : context.args().GetAll("server-address")) {
+    cell.add_server_addresses(std::string(absl::StripAsciiWhitespace(address)));
+  }
+  return cell;
+}
+
+template <typename Response>
+int Show(Context& context, const absl::Status& status, const Response& response, const char* done) {
+  if (!status.ok()) {
+    return context.Fail(status);
+  }
+  return context.Emit(response, [&] {
+    const clustermetadata::Cell& cell = response.cell().cell();
+    return absl::StrCat(done, " cell ", cell.name(), "\nroot     ", cell.root(), "\nservers  ",
+                        absl::StrJoin(cell.server_addresses(), " "), "\nversion  ", response.cell().version(), "\n");
+  });
+}
+
+int RunCreate(Context& context) {
+  v1::CreateCellRequest request;
+  *request.mutable_cell() = Wanted(context);
+  v1::CreateCellResponse response;
+  return Show(context, CallAdmin<Cells>(context, &Cells::Stub::CreateCell, request, &response), response, "created");
+}
+
+int RunUpdate(Context& context) {
+  absl::StatusOr<std::int64_t> version = VersionOf(context);
+  if (!version.ok()) {
+    return context.Fail(version.status());
+  }
+  v1::UpdateCellRequest request;
+  *request.mutable_cell() = Wanted(context);
+  request.set_version(*version);
+  request.set_force(context.args().Has("force"));
+  v1::UpdateCellResponse response;
+  return Show(context, CallAdmin<Cells>(context, &Cells::Stub::UpdateCell, request, &response), response, "updated");
+}
+
+int RunDelete(Context& context) {
+  absl::StatusOr<std::int64_t> version = VersionOf(context);
+  if (!version.ok()) {
+    return context.Fail(version.status());
+  }
+  const std::string& name = context.args().positionals[0];
+  absl::StatusOr<bool> yes = context.Confirm(absl::StrCat("delete cell ", name, "?"));
+  if (!yes.ok()) {
+    return context.Fail(yes.status());
+  }
+  if (!*yes) {
+    return context.Fail(absl::CancelledError("nothing was deleted"));
+  }
+  v1::DeleteCellRequest request;
+  request.set_name(name);
+  request.set_version(*version);
+  request.set_forget_silent(context.args().Has("forget-silent"));
+  v1::DeleteCellResponse response;
+  return Show(context, CallAdmin<Cells>(context, &Cells::Stub::DeleteCell, request, &response), response, "deleted");
+}
+
+}  // namespace
+
+std::vector<Command> CellCommands() {
+  const Positional name = {.name = "NAME", .help = "the cell", .required = true};
+  const Flag root = {.name = "root", .value = "PATH", .help = "key prefix of its topology"};
+  const Flag servers = {
+      .name = "server-address", .value = "HOST:PORT", .help = "its etcd; may be given several times", .repeated = true};
+  const Flag version = {
+      .name = "version", .value = "N", .help = "only when this is still its version, as an earlier answer had it"};
+  return {
+      {.path = "topology cell create",
+       .summary = "create a cell",
+       .description =
+           "Create a cell: its record, so that components can be started there. Without flags its topology is kept by "
+           "the same etcd as the global one, beside it.",
+       .positionals = {{.name = "NAME", .help = "letters, digits and '-', at most 40", .required = true}},
+       .flags = {root, servers},
+       .examples = {{"multigres topology cell create zone4", "beside the others"}},
+       .aliases = {"cell create"},
+       .group = "TOPOLOGY",
+       .run = RunCreate},
+      {.path = "topology cell update",
+       .summary = "change a cell's etcd or root",
+       .positionals = {name},
+       .flags = {root,
+                 servers,
+                 version,
+                 {.name = "force", .help = "although components are registered below the present root"}},
+       .examples = {{"multigres topology cell update zone4 --server-address 10.0.0.4:2379 --version 42",
+                     "when nobody else changed it meanwhile"}},
+       .aliases = {"cell update"},
+       .group = "TOPOLOGY",
+       .run = RunUpdate},
+      {.path = "topology cell delete",
+       .summary = "delete a cell in which nothing lives",
+       .description =
+           "Delete a cell. Refused while a gateway, an orch or a pooler lives there, unless it is drained; the answer "
+           "names what lives there.",
+       .positionals = {name},
+       .flags = {version,
+                 {.name = "forget-silent", .help = "also when components are registered that no longer answer"},
+                 {.name = "yes", .letter = 'y', .help = "do not ask"}},
+       .examples = {{"multigres topology cell delete zone4", "after its components are gone"}},
+       .aliases = {"cell delete"},
+       .group = "TOPOLOGY",
+       .run = RunDelete},
+  };
+}
+
+}  // namespace mg::cli

@@ -1,0 +1,81 @@
+#include "cli/commands/outputs.h"
+
+#include "absl/strings/str_replace.h"
+
+namespace mg::cli {
+
+const std::vector<Output>& Outputs() {
+  static const auto* const kOutputs = new std::vector<Output>{
+      {"up", "multigres.cli.v1.OperationOutput"},
+      {"up --dry-run", "multigres.provisioner.v1.PlanClusterResponse"},
+      {"down", "multigres.cli.v1.OperationOutput"},
+      {"down --dry-run", "multigres.cli.v1.CleanOutput"},
+      {"restart", "multigres.cli.v1.OperationOutput"},
+      {"restart --rolling", "multigres.cli.v1.RollingOutput"},
+      {"status", "multigres.provisioner.v1.ClusterStatus"},
+      {"list", "multigres.agent.v1.ListClustersResponse"},
+      {"init", "multigres.cli.v1.InitOutput"},
+      {"env", "multigres.cli.v1.EnvironmentOutput"},
+      {"connection-string", "multigres.cli.v1.ConnectionStringOutput"},
+      {"logs", "multigres.agent.v1.LogRecord", true},
+      {"events", "multigres.agent.v1.Event", true},
+      {"why", "multigres.agent.v1.ExplainComponentResponse"},
+      {"wait", "multigres.cli.v1.WaitOutput"},
+      {"cluster start", "multigres.cli.v1.OperationOutput"},
+      {"cluster stop", "multigres.cli.v1.OperationOutput"},
+      {"cluster signal", "multigres.agent.v1.SignalComponentResponse"},
+      {"cluster diff", "multigres.provisioner.v1.PlanClusterResponse"},
+      {"cluster validate", "multigres.provisioner.v1.ValidateClusterResponse"},
+      {"doctor", "multigres.cli.v1.DoctorOutput"},
+      {"bundle", "multigres.cli.v1.BundleOutput"},
+      {"version", "multigres.cli.v1.VersionOutput"},
+      {"schema --list", "multigres.cli.v1.SchemaListOutput"},
+      {"topology cell list", "multiadmin.GetCellNamesResponse"},
+      {"topology cell get", "multiadmin.GetCellResponse"},
+      {"topology cell create", "multigres.admin.v1.CreateCellResponse"},
+      {"topology cell update", "multigres.admin.v1.UpdateCellResponse"},
+      {"topology cell delete", "multigres.admin.v1.DeleteCellResponse"},
+      {"topology db list", "multiadmin.GetDatabaseNamesResponse"},
+      {"topology db get", "multiadmin.GetDatabaseResponse"},
+      {"topology tree", "multigres.cli.v1.TreeOutput"},
+      {"gateway list", "multiadmin.GetGatewaysResponse"},
+      {"gateway get", "clustermetadata.Multigateway"},
+      {"pooler list", "multiadmin.GetPoolersResponse"},
+      {"pooler get", "clustermetadata.Multipooler"},
+      {"pooler status", "multiadmin.GetPoolerStatusResponse"},
+      {"pooler replication", "multigres.cli.v1.ShardListOutput"},
+      {"pooler restarts on", "multiadmin.SetPostgresRestartsEnabledResponse"},
+      {"pooler restarts off", "multiadmin.SetPostgresRestartsEnabledResponse"},
+      {"orch list", "multiadmin.GetOrchsResponse"},
+      {"orch get", "clustermetadata.Multiorch"},
+      {"orch status", "multigres.cli.v1.OrchStatusOutput"},
+      {"tablegroup list", "multigres.cli.v1.TablegroupListOutput"},
+      {"shard list", "multigres.cli.v1.ShardListOutput"},
+      {"shard get", "multigres.cli.v1.ShardOutput"},
+      {"shard switch-primary", "multigres.admin.v1.SwitchPrimaryResponse"},
+      {"component config", "multigres.cli.v1.ComponentConfigOutput"},
+      {"component open", "multigres.cli.v1.ComponentOpenOutput"},
+      {"backup create", "multigres.cli.v1.BackupJobOutput"},
+      {"backup list", "multiadmin.GetBackupsResponse"},
+      {"backup status", "multigres.cli.v1.BackupJobOutput"},
+      {"backup wait", "multigres.cli.v1.BackupJobOutput"},
+      {"backup expire", "multiadmin.ExpireBackupsResponse"},
+      {"backup verify", "multiadmin.VerifyBackupsResponse"},
+      {"backup restore", "multigres.admin.v1.RestoreBackupResponse"},
+      {"context list", "multigres.cli.v1.ContextListOutput"},
+      {"context current", "multigres.cli.v1.ContextOutput"},
+      {"context use", "multigres.cli.v1.ContextOutput"},
+      {"context add", "multigres.cli.v1.ContextOutput"},
+      {"context remove", "multigres.cli.v1.ContextOutput"},
+      {"agent start", "multigres.cli.v1.AgentOutput"},
+      {"agent stop", "multigres.cli.v1.AgentOutput"},
+      {"agent restart", "multigres.cli.v1.AgentOutput"},
+      {"agent status", "multigres.cli.v1.AgentOutput"},
+      {"error", "multigres.cli.v1.ErrorOutput"},
+  };
+  return *kOutputs;
+}
+
+std::string SchemaName(const Output& output) { return absl::StrReplaceAll(output.command, {{" --", "-"}, {" ", "-"}}); }
+
+}  // namespace mg::cli

@@ -1,0 +1,197 @@
+"""The CLI in a person's and a script's hands: contexts, upstream's spellings, completion, suggestions, errors, component pages."""
+
+import json
+import os
+import pathlib
+import shutil
+import socket
+import subprocess
+import time
+
+from harness import CLI, Sandbox, main
+
+
+def error_of(result):
+    return json.loads(result.stderr)["error"]
+
+
+def port(sandbox, name, kind):
+    return sandbox.component(name)["ports"][kind]
+
+
+def token_of(sandbox):
+    """The local flavour's token of the Admin API, where it asks for one."""
+    path = pathlib.Path(sandbox.status()["rootDirectory"], "admin-token")
+    return str(path) if path.exists() else None
+
+
+def contexts(s):
+    endpoint = f"127.0.0.1:{port(s, 'multiadmin', 'grpc')}"
+    token = token_of(s)
+    flags = ["--token-file", token] if token else []
+    added = s.json("context", "add", "far", endpoint, *flags)
+    assert added["name"] == "far" and added["transport"] == "plain" and not added["current"], added
+    assert os.stat(s.home / "contexts" / "far.json").st_mode & 0o777 == 0o600
+    assert [c["name"] for c in s.json("context", "list")["contexts"]] == ["local", "far"]
+
+    # The same answers as through the agent, by each way of choosing it.
+    cells = s.run("topology", "cell", "list").stdout
+    assert s.run("--context", "far", "topology", "cell", "list").stdout == cells
+    assert s.run("topology", "cell", "list", env={"MULTIGRES_CONTEXT": "far"}).stdout == cells
+    s.run("context", "use", "far")
+    assert s.run("context", "current").stdout == "far\n" and s.run("cell", "list").stdout == cells
+    for words in (["topology", "tree"], ["pooler", "list"], ["pooler", "replication"], ["gateway", "get", "zone1"], ["orch", "list"],
+                  ["shard", "get"], ["tablegroup", "list"], ["db", "get", "postgres"], ["pooler", "status", "zone2"]):
+        assert s.run(*words).stdout, words
+    # What works on this machine's processes is refused, with the reason; --context and --cluster overrule.
+    for words in (["status"], ["up"], ["down"], ["restart"], ["logs"], ["psql"], ["cluster", "start", "multigateway/zone1"], ["orch", "status"]):
+        refused = s.run(*words, "--json", check=False)
+        assert refused.returncode == 4 and error_of(refused)["reason"] == "CONTEXT_REMOTE" and "far" in refused.stderr, (words, refused)
+    assert s.run("status", "--context", "local", "--json").returncode == 0
+    s.run("context", "remove", "far")
+    assert s.run("context", "current").stdout == "local\n"
+    assert not list((s.home / "contexts").glob("far*"))
+
+    assert error_of(s.run("--context", "fra", "cell", "list", "--json", check=False))["reason"] == "CONTEXT_NOT_FOUND"
+    secret = s.work / "secret"
+    secret.write_text("mgt_t0k3n\n")
+    secret.chmod(0o644)
+    def far(*flags):
+        with open(secret) as text:
+            return s.run("context", "add", "x", "db.example.com:1", *flags, "--json", check=False, stdin=text)
+    assert error_of(far("--token-file", str(secret)))["reason"] == "FILE_NOT_PRIVATE"
+    assert error_of(far("--token-file", "-"))["reason"] == "TOKEN_IN_CLEAR" and far("--token-file", "-").returncode == 5
+    secret.chmod(0o600)
+    assert far("--tls", "--token-file", "-").returncode == 0
+    assert (s.home / "contexts" / "x.token").read_text() == "mgt_t0k3n" and os.stat(s.home / "contexts" / "x.token").st_mode & 0o777 == 0o600
+    s.run("context", "remove", "x")
+    with socket.socket() as nobody:  # bound, and nobody listens
+        nobody.bind(("127.0.0.1", 0))
+        dead = s.run("cell", "list", "--admin-server", f"127.0.0.1:{nobody.getsockname()[1]}", "--json", "--timeout", "3s", check=False)
+        assert dead.returncode == 6 and error_of(dead)["reason"] == "UNAVAILABLE", dead
+
+
+def upstream_spellings(s):
+    def out(*words):
+        return s.run(*words).stdout
+
+    assert out("getcellnames") == '{\n  "names": [\n    "zone1",\n    "zone2"\n  ]\n}', out("getcellnames")
+    cell = json.loads(out("getcell", "--name", "zone1"))["cell"]
+    assert cell["name"] == "zone1" and cell["server_addresses"], cell
+    database = json.loads(out("getdatabase", "--name=postgres"))["database"]
+    assert database["backup_location"]["Location"]["Filesystem"]["path"] and "zone1" in database["cells"], database
+    assert json.loads(out("getdatabasenames")) == {"names": ["postgres"]}
+    gateways = json.loads(out("getgateways", "--cells", " zone2 ,"))["gateways"]
+    assert len(gateways) == 1 and gateways[0]["id"]["component"] == 2 and gateways[0]["id"]["cell"] == "zone2", gateways
+    assert len(json.loads(out("getorchs"))["orchs"]) == 2
+    poolers = json.loads(out("getpoolers", "--cells", "zone1,zone2", "--database", "postgres"))["poolers"]
+    assert len(poolers) == 2 and poolers[0]["id"]["component"] == "MULTIPOOLER" and poolers[0]["shard_key"]["table_group"] == "default", poolers
+    status = json.loads(out("getpoolerstatus", "--cell", "zone1", "--service-id", poolers[0]["id"]["name"]
+                            if poolers[0]["id"]["cell"] == "zone1" else poolers[1]["id"]["name"]))
+    assert status["status"]["postgres_ready"], status
+    assert s.run("getcellnames", "--config-path", "/nowhere,/tmp", check=False).returncode == 1
+
+    # Upstream's exit status is 0 or 1, and its errors begin with "Error: ".
+    for words in (["getcell"], ["getcell", "--name", "zone9"], ["getcell", "--nmae", "x"], ["getpoolerstatus", "--cell", "zone1"]):
+        refused = s.run(*words, check=False)
+        assert refused.returncode == 1 and refused.stderr.startswith("Error: ") and not refused.stdout, (words, refused)
+    assert 'required flag(s) "name" not set' in s.run("getcell", check=False).stderr
+    token = token_of(s)
+    direct = s.run("getcellnames", "--admin-server", f"127.0.0.1:{port(s, 'multiadmin', 'grpc')}", env={"MULTIGRES_TOKEN_FILE": token} if token else {})
+    assert direct.stdout == out("getcellnames")
+
+    etcd = f"127.0.0.1:{port(s, 'etcd', 'client') if 'client' in s.component('etcd')['ports'] else next(iter(s.component('etcd')['ports'].values()))}"
+    made = ["createclustermetadata", "--global-topo-address", etcd, "--global-topo-root", "/elsewhere/global", "--cells", "a,b",
+            "--durability-policy", "AT_LEAST_2", "--backup-location", "/tmp/x"]
+    assert s.run(*made).stdout.startswith("Created cell a\nCreated cell b\nCreated database postgres\n")
+    assert "exists already" in s.run(*made).stdout
+    assert s.run(*made, "--durability-policy", "none", check=False).returncode == 1
+    # `cluster start` and `stop` without names are the whole cluster.
+    s.run("cluster", "stop")
+    s.run("cluster", "start", "--wait-for-bootstrap", "--cells", "2", check=False)
+    s.run("cluster", "start", "--wait-for-bootstrap=true")
+    assert s.run("cluster", "status").returncode == 0
+
+
+def suggestions(s):
+    for words, meant in ((["stauts"], "status"), (["topology", "cel", "list"], "cell"), (["pooler", "list", "--databse", "x"], "--database"),
+                         (["cell", "get", "zoen1"], "zone1"), (["pooler", "get", "multipoler/zone1"], "multipooler/zone1"),
+                         (["component", "config", "multigatway/zone1"], "multigateway/zone1"), (["schema", "topology", "tre"], "topology-tree")):
+        refused = s.run(*words, "--json", check=False)
+        assert refused.returncode in (2, 3) and meant in error_of(refused)["hint"], (words, refused)
+
+
+def pages(s):
+    config = s.json("component", "config", "multipooler/zone1")
+    assert config["values"]["cell"] == "zone1", config
+    assert s.run("component", "open", "multigateway/zone2").stdout == f"http://127.0.0.1:{port(s, 'multigateway/zone2', 'http')}/\n"
+    told = s.json("orch", "status", check=False)
+    assert {x["orch"] for x in told["shards"]} == {"multiorch/zone1", "multiorch/zone2"} and not any(x["error"] for x in told["shards"]), told
+    lines = s.run("pooler", "list", "--watch", "--json", "--timeout", "2s").stdout.splitlines()
+    assert lines and all(json.loads(line)["poolers"] for line in lines), lines
+
+
+BASH = """
+set -e
+eval "$("$MG" completion bash)"
+ask() {
+  COMP_WORDS=("$MG" "$@"); COMP_CWORD=$#
+  _multigres
+  printf '%s\\n' "${COMPREPLY[@]}" | sort | tr '\\n' ' '
+  echo
+}
+ask topology ''
+ask topology cell get ''
+ask topology cell get zone2
+ask pooler list --cell = zo
+ask cluster start multig
+ask --cluster ''
+ask topology db get ''
+ask context use ''
+ask completion ''
+"""
+
+
+def completion(s):
+    result = subprocess.run(["bash", "-c", BASH], env={**s.env, "MG": CLI}, capture_output=True, text=True, timeout=30, check=True, cwd=s.work)
+    assert not result.stderr, result.stderr
+    lines = [line.strip() for line in result.stdout.splitlines()]
+    assert lines == ["cell db tree", "zone1 zone2", "zone2", "zone1 zone2", "multigateway/zone1 multigateway/zone2", "default", "postgres",
+                     "local", "bash fish zsh"], lines
+    if shutil.which("fish"):
+        script = f"{CLI} completion fish | source; complete -C 'multigres topology cell get '"
+        # fish finds the program by its name.
+        env = {**s.env, "PATH": f"{os.path.dirname(CLI)}:{s.env['PATH']}", "HOME": str(s.work)}
+        found = subprocess.run(["fish", "-c", script], env=env, capture_output=True, text=True, timeout=30, check=True).stdout
+        assert found.split() == ["zone1", "zone2"], found
+    if shutil.which("zsh"):
+        # Without a line editor: what the function hands to _describe.
+        script = (f'compdef() {{ : }}; _describe() {{ print -l -- "${{(@P)4}}" }}; _files() {{ print none }}; '
+                  f'source <({CLI} completion zsh); words=({CLI} topology cell get ""); CURRENT=5; _multigres')
+        found = subprocess.run(["zsh", "-fc", script], env=s.env, capture_output=True, text=True, timeout=30, check=True)
+        assert [line.split(":")[0] for line in found.stdout.split()] == ["zone1", "zone2"], found
+    took = []
+    for _ in range(9):
+        began = time.monotonic()
+        s.run("__complete", "--", "topology", "cell", "get", "")
+        took.append(time.monotonic() - began)
+    print(f"completion of a cell's name: {sorted(took)[4] * 1000:.0f} ms (median of 9, whole process)")
+
+
+def one_cluster():
+    with Sandbox("cli") as s:
+        s.run("up", "--cells", "2")
+        for part in (contexts, suggestions, pages, completion, upstream_spellings):
+            part(s)
+
+
+def completion_without_an_agent():
+    with Sandbox("bare") as s:
+        for words in (["topology", "cell", "get", ""], ["--cluster", ""], ["cluster", "start", ""]):
+            result = s.run("__complete", "--", *words)
+            assert result.stdout == "" and result.stderr == "", result
+        assert not s.processes() and not (s.home / "agent.log").exists(), "it started an agent"
+
+
+if __name__ == "__main__":
+    main([completion_without_an_agent, one_cluster])
