@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "cli/client/agent_client.h"
 #include "cli/commands/admin_call.h"
 #include "cli/commands/operation.h"
 #include "common/status/exit_code.h"
