@@ -44,7 +44,7 @@ down:
 test:
 	@$(MAKE) --no-print-directory deps
 	@$(MAKE) --no-print-directory build
-	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) $(if $(T),-R '$(T)') $(if $(L),-L '$(L)')
+	ctest --test-dir $(BUILD) --output-on-failure --repeat until-pass:2 -j $(JOBS) $(if $(T),-R '$(T)') $(if $(L),-L '$(L)')
 
 FAILOVERS ?= 10
 bench: export PYTHONDONTWRITEBYTECODE = 1

@@ -25,7 +25,7 @@ constexpr int kPeriodMilliseconds = 60'000;
 constexpr int kLowestPriority = 19;
 constexpr int kDeepest = 3;  // <root>/<kind>/<cell>/<database>
 
-/// Directories with a current.log at or below one.
+/// Directories with logs at or below one. In the midst of a rotation there is no current.log for a moment.
 void FindDirectories(const std::string& directory, int depth, std::set<std::string>* found) {
   if (Exists(JoinPath(directory, kCurrentLog))) {
     found->insert(directory);
@@ -34,6 +34,9 @@ void FindDirectories(const std::string& directory, int depth, std::set<std::stri
   for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
        entry.increment(error)) {
     std::error_code ignored;
+    if (IsRotatedLog(entry->path().filename().string())) {
+      found->insert(directory);
+    }
     if (depth < kDeepest && entry->is_directory(ignored) && !entry->is_symlink(ignored)) {
       FindDirectories(entry->path().string(), depth + 1, found);
     }

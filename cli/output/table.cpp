@@ -67,7 +67,17 @@ std::string Table::Render(int width, bool bold) const {
     widths[column] = std::clamp(width - others, LeastOfFlexible(widths), widths[column]);
   }
   std::vector<bool> shown(widths.size(), true);
+  std::vector<int> natural = Widths();
   bool cut = width > 0 && LeaveOut(width, widths, &shown);
+  if (cut && flexible_ >= 0) {
+    // What was left out makes room for the column that gives way.
+    int others = 0;
+    for (size_t i = 0; i < widths.size(); ++i) {
+      others += static_cast<int>(i) == flexible_ || !shown[i] ? 0 : widths[i] + 2;
+    }
+    auto column = static_cast<size_t>(flexible_);
+    widths[column] = std::clamp(width - others, widths[column], natural[column]);
+  }
   size_t last = widths.size() - 1;
   while (!shown[last]) {
     --last;

@@ -115,7 +115,7 @@ def what_cannot_be_read_or_written_is_named():
     with Sandbox("perm") as s:
         (s.work / "multigres.yaml").mkdir()  # no user may read it as a file, root neither
         result = s.run("up", check=False)
-        assert result.returncode == 1 and "multigres.yaml" in result.stderr and "next:" in result.stderr, result
+        assert result.returncode == 2 and "multigres.yaml" in result.stderr and "next:" in result.stderr, result
         (s.work / "multigres.yaml").rmdir()
         result = s.run("up", check=False, env={"MULTIGRES_HOME": "/proc/nowhere"})
         assert result.returncode != 0 and "/proc/nowhere" in result.stderr and "MULTIGRES_HOME" in result.stderr, result
