@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "common/fs/fs.h"
+#include "common/fs/owner.h"
 #include "common/process/helper.h"
 #include "common/status/status.h"
 #include "components/multipooler/backup/restore_settings.h"
@@ -72,7 +73,7 @@ absl::Status WriteArchiveScript(const std::string& repository, const std::string
     return absl::OkStatus();
   }
   MG_RETURN_IF_ERROR(WriteFileAtomically(path, text, 0700));
-  return GiveTo(path, owner);
+  return ChangeOwner(path, owner);
 }
 
 }  // namespace mg::multipooler::backup

@@ -15,6 +15,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "common/fs/fs.h"
+#include "common/fs/owner.h"
 #include "common/log/log.h"
 #include "common/pginstall/pginstall.h"
 #include "common/process/helper.h"
@@ -152,7 +153,7 @@ absl::StatusOr<Metadata> BaseBackups::Take(const TakeRequest& request, absl::Tim
     }
     std::string file = JoinPath(part, "backup.json");
     MG_RETURN_IF_ERROR(WriteFileAtomically(file, json + "\n", 0600));
-    MG_RETURN_IF_ERROR(GiveTo(file, server_.run_as));
+    MG_RETURN_IF_ERROR(ChangeOwner(file, server_.run_as));
     return Rename(part, Place(id));
   }();
   if (!status.ok()) {

@@ -1,18 +1,13 @@
 #include "components/multipooler/backup/restore_settings.h"
 
-#include <pwd.h>
-#include <sys/types.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
-#include <cerrno>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "common/fs/fs.h"
+#include "common/fs/owner.h"
 #include "common/status/status.h"
 
 namespace mg::multipooler::backup {
@@ -28,27 +23,10 @@ bool IsOneOf(const std::vector<std::string>& names, absl::string_view name) {
 
 }  // namespace
 
-absl::Status GiveTo(const std::string& path, const std::string& user) {
-  if (user.empty()) {
-    return absl::OkStatus();
-  }
-  passwd entry{};
-  passwd* found = nullptr;
-  std::array<char, 16384> buffer;
-  int error = getpwnam_r(user.c_str(), &entry, buffer.data(), buffer.size(), &found);
-  if (found == nullptr) {
-    return error != 0 ? ErrnoStatus(error, absl::StrCat("look up user ", user))
-                      : absl::NotFoundError(absl::StrCat("there is no user ", user));
-  }
-  return lchown(path.c_str(), entry.pw_uid, entry.pw_gid) == 0
-             ? absl::OkStatus()
-             : ErrnoStatus(errno, absl::StrCat("give ", path, " to ", user));
-}
-
 absl::Status MakePrivateFor(const std::string& path, const std::string& user) {
   MG_RETURN_IF_ERROR(MakeDirectories(DirName(path), 0711));
   MG_RETURN_IF_ERROR(MakeDirectories(path, 0700));
-  return GiveTo(path, user);
+  return ChangeOwner(path, user);
 }
 
 const std::vector<std::string>& RecoverySettings() {
@@ -76,13 +54,13 @@ absl::Status PrepareRecovery(const RestoreRequest& request, const std::string& r
                     "\nrecovery_target_action = 'promote'\n");
   }
   MG_RETURN_IF_ERROR(WriteFileAtomically(path, edited, 0600));
-  MG_RETURN_IF_ERROR(GiveTo(path, owner));
+  MG_RETURN_IF_ERROR(ChangeOwner(path, owner));
   for (const char* name : {"standby.signal", "recovery.signal"}) {
     MG_RETURN_IF_ERROR(RemoveTree(JoinPath(request.directory, name)));
   }
   std::string signal = JoinPath(request.directory, request.standby ? "standby.signal" : "recovery.signal");
   MG_RETURN_IF_ERROR(WriteFileAtomically(signal, "", 0600));
-  return GiveTo(signal, owner);
+  return ChangeOwner(signal, owner);
 }
 
 }  // namespace mg::multipooler::backup

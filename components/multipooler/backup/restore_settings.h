@@ -1,4 +1,4 @@
-/// Settings of a restored data directory, and the ownership of what is made for PostgreSQL's user.
+/// Settings of a restored data directory.
 #pragma once
 
 #include <string>
@@ -9,9 +9,6 @@
 #include "components/multipooler/backup/engine.h"
 
 namespace mg::multipooler::backup {
-
-/// Gives a path to `user`; empty: nothing to do.
-absl::Status GiveTo(const std::string& path, const std::string& user);
 
 /// Makes a directory that only `user` may enter; parents that are missing can be passed through by everybody.
 absl::Status MakePrivateFor(const std::string& path, const std::string& user);

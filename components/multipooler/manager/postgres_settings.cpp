@@ -1,13 +1,8 @@
 #include "components/multipooler/manager/postgres_settings.h"
 
 #include <poll.h>
-#include <pwd.h>
-#include <sys/types.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <set>
 
 #include "absl/strings/ascii.h"
@@ -83,24 +78,6 @@ absl::Status ApplySettings(pgsql::Connection& connection, const std::vector<Sett
     MG_ASSIGN_OR_RETURN(pgsql::Result now, connection.Execute("SELECT pg_conf_load_time()::text", deadline));
     return now.Text(0, 0) != before.Text(0, 0);
   });
-}
-
-absl::Status ChangeOwner(const std::string& path, const std::string& user) {
-  if (user.empty()) {
-    return absl::OkStatus();
-  }
-  passwd entry{};
-  passwd* found = nullptr;
-  std::array<char, 16384> buffer;
-  int error = getpwnam_r(user.c_str(), &entry, buffer.data(), buffer.size(), &found);
-  if (found == nullptr) {
-    return error != 0 ? ErrnoStatus(error, absl::StrCat("look up user ", user))
-                      : absl::NotFoundError(absl::StrCat("there is no user ", user));
-  }
-  if (lchown(path.c_str(), entry.pw_uid, entry.pw_gid) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("give ", path, " to ", user));
-  }
-  return absl::OkStatus();
 }
 
 absl::Status EditAutoConf(const std::string& data_directory, const std::vector<Setting>& settings,

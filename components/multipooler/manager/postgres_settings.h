@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "clustermetadata.pb.h"
+#include "common/fs/owner.h"
 #include "common/pgsql/connection.h"
 #include "components/multipooler/manager/config.h"
 
@@ -52,8 +53,5 @@ std::string ConninfoValue(const std::string& conninfo, const std::string& keywor
 
 /// Writes the standbys' password file for PostgreSQL's user.
 absl::Status WriteReplicationPassfile(const Config& config);
-
-/// Gives a path to `user`. Empty: nothing to do.
-absl::Status ChangeOwner(const std::string& path, const std::string& user);
 
 }  // namespace mg::multipooler
