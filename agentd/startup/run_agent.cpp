@@ -6,6 +6,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,6 +14,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <utility>
@@ -131,7 +133,7 @@ void LogGrpc(gpr_log_func_args* record) {
   }
 }
 
-/// Signals that end the agent, and the wish of a client, as one thing to wait for.
+/// Signals that end the agent, the wish of a client, and the loss of its lock file, as one thing to wait for.
 class EndWish {
  public:
   EndWish() : wish_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
@@ -145,15 +147,33 @@ class EndWish {
     ::signal(SIGHUP, SIG_IGN);
   }
   void Make() { ::eventfd_write(wish_.get(), 1); }
+  /// Without its lock file an agent is alone no more: whoever deleted it, most likely with the whole state directory,
+  /// will start the next one.
+  void EndWithout(const std::string& home) {
+    lost_.Reset(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK));
+    if (::inotify_add_watch(lost_.get(), home.c_str(), IN_DELETE | IN_MOVED_FROM | IN_MOVE_SELF | IN_ONLYDIR) < 0) {
+      log::Warn("the state directory is not watched", {{"error", std::strerror(errno)}});
+    }
+    lock_ = JoinPath(home, kLockName);
+  }
   /// What it was. `meanwhile` is called every so often.
   std::string Wait(absl::Duration every, const std::function<void()>& meanwhile) {
-    pollfd fds[2] = {{.fd = wish_.get(), .events = POLLIN}, {.fd = signals_.get(), .events = POLLIN}};
+    pollfd fds[3] = {{.fd = wish_.get(), .events = POLLIN},
+                     {.fd = signals_.get(), .events = POLLIN},
+                     {.fd = lost_.get(), .events = POLLIN}};
     int milliseconds = every == absl::InfiniteDuration() ? -1 : static_cast<int>(absl::ToInt64Milliseconds(every));
     for (int ready = 0; ready <= 0;) {
-      ready = ::poll(fds, 2, milliseconds);
+      ready = ::poll(fds, 3, milliseconds);
       if (ready == 0) {
         meanwhile();
       }
+      char changes[4096];
+      if (ready == 1 && fds[2].revents != 0 && ::read(lost_.get(), changes, sizeof changes) > 0 && Exists(lock_)) {
+        ready = 0;  // something else was deleted
+      }
+    }
+    if (fds[2].revents != 0 && !Exists(lock_)) {
+      return absl::StrCat(lock_, " was deleted");
     }
     signalfd_siginfo info = {};
     if (fds[1].revents != 0 && ::read(signals_.get(), &info, sizeof info) == sizeof info) {
@@ -163,7 +183,8 @@ class EndWish {
   }
 
  private:
-  UniqueFd wish_, signals_;
+  UniqueFd wish_, signals_, lost_;
+  std::string lock_;
 };
 
 /// Operations as events, and memory given back after each.
@@ -224,6 +245,7 @@ absl::Status Serve(const Found& found, const MakeProvisioner& make_provisioner, 
                                  {"socket", found.paths.socket},
                                  {"home", found.place.home},
                                  {"start_ms", absl::ToInt64Milliseconds(absl::Now() - start)}});
+  end.EndWithout(found.place.home);
   locks.StartIsOver();
   ready.Say(absl::OkStatus());
   ::malloc_trim(0);

@@ -96,7 +96,7 @@ absl::StatusOr<AgentLocks> AgentLocks::Acquire(const std::string& home, const st
     return ErrnoStatus(errno, absl::StrCat("open lock ", starting_path));
   }
   MG_RETURN_IF_ERROR(LockUntil(starting.get(), starting_path, deadline));
-  std::string path = JoinPath(home, "agent.lock");
+  std::string path = JoinPath(home, kLockName);
   absl::StatusOr<FileLock> life = FileLock::TryAcquire(path);
   for (bool waited = false; !life.ok() && absl::IsUnavailable(life.status()); waited = true) {
     if (!socket.empty() && rpc::ConnectPrivate(socket).ok()) {

@@ -19,6 +19,9 @@
 
 namespace mg::startup {
 
+/// The lock file that an agent holds for life, in its state directory.
+inline constexpr char kLockName[] = "agent.lock";
+
 /// The pipe to whoever started this agent. What it says is one byte, then rpc::EncodeStatus.
 class ReadyPipe {
  public:

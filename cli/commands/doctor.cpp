@@ -24,6 +24,7 @@
 #include "common/pginstall/pginstall.h"
 #include "common/process/process_id.h"
 #include "common/rpc/rpc.h"
+#include "common/shim_protocol/orphans.h"
 #include "common/status/exit_code.h"
 #include "common/status/status.h"
 #include "common/text/text.h"
@@ -47,6 +48,7 @@ class Doctor {
     Configuration();
     SocketPath();
     Leftovers();
+    Orphans();
     Ports();
     Limits();
     Disk();
@@ -162,6 +164,26 @@ class Doctor {
     }
     Add("leftovers", "warning", absl::StrCat("nobody listens on ", place_.socket),
         "multigres doctor --fix removes it; the next agent would too", /*fixable=*/true);
+  }
+
+  /// Components whose state directory was deleted while they ran: no agent reaches them.
+  void Orphans() {
+    std::vector<shim::Orphan> orphans = shim::FindOrphans("");
+    if (orphans.empty()) {
+      return;
+    }
+    std::vector<std::string> names;
+    for (const shim::Orphan& orphan : orphans) {
+      names.push_back(absl::StrCat(orphan.run_dir, " (pid ", orphan.shim.pid, ")"));
+    }
+    std::string found =
+        absl::StrCat("still running though its state directory was deleted: ", absl::StrJoin(names, ", "));
+    if (!fix_) {
+      return Add("leftovers", "warning", found, "multigres doctor --fix ends them", /*fixable=*/true);
+    }
+    absl::Status ended = shim::EndOrphans(orphans);
+    ended.ok() ? Add("leftovers", "fixed", absl::StrCat("ended what was ", found))
+               : Add("leftovers", "failed", std::string(ended.message()), "kill -9 these processes");
   }
 
   void Ports() {

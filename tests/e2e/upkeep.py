@@ -165,6 +165,31 @@ def the_doctor_finds_and_mends():
         s.run("up", "--cells", "1")
 
 
+def a_state_directory_deleted_while_it_runs():
+    def delete(s):
+        agent, old = s.agent_pid(), [p for p in s.processes() if p != s.agent_pid()]
+        shutil.rmtree(s.home, ignore_errors=True)
+        eventually(lambda: not alive(agent), what="the agent ends without its state directory")
+        shutil.rmtree(s.home, ignore_errors=True)  # what it wrote meanwhile
+        assert old and all(alive(p) for p in old), "the components are nobody's now"
+        return old
+
+    with Sandbox("deleted") as s:
+        s.run("up", "--cells", "1")
+        old = delete(s)
+        found = [c for c in s.json("doctor", check=False)["checks"] if c["check"] == "leftovers" and c["state"] != "ok"]
+        assert found and found[0]["fixable"] and str(s.home) in found[0]["detail"], found
+        s.run("up", "--cells", "1")
+        assert not [p for p in old if alive(p)], "nothing of the deleted cluster runs beside the new one"
+        assert s.sql("select 1") == "1"
+        assert s.json("status")["state"] == "running"
+
+        old = delete(s)
+        s.run("doctor", "--fix", check=False)
+        assert not s.processes(), "the doctor ended them"
+        assert not [p for p in old if alive(p)]
+
+
 def a_bundle_has_what_helps_and_no_secret():
     secrets = {"superuser": "sup3r-s3cret-77", "role": "r0le-s3cret-88", "url": "url-s3cret-99", "token": "tok-s3cret-11"}
     with Sandbox("bundle") as s:
@@ -202,4 +227,4 @@ def a_bundle_has_what_helps_and_no_secret():
 if __name__ == "__main__":
     main([several_clusters_side_by_side, another_version_of_the_agent_is_told_of_on_stderr_only, broken_state_files_are_made_up_for,
           an_agent_is_replaced_and_a_reboot_survived, an_edited_file_changes_only_what_it_says,
-          the_doctor_finds_and_mends, a_bundle_has_what_helps_and_no_secret])
+          the_doctor_finds_and_mends, a_state_directory_deleted_while_it_runs, a_bundle_has_what_helps_and_no_secret])

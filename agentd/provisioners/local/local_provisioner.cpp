@@ -12,6 +12,7 @@
 #include "agentd/provisioners/local/fault_plan.h"
 #include "agentd/provisioners/local/fault_run.h"
 #include "agentd/provisioners/local/layout.h"
+#include "agentd/provisioners/local/orphans.h"
 #include "agentd/provisioners/local/preflight.h"
 #include "agentd/provisioners/local/records.h"
 #include "agentd/provisioners/local/status.h"
@@ -151,8 +152,7 @@ class LocalProvisioner final : public Provisioner {
 
   absl::StatusOr<bool> DeprovisionComponent(const v1::DeprovisionComponentRequest& request,
                                             OperationContext& context) override {
-    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
-    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    MG_ASSIGN_OR_RETURN(Model model, Look(request.cluster()));
     MG_ASSIGN_OR_RETURN(const v1::ComponentSpec* spec, SpecOf(model, request.component()));
     if (model.store == nullptr) {
       return true;
@@ -215,8 +215,7 @@ class LocalProvisioner final : public Provisioner {
   }
 
   absl::StatusOr<v1::ListClusterDataResponse> ListData(const v1::ListClusterDataRequest& request) override {
-    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
-    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    MG_ASSIGN_OR_RETURN(Model model, Look(request.cluster()));
     v1::ListClusterDataResponse response;
     if (model.store != nullptr) {
       for (const v1::DataEntry& entry : ListClusterData(model)) {
@@ -262,8 +261,7 @@ class LocalProvisioner final : public Provisioner {
   }
 
   absl::StatusOr<std::vector<LogSource>> LogSources(const v1::ClusterSelector& selector) override {
-    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
-    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    MG_ASSIGN_OR_RETURN(Model model, Look(selector));
     std::vector<LogSource> sources;
     for (const v1::ComponentSpec& spec : model.specs) {
       MG_ASSIGN_OR_RETURN(store::ComponentName name, store::ComponentName::Parse(spec.name()));
@@ -278,8 +276,7 @@ class LocalProvisioner final : public Provisioner {
 
   absl::StatusOr<Connection> GetConnection(const v1::ClusterSelector& selector, const std::string& cell,
                                            bool read_only) override {
-    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
-    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    MG_ASSIGN_OR_RETURN(Model model, Look(selector));
     MG_RETURN_IF_ERROR(CheckExists(model));
     std::string name = absl::StrCat(store::kMultigateway, "/", cell.empty() ? model.record.cells(0) : cell);
     MG_ASSIGN_OR_RETURN(const v1::ComponentSpec* gateway, SpecOf(model, name));
@@ -292,19 +289,19 @@ class LocalProvisioner final : public Provisioner {
   }
 
   absl::StatusOr<std::string> AdminAddress(const v1::ClusterSelector& selector) override {
-    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
-    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    MG_ASSIGN_OR_RETURN(Model model, Look(selector));
     MG_RETURN_IF_ERROR(CheckExists(model));
     return absl::StrCat("127.0.0.1:", PortOf(*model.Find(store::kMultiadmin), "grpc"));
   }
 
   absl::StatusOr<std::string> AdminToken(const v1::ClusterSelector& selector) override {
-    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
-    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    MG_ASSIGN_OR_RETURN(Model model, Look(selector));
     return ReadAdminToken(model.input);
   }
 
   absl::Status Recover() override {
+    absl::Status ended =
+        EndOrphansBelow(options_.home, [this](const std::string& text) { Announce("", "orphans", text); });
     MG_ASSIGN_OR_RETURN(std::vector<std::shared_ptr<Cluster>> all, clusters_.All());
     for (const std::shared_ptr<Cluster>& cluster : all) {
       absl::StatusOr<Model> model = Build(cluster.get(), 0, ModelUse::kLook);
@@ -315,26 +312,24 @@ class LocalProvisioner final : public Provisioner {
       absl::Status undone =
           UndoFault(JoinPath(options_.libexec_dir, "multigres-chaos"), model->input.paths.FaultRecord());
       if (!undone.ok()) {
-        Announce(*model, "fault-remains", absl::StrCat("a fault could not be undone: ", std::string(undone.message())));
+        Announce(model->place.name, "fault-remains", absl::StrCat("a fault could not be undone: ", undone.message()));
       }
       for (const v1::ComponentSpec& spec : model->specs) {
         TakeOver(cluster, *model, spec);
       }
     }
     log_keeper_ = std::make_unique<logs::Keeper>([this] { return LogPlaces(); });
-    return absl::OkStatus();
+    return ended;
   }
 
   absl::StatusOr<std::vector<v1::ComponentSpec>> Specs(const v1::ClusterSelector& selector) override {
-    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
-    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    MG_ASSIGN_OR_RETURN(Model model, Look(selector));
     return model.specs;
   }
 
   absl::StatusOr<int> Signal(const v1::ClusterSelector& selector, const std::string& component, int signal,
                              bool whole_tree) override {
-    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
-    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    MG_ASSIGN_OR_RETURN(Model model, Look(selector));
     MG_RETURN_IF_ERROR(SpecOf(model, component).status());
     std::string run_dir = WatchedOf(model, component).run_dir;
     shim::ShimState state = shim::ReadShimState(run_dir);
@@ -362,12 +357,12 @@ class LocalProvisioner final : public Provisioner {
       hit.insert(process.component());
     }
     const std::string what = absl::StrCat(record.kind(), " ", record.target());
-    Announce(model, "fault-begins", absl::StrCat(what, " begins"));
+    Announce(model.place.name, "fault-begins", absl::StrCat(what, " begins"));
     notice_.Expect(model.place.name, hit);
     absl::StatusOr<v1::FaultReport> report =
         RunFault(JoinPath(options_.libexec_dir, "multigres-chaos"), model.input.paths.FaultRecord(), record, context);
     std::optional<FaultNotice::First> noticed = notice_.Take(model.place.name);
-    Announce(model, "fault-ended", absl::StrCat(what, report.ok() ? " is undone" : " failed"));
+    Announce(model.place.name, "fault-ended", absl::StrCat(what, report.ok() ? " is undone" : " failed"));
     MG_RETURN_IF_ERROR(report.status());
     CompleteReport(record, noticed, &*report);
     report->set_primary_before(primary);
@@ -407,9 +402,9 @@ class LocalProvisioner final : public Provisioner {
     return "";
   }
 
-  void Announce(const Model& model, const std::string& type, const std::string& message) {
+  void Announce(const std::string& cluster, const std::string& type, const std::string& message) {
     if (on_event) {
-      on_event({.cluster = model.place.name, .component = "", .type = type, .message = message});
+      on_event({.cluster = cluster, .component = "", .type = type, .message = message});
     }
   }
 
@@ -436,6 +431,12 @@ class LocalProvisioner final : public Provisioner {
         model.record.under_way().empty()) {
       supervisor_.Resume(who);
     }
+  }
+
+  /// What the record and the files say of a cluster that is known.
+  absl::StatusOr<Model> Look(const v1::ClusterSelector& selector) {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
+    return Build(cluster.get(), 0, ModelUse::kLook);
   }
 
   absl::StatusOr<Model> Build(Cluster* cluster, int cells, ModelUse use) {
@@ -473,6 +474,7 @@ class LocalProvisioner final : public Provisioner {
     model.record.set_started_boot(options_.boot_id);
     MG_RETURN_IF_ERROR(clusters_.Save(cluster.get(), &model));
     UnderWay under_way(model.store);
+    MG_RETURN_IF_ERROR(EndOrphansBelow(model.input.paths.Run(), context.message));
     for (const std::string& remark : model.remarks) {
       context.message(remark);
     }

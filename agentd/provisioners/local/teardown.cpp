@@ -13,6 +13,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "agentd/provisioners/local/components.h"
+#include "agentd/provisioners/local/orphans.h"
 #include "agentd/provisioners/local/replication.h"
 #include "agentd/store/component_name.h"
 #include "agentd/store/previous.h"
@@ -76,6 +77,7 @@ class Teardown {
     }
     std::vector<std::string> cells(model_.record.cells().begin(), model_.record.cells().end());
     running_ = RunningComponents(model_.input.paths, cells);
+    MG_RETURN_IF_ERROR(EndOrphansBelow(model_.input.paths.Run(), context_.message));
     std::vector<Leftover> leftovers = FindLeftovers(model_);
     if (running_.empty() && leftovers.empty()) {
       return true;
