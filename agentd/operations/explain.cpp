@@ -133,7 +133,7 @@ agent::ExplainComponentResponse Explain(const std::vector<v1::ComponentSpec>& sp
     return response;
   }
   *response.mutable_status() = *state;
-  response.set_restart(spec->restart());
+  response.set_restart(spec->observed_only() ? absl::StrCat("by multipooler/", spec->cell()) : spec->restart());
   response.set_probe(ProbeText(spec->readiness()));
   for (const std::string& needed : Explainer::NeedsOf(*spec)) {
     response.add_needs(needed);
@@ -141,8 +141,10 @@ agent::ExplainComponentResponse Explain(const std::vector<v1::ComponentSpec>& sp
   for (const std::string& user : explainer.RunningUsers(component)) {
     response.add_dependants(user);
   }
-  std::set<std::string> seen;
-  explainer.Chain(component, &seen, &response);
+  if (state->desired() != "stopped") {
+    std::set<std::string> seen;
+    explainer.Chain(component, &seen, &response);
+  }
   for (auto event = events.rbegin(); event != events.rend() && response.exits_size() < kShownExits; ++event) {
     if (event->component() == component && (event->type() == "exited" || event->type() == "stopped")) {
       *response.add_exits() = *event;

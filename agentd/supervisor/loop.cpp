@@ -63,7 +63,7 @@ Action Supervisor::Apply(Entry* entry, Event event, std::vector<News>* news, Ver
   Facts facts{.wanted = event == Event::kUnwanted ? false : entry->wanted,
               .attended = entry->attended > 0,
               .verdict = entry->cared ? verdict : Verdict::kLeave,
-              .restart_hung = entry->cared && entry->care.restart_hung && entry->care.policy != RestartPolicy::kNever};
+              .restart_hung = entry->care.restart_hung && entry->care.policy != RestartPolicy::kNever};
   State before = entry->state;
   Transition next = Next(before, event, facts);
   entry->state = next.state;
@@ -107,7 +107,7 @@ Action Supervisor::Apply(Entry* entry, Event event, std::vector<News>* news, Ver
   if (next.state != State::kWaiting && next.state != State::kCrashLooping) {
     entry->due = absl::InfiniteFuture();
   }
-  return entry->cared ? next.action : Action::kNone;
+  return entry->cared || next.action == Action::kReplace ? next.action : Action::kNone;
 }
 
 void Supervisor::Carry(Entry* entry, Action action) {

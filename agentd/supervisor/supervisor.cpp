@@ -27,9 +27,13 @@ void Supervisor::TakeCare(const Watched& who, Care care, bool wanted) {
   entry.wanted = wanted;
 }
 
-void Supervisor::OnlyWatch(const Watched& who, bool wanted) {
+void Supervisor::OnlyWatch(const Watched& who, bool wanted, absl::Duration hung_after,
+                           std::vector<shim::StopStep> ladder) {
   std::lock_guard lock(mutex_);
-  EntryOf(who).wanted = wanted;
+  Entry& entry = EntryOf(who);
+  entry.wanted = wanted;
+  entry.care.hung_after = hung_after;
+  entry.care.ladder = std::move(ladder);
 }
 
 void Supervisor::Resume(const Watched& who) {
@@ -228,7 +232,7 @@ void Supervisor::Report(const std::string& run_dir, const Answer& answer) {
                                     : absl::StrCat("not answering: ", std::string(answer.ready.message()));
       (void)Apply(&entry, Event::kNotReady, &news);
       bool silent = now - entry.silent_since >= entry.care.hung_after && (entry.answered || answer.stopped);
-      bool never_started = !entry.answered && now - entry.launched >= entry.care.starting_bound;
+      bool never_started = entry.cared && !entry.answered && now - entry.launched >= entry.care.starting_bound;
       if (silent || never_started) {
         Carry(&entry, Apply(&entry, Event::kHung, &news));
       }

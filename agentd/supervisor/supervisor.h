@@ -99,8 +99,9 @@ class Supervisor {
   /// From now on the loop keeps it running (or, not wanted, stopped). Nothing is started here: Start does, or Adopt
   /// finds it, or, when it does not run, Resume starts it.
   void TakeCare(const Watched& who, Care care, bool wanted = true);
-  /// Somebody else starts it, and it should run: its end is a failure, but nothing here follows it.
-  void OnlyWatch(const Watched& who, bool wanted);
+  /// Somebody else starts it, and it should run: its end is a failure, but nothing here follows it. One that hangs for
+  /// `hung_after` is ended by the ladder, for whoever starts it cannot do that; infinite: it is only shown.
+  void OnlyWatch(const Watched& who, bool wanted, absl::Duration hung_after, std::vector<shim::StopStep> ladder);
   /// Starts a component in care that does not run, as after its end; nothing when it runs.
   void Resume(const Watched& who);
 

@@ -2,18 +2,23 @@
 
 #include <string.h>
 
+#include <algorithm>
 #include <csignal>
+#include <optional>
+#include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
 #include "cli/commands/commands.h"
 #include "common/status/status.h"
+#include "common/text/text.h"
 #include "multigres/agent/v1/agent.pb.h"
 #include "multigres/cli/v1/output.pb.h"
 
@@ -62,8 +67,12 @@ int RunSignal(Context& context) {
       return context.Fail(status);
     }
   }
-  for (const std::string& name : context.args().positionals) {
-    WarnOfDependants(context, name);
+  absl::StatusOr<std::vector<std::string>> names = NamedComponents(context);
+  if (!names.ok()) {
+    return context.Fail(names.status());
+  }
+  for (const std::string& name : *names) {
+    WarnOfDependants(context, name, *names);
     agent::SignalComponentRequest request;
     *request.mutable_cluster() = context.Selector();
     request.set_component(name);
@@ -148,13 +157,68 @@ int RunWhy(Context& context) {
 
 }  // namespace
 
-void WarnOfDependants(Context& context, const std::string& component) {
+bool Names(const std::string& word, const std::string& component) {
+  std::vector<std::string> parts = absl::StrSplit(component, '/');
+  return word == component || word == parts[0] || (parts.size() > 1 && word == parts[1]);
+}
+
+absl::StatusOr<std::vector<std::string>> SelectComponents(const multigres::provisioner::v1::ClusterStatus& status,
+                                                          const std::vector<std::string>& words) {
+  std::set<std::string> wanted, known;
+  for (const auto& component : status.components()) {
+    std::vector<std::string> parts = absl::StrSplit(component.name(), '/');
+    known.insert(component.name());
+    known.insert(parts.begin(), parts.begin() + std::min<std::ptrdiff_t>(2, std::ssize(parts)));
+    for (const std::string& word : words) {
+      if (Names(word, component.name())) {
+        wanted.insert(component.name());
+      }
+    }
+  }
+  for (const std::string& word : words) {
+    if (!known.contains(word)) {
+      std::optional<std::string> near = text::Closest(word, {known.begin(), known.end()});
+      return MakeError(absl::StatusCode::kNotFound,
+                       absl::StrCat("cluster ", status.cluster(), " has no component ", word),
+                       {.reason = "COMPONENT_NOT_FOUND",
+                        .hint = near ? absl::StrCat("did you mean '", *near, "'?") : "'multigres status' lists them",
+                        .subject = word});
+    }
+  }
+  std::vector<std::string> names;
+  for (const auto& component : status.components()) {
+    if (wanted.contains(component.name())) {
+      names.push_back(component.name());
+    }
+  }
+  return names;
+}
+
+absl::StatusOr<std::vector<std::string>> NamedComponents(Context& context) {
+  const std::vector<std::string>& words = context.args().positionals;
+  if (words.size() == 1 && absl::StrContains(words[0], '/')) {
+    return words;  // the agent itself says whether there is such a component
+  }
+  MG_ASSIGN_OR_RETURN(AgentClient * client, context.Agent(/*start=*/true));
+  MG_ASSIGN_OR_RETURN(absl::Time deadline, context.Deadline(kBound));
+  agent::GetClusterRequest request;
+  *request.mutable_cluster() = context.Selector();
+  MG_ASSIGN_OR_RETURN(agent::GetClusterResponse cluster, client->Call(request, deadline));
+  return SelectComponents(cluster.status(), words);
+}
+
+void WarnOfDependants(Context& context, const std::string& component, const std::vector<std::string>& also) {
   if (context.args().Has("quiet")) {
     return;
   }
   absl::StatusOr<agent::ExplainComponentResponse> why = Explain(context, component);
-  if (why.ok() && !why->dependants().empty()) {
-    context.Err(absl::StrCat("warning: ", component, " is needed by ", absl::StrJoin(why->dependants(), ", "), "\n"));
+  std::vector<std::string> others;
+  if (why.ok()) {
+    std::copy_if(why->dependants().begin(), why->dependants().end(), std::back_inserter(others),
+                 [&](const std::string& name) { return std::find(also.begin(), also.end(), name) == also.end(); });
+  }
+  if (!others.empty()) {
+    context.Err(absl::StrCat("warning: ", component, " is needed by ", absl::StrJoin(others, ", "), "\n"));
   }
 }
 
@@ -165,8 +229,10 @@ Command SignalCommand() {
       .description =
           "Send a signal to the process of each component, by the shim that owns it. What ends is started "
           "again where its restart policy says so.",
-      .positionals =
-          {{.name = "NAME", .help = "components such as multipooler/zone1", .required = true, .repeated = true}},
+      .positionals = {{.name = "NAME",
+                       .help = "components such as multipooler/zone1, a kind, or a cell",
+                       .required = true,
+                       .repeated = true}},
       .flags = {{.name = "signal", .letter = 's', .value = "SIGNAL", .help = "name or number; TERM when not given"},
                 {.name = "tree", .help = "to every process of the component"}},
       .examples = {{"multigres cluster signal postgres/zone1 --signal HUP", "let one PostgreSQL read its files again"}},

@@ -4,6 +4,7 @@
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/component.h"
 #include "cli/commands/context.h"
 #include "cli/output/render.h"
 #include "common/status/status.h"
@@ -64,7 +65,9 @@ int RunEvents(Context& context) {
     std::string out;
     for (const agent::Event& event : batch.events()) {
       absl::Time time = absl::FromUnixSeconds(event.time().seconds()) + absl::Nanoseconds(event.time().nanos());
-      if (time < since || (!names.empty() && std::find(names.begin(), names.end(), event.component()) == names.end())) {
+      if (time < since || (!names.empty() && std::none_of(names.begin(), names.end(), [&](const std::string& word) {
+            return Names(word, event.component());
+          }))) {
         continue;
       }
       if (context.format() == Format::kJson) {
@@ -91,7 +94,7 @@ Command EventsCommand() {
           "Show what happened to the cluster and its components, oldest first: every start, end, restart, "
           "probe that changed its answer, adoption and operation. Events are kept on disk within a bound. "
           "With --json one event per line, each with the cursor to read on from.",
-      .positionals = {{.name = "NAME", .help = "only of these components", .repeated = true}},
+      .positionals = {{.name = "NAME", .help = "only of these components, kinds or cells", .repeated = true}},
       .flags = {{.name = "watch", .letter = 'w', .help = "go on with new events as they come"},
                 {.name = "since",
                  .value = "CURSOR",

@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -134,8 +136,12 @@ int RunRestart(Context& context) {
     });
     return output.ok() ? Finish(context, *std::move(output)) : context.Fail(output.status());
   }
-  for (const std::string& name : context.args().positionals) {
-    WarnOfDependants(context, name);
+  absl::StatusOr<std::vector<std::string>> names = NamedComponents(context);
+  if (!names.ok()) {
+    return context.Fail(names.status());
+  }
+  for (const std::string& name : *names) {
+    WarnOfDependants(context, name, *names);
     agent::ComponentRequest request;
     *request.mutable_cluster() = context.Selector();
     request.set_component(name);
@@ -160,9 +166,16 @@ int RunComponents(Context& context, bool start) {
     return context.Fail(deadline.status());
   }
   HoldSignals();
-  for (const std::string& name : context.args().positionals) {
+  absl::StatusOr<std::vector<std::string>> names = NamedComponents(context);
+  if (!names.ok()) {
+    return context.Fail(names.status());
+  }
+  if (!start) {
+    std::reverse(names->begin(), names->end());  // first who needs the others
+  }
+  for (const std::string& name : *names) {
     if (!start) {
-      WarnOfDependants(context, name);
+      WarnOfDependants(context, name, *names);
     }
     agent::ComponentRequest request;
     *request.mutable_cluster() = context.Selector();
@@ -250,7 +263,7 @@ Command RestartCommand() {
       .path = "restart",
       .summary = "stop and start the cluster, or single components",
       .positionals = {{.name = "NAME",
-                       .help = "components such as multipooler/zone1; none: the whole cluster",
+                       .help = "components such as multipooler/zone1, a kind, or a cell; none: the whole cluster",
                        .repeated = true}},
       .flags =
           {{.name = "clean", .help = "upstream's: remove all data first", .hidden = true},
@@ -271,7 +284,9 @@ Command StartComponentCommand() {
   return {
       .path = "cluster start",
       .summary = "start single components, or the cluster",
-      .positionals = {{.name = "NAME", .help = "components such as multipooler/zone1", .repeated = true}},
+      .positionals = {{.name = "NAME",
+                       .help = "components such as multipooler/zone1, a kind, or a cell",
+                       .repeated = true}},
       .flags = {{.name = "wait-for-bootstrap", .help = "upstream's; without names it always waits", .hidden = true}},
       .examples = {{"multigres cluster start multiorch/zone3", "start one orchestrator"}},
       .run = [](Context& context) { return RunComponents(context, /*start=*/true); },
@@ -282,7 +297,9 @@ Command StopComponentCommand() {
   return {
       .path = "cluster stop",
       .summary = "stop single components, or the cluster",
-      .positionals = {{.name = "NAME", .help = "components such as multipooler/zone1", .repeated = true}},
+      .positionals = {{.name = "NAME",
+                       .help = "components such as multipooler/zone1, a kind, or a cell",
+                       .repeated = true}},
       .flags = {{.name = "clean", .help = "upstream's: remove all data too", .hidden = true},
                 {.name = "yes", .letter = 'y', .help = "do not ask", .hidden = true}},
       .examples = {{"multigres cluster stop multigateway/zone3", "stop one gateway"}},

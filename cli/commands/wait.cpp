@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/component.h"
 #include "cli/commands/context.h"
 #include "common/status/status.h"
 #include "multigres/agent/v1/agent.pb.h"
@@ -49,10 +50,15 @@ std::vector<std::string> Missing(const v1::ClusterStatus& status, const std::str
 /// Without names: the whole cluster.
 std::vector<std::string> NamesOf(const v1::ClusterStatus& status, const std::string& wanted,
                                  const std::vector<std::string>& given) {
-  if (!given.empty()) {
-    return given;
-  }
   std::vector<std::string> names;
+  for (const std::string& word : given) {
+    // One that is no kind and no cell is a component: one that is not there may be waited for, as gone.
+    absl::StatusOr<std::vector<std::string>> found = SelectComponents(status, {word});
+    found.ok() ? void(names.insert(names.end(), found->begin(), found->end())) : names.push_back(word);
+  }
+  if (!given.empty()) {
+    return names;
+  }
   for (const v1::ComponentStatus& component : status.components()) {
     bool counts = wanted == "ready" ? component.desired() == "running" || status.state() == "stopped" : true;
     if (counts) {
@@ -163,7 +169,9 @@ Command WaitCommand() {
           "Wait until all named components (without names: all) are as wanted. `stopped`: stopped on purpose; "
           "`gone`: no process, for whatever reason; `primary`: ready, and the one that takes writes. Exit status 4 "
           "when that is not so within --timeout (2m).",
-      .positionals = {{.name = "NAME", .help = "components such as multipooler/zone1", .repeated = true}},
+      .positionals = {{.name = "NAME",
+                       .help = "components such as multipooler/zone1, a kind, or a cell",
+                       .repeated = true}},
       .flags = {{.name = "for",
                  .value = "WHAT",
                  .help = "what to wait for; ready when not given",

@@ -133,6 +133,8 @@ class Walk {
     for (const Act& act : acts) {
       total += act.first;
     }
+    now_ = "at the start";
+    (void)Client();  // the first agent writes the cluster's record, which a full disk would not take
     for (int step = 1; step <= steps; ++step) {
       int draw = static_cast<int>(random_() % static_cast<std::uint64_t>(total));
       size_t which = 0;

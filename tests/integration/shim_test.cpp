@@ -21,6 +21,7 @@
 #include "common/fs/fs.h"
 #include "common/process/process_id.h"
 #include "common/process/scan.h"
+#include "common/shim_protocol/orphans.h"
 #include "common/shim_protocol/shim.h"
 #include "common/shim_record/record.h"
 #include "gtest/gtest.h"
@@ -346,6 +347,30 @@ TEST_F(ShimTest, IdentityThatIsGoneOrTorn_IsWrittenAnewByTheShim) {
   ASSERT_TRUE(RemoveTree(path).ok());
   ASSERT_TRUE(StopAndWait(spec_.run_dir, {{.signal = SIGTERM}}).ok());
   EXPECT_FALSE(IsAlive(*state->child));
+}
+
+TEST_F(ShimTest, WhoseRunDirectoryWasDeleted_IsAnOrphanThatCanBeEnded) {
+  absl::StatusOr<ShimState> state = Start("sleep 61 & exec sleep 60");
+  ASSERT_TRUE(state.ok());
+  ASSERT_TRUE(Eventually([&] { return Marked().size() == 2; }));
+  EXPECT_TRUE(FindOrphans(root_).empty());
+  // A file that is missing is made up for; it does not make an orphan.
+  ASSERT_TRUE(RemoveTree(JoinPath(spec_.run_dir, "launch.lock")).ok());
+  EXPECT_TRUE(FindOrphans(root_).empty());
+  ASSERT_TRUE(RemoveTree(spec_.run_dir).ok());
+  std::vector<Orphan> orphans = FindOrphans(root_);
+  ASSERT_EQ(orphans.size(), 1u);
+  EXPECT_EQ(orphans[0].shim, *state->shim);
+  EXPECT_EQ(orphans[0].run_dir, spec_.run_dir);
+  EXPECT_TRUE(FindOrphans(root_ + "/elsewhere").empty());
+  ASSERT_TRUE(EndOrphans(orphans).ok());
+  EXPECT_FALSE(IsAlive(*state->shim));
+  EXPECT_FALSE(IsAlive(*state->child));
+  EXPECT_TRUE(Marked().empty());
+  // The next one in its place is none.
+  ASSERT_TRUE(MakeDirectories(spec_.run_dir, 0700).ok());
+  ASSERT_TRUE(Start("exec sleep 62").ok());
+  EXPECT_TRUE(FindOrphans(root_).empty());
 }
 
 TEST_F(ShimTest, WhatAKilledShimLeft_EndsBeforeTheNextStart) {

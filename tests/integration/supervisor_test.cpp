@@ -66,7 +66,7 @@ class SupervisorTest : public testing::Test {
             .make_spec = nullptr,
             .permanent_cause = [this](const shim::ShimState&) { return cause_; }};
   }
-  absl::StatusOr<shim::ShimState> Start(const std::string& script, RestartPolicy policy = RestartPolicy::kAlways) {
+  shim::LaunchSpec SpecOf(const std::string& script) {
     shim::LaunchSpec spec;
     spec.name = "thing";
     spec.run_dir = who_.run_dir;
@@ -75,6 +75,10 @@ class SupervisorTest : public testing::Test {
     spec.environment = {"PATH=/usr/bin:/bin"};
     spec.working_directory = "/";
     spec.generation = ++generation_;
+    return spec;
+  }
+  absl::StatusOr<shim::ShimState> Start(const std::string& script, RestartPolicy policy = RestartPolicy::kAlways) {
+    shim::LaunchSpec spec = SpecOf(script);
     supervisor_->TakeCare(who_, MakeCare(policy));
     return supervisor_->Start(who_, spec);
   }
@@ -175,6 +179,28 @@ TEST_F(SupervisorTest, WhatDoesNotAnswer_IsReplaced) {
     return now != 0 && now != first;
   }));
   EXPECT_EQ(Count("not-answering"), 1);
+}
+
+TEST_F(SupervisorTest, WhatSomebodyElseStarts_IsEndedWhenItHangsAndLeftToThem) {
+  ASSERT_TRUE(shim::Launch(shim_, SpecOf("exec sleep 1000")).ok());
+  pid_t first = Pid();
+  ASSERT_NE(first, 0);
+  supervisor_->OnlyWatch(who_, /*wanted=*/true, absl::Milliseconds(200),
+                         {{.signal = SIGTERM, .wait = absl::Seconds(1)}});
+  ASSERT_TRUE(supervisor_->Adopt(who_, /*announce=*/true).shim_alive);
+  // It recovers for a long time, and says so: no hang.
+  supervisor_->Report(who_.run_dir, {.ready = absl::UnavailableError("the database system is starting up")});
+  EXPECT_EQ(Count("not-answering"), 0);
+  ::kill(first, SIGSTOP);
+  ASSERT_TRUE(Eventually([&] {
+    if (Pid() == first) {
+      supervisor_->Report(who_.run_dir, {.ready = absl::UnavailableError("silence"), .alive = false, .stopped = true});
+    }
+    return Look().state == State::kFailed;
+  }));
+  EXPECT_EQ(Count("not-answering"), 1);
+  EXPECT_EQ(Count("started"), 0);
+  EXPECT_EQ(Pid(), 0);
 }
 
 TEST_F(SupervisorTest, TheLoop_GoesOnAfterTheAgentsDeath) {

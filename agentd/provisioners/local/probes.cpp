@@ -164,11 +164,18 @@ void RunAndJudge(const std::vector<const v1::ComponentSpec*>& specs, const std::
 std::vector<LifeSign> AskForLife(const std::vector<const v1::ComponentSpec*>& specs, absl::Time deadline) {
   std::vector<net::Exchange> exchanges;
   for (const v1::ComponentSpec* spec : specs) {
-    exchanges.push_back(net::HttpGet(spec->liveness().port(), spec->liveness().path()));
+    const v1::Probe& probe = spec->liveness();
+    exchanges.push_back(probe.type() == "postgres" ? PostgresQuestion(probe.path())
+                                                   : net::HttpGet(probe.port(), probe.path()));
   }
   net::RunExchanges(&exchanges, deadline);
   std::vector<LifeSign> signs(specs.size());
   for (size_t i = 0; i < specs.size(); ++i) {
+    if (specs[i]->liveness().type() == "postgres") {
+      // "I am starting up" is an answer too.
+      signs[i] = {.ready = PostgresAnswer(exchanges[i]), .alive = exchanges[i].status.ok()};
+      continue;
+    }
     absl::StatusOr<net::HttpReply> reply = net::ReplyOf(exchanges[i]);
     signs[i].alive = reply.ok();
     signs[i].ready = !reply.ok() ? reply.status()

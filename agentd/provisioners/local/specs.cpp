@@ -249,6 +249,7 @@ v1::ComponentSpec Postgres(const SpecInput& input, const config::CellConfig& cel
   b.spec().set_run_as(input.root ? input.config.run_as : "");
   int port = b.port("postgres");
   b.Ready("postgres", port, SocketFileOf(input, cell));
+  *b.spec().mutable_liveness() = b.spec().readiness();
   // Fast, then immediate: a shutdown that waits for sessions would wait for ever.
   b.StopBy(SIGINT, 10);
   b.StopBy(SIGQUIT, 5);

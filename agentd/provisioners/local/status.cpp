@@ -289,7 +289,7 @@ v1::ClusterStatus Describe(const Model& model, const std::vector<Observation>& o
   if (model.cell_count() == 1) {
     status.add_notices("one cell: there is no redundancy, and a commit is durable on one node only");
   }
-  if (!AsksForToken(model.input)) {
+  if (model.store != nullptr && !AsksForToken(model.input)) {
     status.add_notices("the Admin API asks nobody who they are: whoever reaches its ports is its administrator");
   }
   return status;

@@ -78,7 +78,7 @@ void Watchman::Stop() {
 void Watchman::TakeCare(const Model& model, const v1::ComponentSpec& spec, MakeSpec make_spec, bool wanted) {
   supervisor::Watched who = WatchedOf(model, spec.name());
   if (spec.observed_only()) {
-    supervisor_->OnlyWatch(who, wanted);
+    supervisor_->OnlyWatch(who, wanted, DurationOf(spec.hung_after()), LadderOf(spec));
   } else {
     supervisor::Care care{.policy = supervisor::ParseRestartPolicy(spec.restart()),
                           .hung_after = DurationOf(spec.hung_after()),
