@@ -53,6 +53,7 @@ asio::awaitable<error_code> ClientSession::FromClientOrMoved() {
 asio::awaitable<bool> ClientSession::Move() {
   auto self = shared_from_this();
   error_code error;
+  serving_.clear();
   server_.shutdown(LocalSocket::shutdown_send, error);
   asio::steady_timer bound(host_->loop(), kHandBackBound);
   bound.async_wait([self](error_code cancelled) {

@@ -24,6 +24,8 @@ constexpr auto kRetryPause = std::chrono::milliseconds(50);
 /// The pooler's own bounds (look-up, queue, PostgreSQL's login) end before.
 constexpr auto kPoolerBound = std::chrono::seconds(20);
 constexpr std::uint32_t kMaxGreeting = 1 << 20;
+/// A former primary's pooler has so long to hand its sessions back when another node leads.
+constexpr auto kSupersededGrace = std::chrono::milliseconds(300);
 /// PostgreSQL starts, stops or recovers: it may be better in a moment, or elsewhere.
 // Less is not held back: one byte would be any text's.
 constexpr size_t kLeastCut = 2;
@@ -49,6 +51,7 @@ ClientSession::ClientSession(ClientHost* host, tcp::socket socket, bool read_onl
       read_only_(read_only),
       pid_(pid),
       secret_(secret),
+      superseded_timer_(host->loop()),
       login_timer_(host->loop()),
       backend_end_(host->loop(), Clock::time_point::max()) {}
 
@@ -133,6 +136,7 @@ asio::awaitable<bool> ClientSession::ConnectBackend() {
         }
       });
       Try result = co_await TryBackend(*address);
+      serving_ = result == Try::kConnected ? std::exchange(trying_, "") : "";
       trying_.clear();
       if (result != Try::kAgain) {
         co_return result == Try::kConnected;
@@ -156,13 +160,31 @@ asio::awaitable<bool> ClientSession::ConnectBackend() {
 }
 
 void ClientSession::RoutesChanged() {
-  if (trying_.empty() || read_only_) {
+  if (read_only_ || (trying_.empty() && serving_.empty())) {
     return;
   }
   std::optional<clustermetadata::Multipooler> best = host_->Route(database_, read_only_, 0);
-  if (best.has_value() && topology::IdString(best->id()) != trying_) {
+  if (!best.has_value()) {
+    return;
+  }
+  const std::string id = topology::IdString(best->id());
+  if (!trying_.empty() && id != trying_) {
     error_code ignored;
     server_.close(ignored);
+  } else if (trying_.empty() && id != serving_) {
+    superseded_timer_.expires_after(kSupersededGrace);
+    superseded_timer_.async_wait([self = shared_from_this()](error_code cancelled) {
+      if (!cancelled) {
+        self->EndIfSuperseded();
+      }
+    });
+  }
+}
+
+void ClientSession::EndIfSuperseded() {
+  std::optional<clustermetadata::Multipooler> best = host_->Route(database_, read_only_, 0);
+  if (best.has_value() && !serving_.empty() && !moved_ && topology::IdString(best->id()) != serving_) {
+    EndWith("terminating connection: another node is the primary now");
   }
 }
 
@@ -294,10 +316,14 @@ asio::awaitable<void> ClientSession::Run() {
   if (good && !ended_) {
     co_await Relay();
   }
+  serving_.clear();
+  superseded_timer_.cancel();
   client_.Close();
 }
 
-void ClientSession::End() {
+void ClientSession::End() { EndWith("terminating connection due to administrator command"); }
+
+void ClientSession::EndWith(const std::string& message) {
   if (ended_) {
     return;
   }
@@ -305,8 +331,7 @@ void ClientSession::End() {
   error_code ignored;
   if (at_ready_ && !writing_to_client_) {
     // Only where the client has just been told that the server waits for it: never into the middle of a message.
-    std::string error = pgwire::ErrorMessage(
-        {.severity = "FATAL", .code = "57P01", .message = "terminating connection due to administrator command"});
+    std::string error = pgwire::ErrorMessage({.severity = "FATAL", .code = "57P01", .message = message});
     client_.plain().non_blocking(true, ignored);
     client_.plain().write_some(asio::buffer(error), ignored);
   }

@@ -57,7 +57,8 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   ClientSession(ClientHost* host, tcp::socket socket, bool read_only, std::uint32_t pid, std::uint32_t secret);
   asio::awaitable<void> Run();
   void End();  ///< 57P01, then closed
-  /// The routes have changed: a pooler that is being tried and is no longer the one to try is given up.
+  /// The routes have changed: a pooler that is being tried and is no longer the one to try is given up. So is one that
+  /// serves this session, when another node leads and this pooler, frozen or cut off, does not hand the session back.
   void RoutesChanged();
 
   std::uint32_t secret() const { return secret_; }
@@ -69,6 +70,8 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   const std::optional<Backend>& backend() const { return backend_; }
 
  private:
+  void EndWith(const std::string& message);
+  void EndIfSuperseded();
   // client_login.cpp
   asio::awaitable<bool> ReadStartup();
   asio::awaitable<bool> Negotiate(std::int32_t code);
@@ -100,7 +103,9 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   pgwire::Handoff handoff_;
   std::string database_;  ///< of the topology: whose poolers serve this session; chosen once
   std::optional<Backend> backend_;
-  std::string trying_;  ///< id of the pooler that is being tried
+  std::string trying_;   ///< id of the pooler that is being tried
+  std::string serving_;  ///< id of the pooler that serves it
+  asio::steady_timer superseded_timer_;
   asio::steady_timer login_timer_;
   bool writing_to_client_ = false, writing_to_server_ = false;
   bool at_ready_ = false;  ///< the last that the client got, in plain, was ReadyForQuery

@@ -1,4 +1,5 @@
-/// Looks roles up at live poolers by GetAuthCredentials. Blocking; any thread.
+/// Looks roles up at live poolers by GetAuthCredentials: at the primary's, and soon at others too when that one is slow
+/// to answer, since it may be frozen or cut off. Blocking; any thread.
 #pragma once
 
 #include <map>
@@ -21,12 +22,18 @@ class Credentials {
   absl::StatusOr<std::string> Verifier(const std::string& pool_database, const std::string& role, absl::Time deadline);
 
  private:
+  struct Asking;
   std::shared_ptr<multipoolerservice::MultipoolerService::Stub> StubFor(const std::string& address);
+  void Ask(const std::shared_ptr<Asking>& asking, const clustermetadata::Multipooler& pooler,
+           const std::string& address, const std::string& role, absl::Time deadline);
+  /// Did not answer when others did: asked last for a while, and by a new connection.
+  void Suspect(const std::string& address);
 
   Router* router_;
   const rpc::Dialer dialer_;
-  std::mutex mutex_;
+  std::mutex mutex_;  ///< guards the rest
   std::map<std::string, std::shared_ptr<multipoolerservice::MultipoolerService::Stub>> stubs_;
+  std::map<std::string, absl::Time> suspects_;  ///< by address: until when
 };
 
 }  // namespace mg::multigateway

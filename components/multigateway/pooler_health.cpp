@@ -17,6 +17,9 @@ namespace {
 
 constexpr std::chrono::milliseconds kFirstRetry(20);
 constexpr std::chrono::milliseconds kLongestRetry(1000);
+/// A stream that has said nothing yet is given up after this; later the pooler's own recommendation counts.
+constexpr std::chrono::milliseconds kFirstSilence(3000);
+constexpr std::chrono::milliseconds kLeastSilence(1000);
 
 }  // namespace
 
@@ -60,6 +63,9 @@ class PoolerHealth::Stream : public std::enable_shared_from_this<Stream> {
     if (pause_ != nullptr) {
       pause_->Cancel();
     }
+    if (silence_ != nullptr) {
+      silence_->Cancel();
+    }
   }
 
  private:
@@ -101,12 +107,45 @@ class PoolerHealth::Stream : public std::enable_shared_from_this<Stream> {
       pause_.reset();
       if (!ended_) {
         call = call_ = new Reader(shared_from_this());
+        silence_limit_ = kFirstSilence;
+        WatchSilence();
       }
     }
     if (call == nullptr) {
       Gone();
     } else {
       call->Start();
+    }
+  }
+
+  // A frozen pooler, or a connection that was cut without a word: TCP itself would find out after minutes. Under the
+  // lock.
+  void WatchSilence() {
+    last_word_ = std::chrono::steady_clock::now();
+    if (silence_ == nullptr) {
+      SetSilenceAlarm(silence_limit_);
+    }
+  }
+
+  void SetSilenceAlarm(std::chrono::milliseconds after) {
+    silence_ = std::make_unique<grpc::Alarm>();
+    silence_->Set(std::chrono::system_clock::now() + after, [self = shared_from_this()](bool) { self->Listen(); });
+  }
+
+  // When the alarm has gone off, or was called off.
+  void Listen() {
+    std::unique_ptr<grpc::Alarm> gone;  // not destroyed under the lock
+    std::lock_guard lock(mutex_);
+    gone = std::move(silence_);
+    if (ended_ || call_ == nullptr) {
+      return;
+    }
+    auto silent = std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - last_word_);
+    if (silent >= silence_limit_) {
+      log::Warn("a pooler says nothing any more", {{"pooler", id_}, {"milliseconds", silent.count()}});
+      call_->context.TryCancel();
+    } else {
+      SetSilenceAlarm(silence_limit_ - silent);
     }
   }
 
@@ -123,6 +162,10 @@ class PoolerHealth::Stream : public std::enable_shared_from_this<Stream> {
         return;
       }
       retry_ = kFirstRetry;
+      last_word_ = std::chrono::steady_clock::now();
+      const auto& recommended = message.recommended_staleness_timeout();
+      silence_limit_ = std::max(
+          kLeastSilence, std::chrono::milliseconds(recommended.seconds() * 1000 + recommended.nanos() / 1000000));
     }
     // Who answers at an address that was another pooler's says so.
     if (topology::IdString(message.pooler_id()) != id_) {
@@ -171,6 +214,9 @@ class PoolerHealth::Stream : public std::enable_shared_from_this<Stream> {
   Reader* call_ = nullptr;
   std::chrono::milliseconds retry_ = kFirstRetry;
   std::unique_ptr<grpc::Alarm> pause_;  ///< until the next try
+  std::chrono::steady_clock::time_point last_word_;
+  std::chrono::milliseconds silence_limit_ = kFirstSilence;
+  std::unique_ptr<grpc::Alarm> silence_;  ///< until the pooler has been silent for too long
 };
 
 PoolerHealth::PoolerHealth(rpc::Dialer dialer, std::function<void()> changed) : shared_(std::make_shared<Shared>()) {

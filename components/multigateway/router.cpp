@@ -113,7 +113,17 @@ std::optional<Multipooler> Router::Standby(const std::string& database, unsigned
 
 std::vector<Multipooler> Router::ForCredentials(const std::string& database) const {
   std::vector<Multipooler> live = Live(database);
-  auto rank = [this](const Multipooler& pooler) { return IsPrimary(pooler) ? 0 : pooler.id().cell() == cell_ ? 1 : 2; };
+  // A frozen former primary still claims to be one.
+  const Multipooler* leader = nullptr;
+  for (const Multipooler& pooler : live) {
+    if (IsPrimary(pooler) && (leader == nullptr || RuleOf(pooler) > RuleOf(*leader))) {
+      leader = &pooler;
+    }
+  }
+  const std::string leading = leader == nullptr ? "" : topology::IdString(leader->id());
+  auto rank = [&](const Multipooler& pooler) {
+    return topology::IdString(pooler.id()) == leading ? 0 : pooler.id().cell() == cell_ ? 1 : 2;
+  };
   std::stable_sort(live.begin(), live.end(),
                    [&](const Multipooler& a, const Multipooler& b) { return rank(a) < rank(b); });
   return live;

@@ -26,6 +26,9 @@ constexpr absl::Duration kSetPrimaryLimit = absl::Seconds(15);
 constexpr absl::Duration kRestOfRecruits = absl::Milliseconds(300);
 // When the leader leads, how long to wait for those that still have not answered.
 constexpr absl::Duration kStragglers = absl::Seconds(2);
+// Between two tries of a follower that cannot follow yet: its log has to be compared with, or rewound to, that of a
+// leader whose PostgreSQL is not writable yet.
+constexpr auto kFollowAgain = std::chrono::milliseconds(100);
 constexpr auto kCancelLook = std::chrono::milliseconds(50);
 
 const PoolerView* Find(const ShardView& view, const ID& id) {
@@ -63,6 +66,17 @@ class Pending {
     --count_;
     changed_.notify_all();
   }
+  /// From now on nobody tries again.
+  void NoMore() {
+    std::lock_guard lock(mutex_);
+    no_more_ = true;
+    changed_.notify_all();
+  }
+  /// Before a next try; false: there is none.
+  bool Again(std::chrono::milliseconds pause) {
+    std::unique_lock lock(mutex_);
+    return !changed_.wait_for(lock, pause, [&] { return no_more_; });
+  }
   void Wait(absl::Duration limit, const std::function<bool()>& cancelled) {
     absl::Time end = absl::Now() + limit;
     std::unique_lock lock(mutex_);
@@ -75,6 +89,7 @@ class Pending {
   std::mutex mutex_;
   std::condition_variable changed_;
   int count_ = 0;
+  bool no_more_ = false;
 };
 
 // The rules that may have made something durable: the outgoing one as planned, and whatever the recruits themselves
@@ -307,6 +322,7 @@ absl::StatusOr<clustermetadata::ShardRule> Appoint(const ShardView& view, const 
   std::vector<std::thread> threads;
   Pending pending;
   auto end = [&](absl::Status status) {
+    pending.NoMore();
     if (status.ok()) {
       pending.Wait(kStragglers, cancelled);
     }
@@ -355,10 +371,15 @@ absl::StatusOr<clustermetadata::ShardRule> Appoint(const ShardView& view, const 
     }
     pending.Begin();
     threads.emplace_back([client = client, follow, text = text, &pending] {
-      absl::Status status = client->SetPrimary(follow, kSetPrimaryLimit).status();
-      if (!status.ok()) {
-        log::Warn("set primary failed", {{"pooler", text}, {"error", status}});
-      }
+      absl::Status status;
+      std::string told;
+      do {
+        status = client->SetPrimary(follow, kSetPrimaryLimit).status();
+        if (!status.ok() && status.message() != told) {
+          told = std::string(status.message());
+          log::Warn("set primary failed", {{"pooler", text}, {"error", status}});
+        }
+      } while (absl::IsUnavailable(status) && pending.Again(kFollowAgain));
       pending.End();
     });
   }

@@ -18,8 +18,9 @@ using consensus::SameNode;
 // An appointment waits this long for the last members.
 constexpr absl::Duration kMemberWait = absl::Milliseconds(300);
 constexpr absl::Duration kRankStep = absl::Milliseconds(200);
-// Another coordinator that has recruited is given this long to bring it to an end.
-constexpr absl::Duration kOthersTurn = absl::Seconds(2);
+// Another coordinator that has recruited is given this long to bring it to an end, and longer when it says that it is
+// still at it.
+constexpr absl::Duration kOthersTurn = absl::Seconds(1);
 // The first time PostgreSQL starts anew in it, on a machine that has much else to do, and no client waits yet.
 constexpr absl::Duration kOthersFirstTurn = absl::Seconds(5);
 // The first appointment waits this long for claimed poolers that are still copying.
@@ -30,6 +31,8 @@ constexpr absl::Duration kSetPrimaryPeriod = absl::Seconds(1);
 constexpr absl::Duration kFollowerMargin = absl::Seconds(2);
 // A leader's pooler writes a heartbeat every second; two that are missing are not chance.
 constexpr absl::Duration kHeartbeatLimit = absl::Seconds(2);
+// What the other orchs have said of a silent leader is asked again after this.
+constexpr absl::Duration kSightHolds = absl::Milliseconds(300);
 
 const PoolerView* Find(const ShardView& view, const ID& id) {
   for (const auto& [text, pooler] : view.poolers) {
@@ -146,24 +149,37 @@ bool Decided(const ShardView& view, const clustermetadata::ShardRule& rule) {
   });
 }
 
+struct OthersTurn {
+  absl::Time until = absl::InfinitePast();
+  ID coordinator;         ///< of the highest term
+  std::int64_t term = 0;  ///< 0: nobody else has begun
+};
+
 // Somebody else may be at it: a promise to another coordinator that no rule has fulfilled yet, or a rule of its that is
 // not decided yet.
-absl::Time OthersTurnUntil(const ShardView& view, const clustermetadata::ShardRule& rule) {
+OthersTurn TurnOfOthers(const ShardView& view, const clustermetadata::ShardRule& rule) {
   std::int64_t highest_term = rule.rule_number().coordinator_term();
   const absl::Duration turn = highest_term == 0 ? kOthersFirstTurn : kOthersTurn;
-  absl::Time until = absl::InfinitePast();
+  OthersTurn others{.until = view.others_until};
   if (highest_term > 0 && !SameNode(rule.coordinator_id(), view.self) && !Decided(view, rule)) {
-    until = absl::FromUnixSeconds(rule.creation_time().seconds()) + turn;
+    others.until = std::max(others.until, absl::FromUnixSeconds(rule.creation_time().seconds()) +
+                                              absl::Nanoseconds(rule.creation_time().nanos()) + turn);
+    others.coordinator = rule.coordinator_id();
+    others.term = highest_term;
   }
   for (const auto& [text, pooler] : view.poolers) {
     const auto& promise = pooler.status.consensus_status().term_revocation();
     if (promise.revoked_below_term() > highest_term && !SameNode(promise.accepted_coordinator_id(), view.self)) {
       absl::Time begun = absl::FromUnixSeconds(promise.coordinator_initiated_at().seconds()) +
                          absl::Nanoseconds(promise.coordinator_initiated_at().nanos());
-      until = std::max(until, begun + turn);
+      others.until = std::max(others.until, begun + turn);
+      if (promise.revoked_below_term() > others.term) {
+        others.coordinator = promise.accepted_coordinator_id();
+        others.term = promise.revoked_below_term();
+      }
     }
   }
-  return until;
+  return others;
 }
 
 // When the orch of rank 0 may begin: at once when all members are there, else after a last wait for them. The others
@@ -189,7 +205,8 @@ bool HasResigned(const PoolerView& pooler, const clustermetadata::ShardRule& rul
 
 Action Appoint(const ShardView& view, const clustermetadata::ShardRule& outgoing, absl::Time not_before, absl::Time now,
                const std::string& why, bool ask_resigned = true) {
-  absl::Time at = std::max(not_before + view.rank * kRankStep, OthersTurnUntil(view, outgoing));
+  OthersTurn others = TurnOfOthers(view, outgoing);
+  absl::Time at = std::max(not_before + view.rank * kRankStep, others.until);
   if (now < at) {
     return Wait(absl::StrCat(why, ": it is not this orch's turn yet"), at);
   }
@@ -197,6 +214,8 @@ Action Appoint(const ShardView& view, const clustermetadata::ShardRule& outgoing
   action.kind = ActionKind::kAppoint;
   action.why = why;
   action.outgoing = outgoing;
+  action.other_coordinator = others.coordinator;
+  action.other_term = others.term;
   if (now < view.preferred_until) {
     action.preferred = view.preferred;
   }
@@ -284,12 +303,14 @@ Action DecideAppointment(ShardView* view, const clustermetadata::ShardRule& rule
                  !without);
 }
 
+// Who is told the right thing and does not stream is told again: it may find that its log has gone another way.
 bool FollowsRightly(const PoolerView& pooler, const clustermetadata::ReplicationPrimary& leader) {
   const auto& following = pooler.status.consensus_status().replication_primary();
   const auto& conninfo = pooler.status.status().replication_status().primary_conn_info();
   return pooler.status.status().postgres_status() == data::POSTGRES_STATUS_STANDBY &&
          Compare(consensus::HighestNumber(following.position()), consensus::HighestNumber(leader.position())) >= 0 &&
-         conninfo.host() == leader.primary().host() && conninfo.port() == leader.primary().postgres_port();
+         conninfo.host() == leader.primary().host() && conninfo.port() == leader.primary().postgres_port() &&
+         pooler.status.status().replication_status().wal_receiver_status() == "streaming";
 }
 
 // Of the last one that had been replayed when the follower looked.
@@ -332,14 +353,43 @@ Action DecideMaintenance(ShardView* view, const clustermetadata::ShardRule& rule
       } else {
         action.wake_at = std::min(action.wake_at, at);
       }
-    } else if (Eligible(pooler) && !consensus::Contains(cohort, pooler.id()) &&
-               pooler.status.status().replication_status().wal_receiver_status() == "streaming") {
+    } else if (Eligible(pooler) && !consensus::Contains(cohort, pooler.id())) {
       action.add_members.push_back(pooler.id());
     }
   }
   if (!action.set_primary.empty() || !action.add_members.empty()) {
     action.kind = ActionKind::kMaintain;
     action.why = "followers are out of date";
+  }
+  return action;
+}
+
+bool SightHolds(const ShardView& view, const PoolerView& pooler, absl::Time now) {
+  return SameNode(view.sight.pooler, pooler.id()) && now - view.sight.at < kSightHolds;
+}
+
+// The leader's pooler has been silent for too long, though its stream stands.
+const PoolerView* SilentLeader(const ShardView& view, const clustermetadata::ShardRule& rule, absl::Time now) {
+  const PoolerView* leader = Find(view, rule.leader_id());
+  return leader != nullptr && leader->connected && now - leader->last_seen > view.stale_after ? leader : nullptr;
+}
+
+Action DecideByLeader(ShardView* view, const clustermetadata::ShardRule& rule, absl::Time now) {
+  if (!LeaderIsAlive(*view, rule, now)) {
+    return DecideAppointment(view, rule, now);
+  }
+  absl::Time abandoned = AbandonedAt(*view, rule);
+  if (now >= abandoned) {
+    Action action = DecideAppointment(view, rule, now);
+    action.why = absl::StrCat("a recruitment was abandoned: ", action.why);
+    return action;
+  }
+  Action action = DecideMaintenance(view, rule, now);
+  action.wake_at = std::min(action.wake_at, abandoned);
+  if (const PoolerView* leader = Find(*view, rule.leader_id()); leader != nullptr && leader->connected) {
+    // So that its silence is noticed when it is due, and not at the next event.
+    absl::Time due = leader->last_seen + view->stale_after;
+    action.wake_at = std::min(action.wake_at, now > due ? now + kSightHolds : due + absl::Milliseconds(1));
   }
   return action;
 }
@@ -371,6 +421,11 @@ bool LeaderIsAlive(const ShardView& view, const clustermetadata::ShardRule& rule
     bool writable = state == data::POSTGRES_STATUS_PRIMARY || state == data::POSTGRES_STATUS_PROMOTING;
     bool revoked = rule.rule_number().coordinator_term() < promise.revoked_below_term();
     return writable && !revoked;
+  }
+  // Its pooler is frozen, or only this orch does not hear it: another orch knows. (One that has lost its stream may be
+  // about to be back, so the others' silence says less then.)
+  if (leader != nullptr && leader->connected && SightHolds(view, *leader, now) && view.sight.answered > 0) {
+    return view.sight.heard;
   }
   // Its pooler is out of reach of this orch. Whoever still streams heartbeats from it proves that pooler and PostgreSQL
   // live, and that it is this orch's network which is bad. PostgreSQL alone is not enough: clients reach it by its
@@ -405,17 +460,11 @@ Action Decide(ShardView* view, absl::Time now) {
     // A promotion under way shows itself by a promise only.
     return DecideFirstAppointment(view, rule, now);
   }
-  if (!LeaderIsAlive(*view, rule, now)) {
-    return DecideAppointment(view, rule, now);
+  Action action = DecideByLeader(view, rule, now);
+  if (const PoolerView* leader = SilentLeader(*view, rule, now);
+      leader != nullptr && !SightHolds(*view, *leader, now)) {
+    action.ask_about = leader->id();
   }
-  absl::Time abandoned = AbandonedAt(*view, rule);
-  if (now >= abandoned) {
-    Action action = DecideAppointment(view, rule, now);
-    action.why = absl::StrCat("a recruitment was abandoned: ", action.why);
-    return action;
-  }
-  Action action = DecideMaintenance(view, rule, now);
-  action.wake_at = std::min(action.wake_at, abandoned);
   return action;
 }
 

@@ -44,6 +44,11 @@ struct Action {
   clustermetadata::ReplicationPrimary leader;    ///< kMaintain: what to tell with SetPrimary
   std::vector<std::string> set_primary;          ///< kMaintain: to whom (ids as text)
   std::vector<clustermetadata::ID> add_members;  ///< kMaintain
+  /// Whom to ask the other orchs about before the next decision; without a name: nobody.
+  clustermetadata::ID ask_about;
+  /// kAppoint: somebody else has begun the same; the term is 0 when nobody has.
+  clustermetadata::ID other_coordinator;
+  std::int64_t other_term = 0;
 };
 
 /// Keeps the `since_` members of `view` up to date, and decides.

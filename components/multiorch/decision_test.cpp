@@ -335,6 +335,59 @@ TEST_F(DecisionTest, WhenTheLeadersPoolerIsFrozen_ItsFollowersDecide) {
   EXPECT_FALSE(LeaderIsAlive(view_, *HighestRule(view_), kNow));
 }
 
+TEST_F(DecisionTest, WhenTheLeaderIsSilent_WhatTheOtherOrchsHearDecides) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+  }
+  Leads(2);
+  Follows(1, 2);
+  Follows(3, 2);
+  EXPECT_TRUE(Decide(&view_, kNow).ask_about.name().empty());
+  Pooler(2).last_seen = kNow - view_.stale_after - absl::Milliseconds(1);
+  Action action = Decide(&view_, kNow);
+  EXPECT_EQ(action.ask_about.name(), "p2");
+  EXPECT_EQ(action.kind, ActionKind::kNothing) << "its followers have heartbeats";
+  view_.sight = {.pooler = Node(2), .at = kNow, .answered = 1, .heard = true};
+  EXPECT_TRUE(LeaderIsAlive(view_, *HighestRule(view_), kNow));
+  EXPECT_TRUE(Decide(&view_, kNow).ask_about.name().empty()) << "it has just been asked";
+  EXPECT_EQ(Decide(&view_, kNow + absl::Milliseconds(300)).ask_about.name(), "p2");
+  view_.sight.heard = false;
+  EXPECT_FALSE(LeaderIsAlive(view_, *HighestRule(view_), kNow));
+  view_.sight.answered = 0;
+  EXPECT_TRUE(LeaderIsAlive(view_, *HighestRule(view_), kNow)) << "nobody has answered: the heartbeats decide";
+}
+
+TEST_F(DecisionTest, WhenAnotherCoordinatorIsAtWork_LeavesItsTurn) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+  }
+  Pooler(2).connected = false;
+  Promised(1, 5, "zone3", kNow);
+  Decide(&view_, kNow);
+  EXPECT_EQ(Decide(&view_, kNow + absl::Milliseconds(900)).kind, ActionKind::kNothing);
+  Action action = Decide(&view_, kNow + absl::Milliseconds(1100));
+  ASSERT_EQ(action.kind, ActionKind::kAppoint) << action.why;
+  EXPECT_EQ(action.other_term, 5) << "so that its coordinator can be asked first";
+  EXPECT_EQ(action.other_coordinator.name(), "zone3");
+  view_.others_until = kNow + absl::Milliseconds(1600);
+  EXPECT_EQ(Decide(&view_, kNow + absl::Milliseconds(1500)).kind, ActionKind::kNothing);
+  EXPECT_EQ(Decide(&view_, kNow + absl::Milliseconds(1600)).kind, ActionKind::kAppoint);
+}
+
+TEST_F(DecisionTest, WhenAFollowerDoesNotStream_TellsItAgain) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+  }
+  Leads(2);
+  Follows(1, 2);
+  Follows(3, 2);
+  EXPECT_EQ(Decide(&view_, kNow).kind, ActionKind::kNothing);
+  Pooler(3).status.mutable_status()->mutable_replication_status()->set_wal_receiver_status("");
+  Action action = Decide(&view_, kNow);
+  ASSERT_EQ(action.kind, ActionKind::kMaintain);
+  EXPECT_EQ(action.set_primary, std::vector<std::string>{topology::IdString(Node(3))});
+}
+
 TEST_F(DecisionTest, WhenTheLeadersPostgresHasGone_AppointsAnother) {
   for (int i = 1; i <= 3; ++i) {
     Initialised(i, 4, 0, 2);

@@ -8,6 +8,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/time/clock.h"
 #include "common/rpc/rpc.h"
 #include "multipoolermanagerservice.grpc.pb.h"
 
@@ -31,7 +32,13 @@ struct HealthStream::Impl {
   bool stopping = false;
   bool retry_now = false;
   grpc::ClientContext* context = nullptr;
+  absl::Time last_word = absl::InfiniteFuture();
   std::thread thread;
+
+  void Heard() {
+    std::lock_guard lock(mutex);
+    last_word = absl::Now();
+  }
 
   // Until the stream ends. True when it had worked.
   bool Follow() {
@@ -42,6 +49,7 @@ struct HealthStream::Impl {
         return false;
       }
       context = &call;
+      last_word = absl::Now();
     }
     // A new channel for each try: an old one would wait out its own back-off first.
     auto stub = multipoolermanager::MultipoolerManager::NewStub(dialer.Dial(address));
@@ -54,6 +62,7 @@ struct HealthStream::Impl {
     if (stream->Write(start)) {
       multipoolermanagerdata::ManagerHealthStreamResponse message;
       while (stream->Read(&message)) {
+        Heard();
         if (message.has_snapshot()) {
           worked = true;
           snapshot(message.snapshot().status());
@@ -104,6 +113,13 @@ HealthStream::~HealthStream() {
   }
   impl_->changed.notify_all();
   impl_->thread.join();
+}
+
+void HealthStream::EndIfSilent(absl::Duration limit) {
+  std::lock_guard lock(impl_->mutex);
+  if (impl_->context != nullptr && absl::Now() - impl_->last_word > limit) {
+    impl_->context->TryCancel();
+  }
 }
 
 void HealthStream::Retry() {

@@ -21,6 +21,9 @@ class HealthStream {
   ~HealthStream();  ///< ends the stream and waits for the thread
   /// Tries at once, when it was waiting for the next try.
   void Retry();
+  /// Gives up a stream, or a try, that has brought nothing for so long: its connection may have been cut without a
+  /// word, and TCP itself finds out after minutes. It is tried anew.
+  void EndIfSilent(absl::Duration limit);
 
  private:
   struct Impl;

@@ -19,6 +19,7 @@
 namespace mg::multiorch {
 namespace {
 
+constexpr char kNotWatched[] = "this orch does not watch that shard";
 constexpr absl::Duration kTriggerLimit = absl::Seconds(30);
 constexpr absl::Duration kTriggerMargin = absl::Milliseconds(200);
 
@@ -40,7 +41,7 @@ grpc::Status Change(const std::vector<ShardEngine*>& engines, const clustermetad
     }
     return rpc::ToGrpc(rule.status());
   }
-  return {grpc::StatusCode::NOT_FOUND, "this orch does not watch that shard"};
+  return {grpc::StatusCode::NOT_FOUND, kNotWatched};
 }
 
 // Every field must be there: the caller knows what it certifies.
@@ -98,7 +99,7 @@ class OrchService final : public ::multiorch::MultiorchService::Service {
       }
       return grpc::Status::OK;
     }
-    return {grpc::StatusCode::NOT_FOUND, "this orch does not watch that shard"};
+    return {grpc::StatusCode::NOT_FOUND, kNotWatched};
   }
 
   grpc::Status DisableRecovery(grpc::ServerContext*, const ::multiorch::DisableRecoveryRequest*,
@@ -183,14 +184,13 @@ class WishService final : public multigres::orch::v1::OrchService::Service {
 
   grpc::Status PreferLeader(grpc::ServerContext*, const multigres::orch::v1::PreferLeaderRequest* request,
                             multigres::orch::v1::PreferLeaderResponse*) override {
-    for (ShardEngine* engine : engines_) {
-      if (topology::ShardKeyString(engine->shard()) == topology::ShardKeyString(request->shard_key())) {
-        engine->Prefer(request->pooler_id(), absl::Now() + absl::Seconds(request->duration().seconds()) +
-                                                 absl::Nanoseconds(request->duration().nanos()));
-        return grpc::Status::OK;
-      }
+    ShardEngine* engine = Find(request->shard_key());
+    if (engine == nullptr) {
+      return {grpc::StatusCode::NOT_FOUND, kNotWatched};
     }
-    return {grpc::StatusCode::NOT_FOUND, "this orch does not watch that shard"};
+    engine->Prefer(request->pooler_id(), absl::Now() + absl::Seconds(request->duration().seconds()) +
+                                             absl::Nanoseconds(request->duration().nanos()));
+    return grpc::Status::OK;
   }
 
   grpc::Status ChangeRule(grpc::ServerContext* context, const multigres::orch::v1::ChangeRuleRequest* request,
@@ -203,7 +203,36 @@ class WishService final : public multigres::orch::v1::OrchService::Service {
                   response->mutable_rule());
   }
 
+  grpc::Status GetAppointment(grpc::ServerContext*, const multigres::orch::v1::GetAppointmentRequest* request,
+                              multigres::orch::v1::GetAppointmentResponse* response) override {
+    ShardEngine* engine = Find(request->shard_key());
+    if (engine == nullptr) {
+      return {grpc::StatusCode::NOT_FOUND, kNotWatched};
+    }
+    response->set_under_way(engine->AtWork(request->term()));
+    return grpc::Status::OK;
+  }
+
+  grpc::Status GetSight(grpc::ServerContext*, const multigres::orch::v1::GetSightRequest* request,
+                        multigres::orch::v1::GetSightResponse* response) override {
+    ShardEngine* engine = Find(request->shard_key());
+    if (engine == nullptr) {
+      return {grpc::StatusCode::NOT_FOUND, kNotWatched};
+    }
+    response->set_heard(engine->Hears(request->pooler_id()));
+    return grpc::Status::OK;
+  }
+
  private:
+  ShardEngine* Find(const clustermetadata::ShardKey& shard) const {
+    for (ShardEngine* engine : engines_) {
+      if (topology::ShardKeyString(engine->shard()) == topology::ShardKeyString(shard)) {
+        return engine;
+      }
+    }
+    return nullptr;
+  }
+
   std::vector<ShardEngine*> engines_;
 };
 

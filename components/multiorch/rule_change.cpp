@@ -120,7 +120,7 @@ absl::StatusOr<clustermetadata::ShardRule> ShardEngine::ChangeRule(RuleWish wish
   }
   if (!UpdateByLeader(view, action, absl::Now())) {
     absl::StatusOr<clustermetadata::ShardRule> rule =
-        Appoint(view, action, options_.dialer, [&] { return stop_.load() || cancelled() || absl::Now() >= deadline; });
+        RunAppointment(view, action, [&] { return stop_.load() || cancelled() || absl::Now() >= deadline; });
     acting.unlock();
     Wake();
     return rule;

@@ -17,7 +17,16 @@ namespace {
 constexpr absl::Duration kTopologyLimit = absl::Seconds(2);
 constexpr absl::Duration kSetPrimaryLimit = absl::Seconds(60);  // a rewind may be in it
 constexpr absl::Duration kRuleChangeLimit = absl::Seconds(30);
-constexpr absl::Duration kLeastStale = absl::Seconds(2);
+constexpr absl::Duration kLeastStale = absl::Milliseconds(1250);
+// Beyond that a stream's connection counts as cut.
+constexpr absl::Duration kLeastSilence = absl::Seconds(3);
+// The other orchs' answers are worth so long a wait.
+constexpr absl::Duration kSightLimit = absl::Milliseconds(200);
+constexpr absl::Duration kAtWorkLimit = absl::Milliseconds(500);
+// Another coordinator that is at work is asked again after this, and believed for so long in all.
+constexpr absl::Duration kAskAgain = absl::Milliseconds(500);
+constexpr absl::Duration kLongestAppointment = absl::Seconds(30);
+constexpr absl::Duration kPeersRetry = absl::Seconds(2);
 constexpr absl::Duration kTopologyRetry = absl::Milliseconds(100);
 // Two orchs that have failed because of each other must not meet again.
 constexpr int kMaxBackOffMs = 300;
@@ -36,7 +45,7 @@ struct ShardEngine::Link {
 };
 
 ShardEngine::ShardEngine(EngineOptions options, topology::Topology* topology)
-    : options_(std::move(options)), topology_(topology) {
+    : options_(std::move(options)), topology_(topology), peers_(options_.self, options_.dialer) {
   view_.shard = options_.shard;
   view_.self = options_.self;
   view_.stale_after = std::max(kLeastStale, 4 * options_.health_interval);
@@ -203,6 +212,18 @@ void ShardEngine::ReadTopology() {
   absl::StatusOr<topology::Versioned<clustermetadata::Database>> database =
       topology_->GetDatabase(options_.shard.database(), deadline);
   absl::StatusOr<std::vector<std::string>> cells = topology_->CellNames(deadline);
+  std::vector<clustermetadata::Multiorch> orchs;
+  bool complete = cells.ok();
+  for (const std::string& cell : cells.ok() ? *cells : std::vector<std::string>()) {
+    absl::StatusOr<std::vector<clustermetadata::Multiorch>> there = topology_->Orchs(cell, deadline);
+    complete &= there.ok();
+    if (there.ok()) {
+      orchs.insert(orchs.end(), there->begin(), there->end());
+    }
+  }
+  if (complete) {
+    peers_.Update(orchs);
+  }
   std::lock_guard lock(mutex_);
   if (database.ok()) {
     view_.database = database->record;
@@ -219,10 +240,14 @@ void ShardEngine::Loop() {
   while (!stop_) {
     if (absl::Now() >= read_again) {
       ReadTopology();
-      bool known = View().database.has_value();
-      read_again = absl::Now() + (known ? absl::Seconds(30) : kTopologyRetry);
+      std::optional<clustermetadata::Database> database = View().database;
+      bool all = database.has_value() && static_cast<int>(peers_.size()) + 1 >= database->cells_size();
+      read_again = absl::Now() + (all ? absl::Seconds(30) : database.has_value() ? kPeersRetry : kTopologyRetry);
     }
     UpdateLinks();
+    for (const auto& [text, link] : links_) {
+      link->stream->EndIfSilent(std::max(kLeastSilence, 2 * view_.stale_after));
+    }
     ReapTasks(false);
     std::uint64_t events = 0;
     Action action;
@@ -236,6 +261,9 @@ void ShardEngine::Loop() {
     if (!action.why.empty() && action.why != last_why) {
       log::Info("decision", {{"shard", topology::ShardKeyString(options_.shard)}, {"why", action.why}});
       last_why = action.why;
+    }
+    if (ConsultPeers(action)) {
+      continue;
     }
     absl::Time wake_at = std::min({action.wake_at, read_again, absl::Now() + options_.cycle});
     if (action.kind != ActionKind::kNothing) {
@@ -261,6 +289,44 @@ void ShardEngine::Loop() {
   }
   ReapTasks(true);
   links_.clear();
+}
+
+// What one orch alone does not know. True: decide again.
+bool ShardEngine::ConsultPeers(const Action& action) {
+  if (!action.ask_about.name().empty()) {
+    PeerOrchs::Sight sight = peers_.Ask(options_.shard, action.ask_about, kSightLimit);
+    std::lock_guard lock(mutex_);
+    view_.sight = {.pooler = action.ask_about, .at = absl::Now(), .answered = sight.answered, .heard = sight.heard};
+    return true;
+  }
+  if (action.kind != ActionKind::kAppoint || action.other_term == 0 ||
+      !peers_.AtWork(action.other_coordinator, options_.shard, action.other_term, kAtWorkLimit)) {
+    return false;
+  }
+  std::lock_guard lock(mutex_);
+  view_.others_until = absl::Now() + kAskAgain;
+  return true;
+}
+
+bool ShardEngine::AtWork(std::int64_t term) const {
+  return term != 0 && appointing_term_ == term &&
+         absl::Now() - absl::FromUnixNanos(appointing_since_) < kLongestAppointment;
+}
+
+bool ShardEngine::Hears(const clustermetadata::ID& pooler) const {
+  std::lock_guard lock(mutex_);
+  auto found = view_.poolers.find(topology::IdString(pooler));
+  return found != view_.poolers.end() && found->second.connected &&
+         absl::Now() - found->second.last_seen <= view_.stale_after && found->second.status.status().postgres_ready();
+}
+
+absl::StatusOr<clustermetadata::ShardRule> ShardEngine::RunAppointment(const ShardView& view, const Action& action,
+                                                                       const std::function<bool()>& cancelled) {
+  appointing_since_ = absl::ToUnixNanos(absl::Now());
+  appointing_term_ = NewRevocation(view, action, absl::Now()).revoked_below_term();
+  absl::StatusOr<clustermetadata::ShardRule> rule = Appoint(view, action, options_.dialer, cancelled);
+  appointing_term_ = 0;
+  return rule;
 }
 
 absl::Status ShardEngine::Run(const Action& action, ShardView view) {
@@ -294,7 +360,7 @@ absl::Status ShardEngine::Run(const Action& action, ShardView view) {
       return absl::OkStatus();
     }
     case ActionKind::kAppoint:
-      return Appoint(view, action, options_.dialer, [this] { return stop_.load(); }).status();
+      return RunAppointment(view, action, [this] { return stop_.load(); }).status();
     case ActionKind::kMaintain:
       Maintain(action, view);
       return absl::OkStatus();

@@ -17,6 +17,7 @@
 #include "common/topology/topology.h"
 #include "components/multiorch/decision.h"
 #include "components/multiorch/health_stream.h"
+#include "components/multiorch/peer_orchs.h"
 #include "components/multiorch/pooler_client.h"
 #include "components/multiorch/shard_view.h"
 
@@ -61,6 +62,11 @@ class ShardEngine {
   /// Of nodes that are equally far, the next leader, until then.
   void Prefer(const clustermetadata::ID& pooler, absl::Time until);
 
+  /// For other orchs: whether the appointment under `term` is under way here, and has not taken too long.
+  bool AtWork(std::int64_t term) const;
+  /// For other orchs: whether the pooler is heard here, and its PostgreSQL answers.
+  bool Hears(const clustermetadata::ID& pooler) const;
+
   const clustermetadata::ShardKey& shard() const { return options_.shard; }
 
  private:
@@ -76,6 +82,9 @@ class ShardEngine {
   void UpdateLinks();
   void ReadTopology();
   absl::Status Run(const Action& action, ShardView view);
+  absl::StatusOr<clustermetadata::ShardRule> RunAppointment(const ShardView& view, const Action& action,
+                                                            const std::function<bool()>& cancelled);
+  bool ConsultPeers(const Action& action);
   void Maintain(const Action& action, const ShardView& view);
   void StartTask(const PoolerView& pooler, std::function<void(PoolerClient*)> work);
   void ReapTasks(bool all);
@@ -92,6 +101,10 @@ class ShardEngine {
   std::uint64_t events_ = 0;
   std::uint64_t decided_ = 0;  ///< events_ as of the last finished decision
   bool rule_change_running_ = false;
+
+  std::atomic<std::int64_t> appointing_term_{0};   ///< 0: no appointment is under way
+  std::atomic<std::int64_t> appointing_since_{0};  ///< Unix nanoseconds
+  PeerOrchs peers_;
 
   std::atomic<bool> enabled_{true};
   std::mutex acting_;  ///< held while an action runs

@@ -38,6 +38,16 @@ struct ShardView {
   clustermetadata::ID preferred;  ///< the next leader where there is a choice, until then
   absl::Time preferred_until = absl::InfinitePast();
 
+  /// What the other orchs have said of a leader that this one does not hear.
+  struct Sight {
+    clustermetadata::ID pooler;
+    absl::Time at = absl::InfinitePast();
+    int answered = 0;    ///< orchs
+    bool heard = false;  ///< by any of them
+  };
+  Sight sight;
+  absl::Time others_until = absl::InfinitePast();  ///< another coordinator has said that it is at work
+
   // How long a condition has lasted; kept by the engine from one decision to the next.
   absl::Time since_poolers = absl::InfiniteFuture();      ///< first pooler connected
   absl::Time since_quorum = absl::InfiniteFuture();       ///< a leader is wanting, and enough members are there

@@ -52,7 +52,23 @@ class Ours:
                 "passfile": str(pathlib.Path(status["rootDirectory"]) / "pgpass")}
 
     def wait_well(self, seconds=60):
+        """All components run, and both standbys stream."""
+        end = time.monotonic() + seconds
         self.sandbox.run("wait", "--timeout", f"{seconds}s", timeout=seconds + 30)
+        while True:
+            try:
+                connection = psycopg2.connect(connect_timeout=2, **self.where())
+                with connection, connection.cursor() as cursor:
+                    cursor.execute("select count(*) from pg_stat_replication where state = 'streaming'")
+                    streams = cursor.fetchone()[0]
+                connection.close()
+                if streams == 2:
+                    return
+            except psycopg2.Error:
+                pass  # nobody leads at this moment
+            if time.monotonic() > end:
+                raise TimeoutError(f"not both standbys stream within {seconds} s")
+            time.sleep(0.02)
 
     def node(self, cell):
         return [c["pid"] for c in self.sandbox.status()["components"]

@@ -24,7 +24,7 @@ constexpr char kHost[] = "localhost";
 constexpr char kTableGroup[] = "default";
 constexpr char kShard[] = "0-inf";
 /// Of upstream's generated file; it makes an orch look twice a second.
-constexpr char kOrchInterval[] = "500ms";
+constexpr char kOrchInterval[] = "250ms";
 constexpr int kHungAfterSeconds = 15;
 constexpr int kStartBoundSeconds = 45;
 

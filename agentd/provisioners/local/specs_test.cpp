@@ -83,8 +83,8 @@ TEST(MakeSpecs_, ForMultiorch_IsTheContractsCommandLine) {
   EXPECT_EQ(CommandLine(Input(), "multiorch/zone3"),
             "/opt/multiorch --http-port 15302 --grpc-port 15372 --topo-global-server-addresses localhost:2379"
             " --topo-global-root /multigres/global --cell zone3 --watch-targets postgres --log-level info"
-            " --log-output stdout --hostname localhost --pooler-health-check-interval 500ms"
-            " --recovery-cycle-interval 500ms --bind-address 127.0.0.1 --grpc-bind-address 127.0.0.1");
+            " --log-output stdout --hostname localhost --pooler-health-check-interval 250ms"
+            " --recovery-cycle-interval 250ms --bind-address 127.0.0.1 --grpc-bind-address 127.0.0.1");
 }
 
 TEST(MakeSpecs_, ForMultigateway_IsTheContractsCommandLineWithAReadOnlyPort) {

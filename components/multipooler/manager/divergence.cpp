@@ -35,8 +35,35 @@ absl::StatusOr<bool> DivergesFromHistory(const std::string& history, int leader_
   return true;
 }
 
+namespace {
+
+absl::StatusOr<std::unique_ptr<pgsql::Connection>> ConnectToPromoted(const pgsql::ConnectOptions& leader,
+                                                                     absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(std::unique_ptr<pgsql::Connection> connection, pgsql::Connection::Connect(leader, deadline));
+  MG_ASSIGN_OR_RETURN(pgsql::Result row, connection->Execute("SELECT pg_is_in_recovery()", deadline));
+  if (row.Bool(0, 0)) {
+    return absl::UnavailableError("the leader's PostgreSQL is not promoted yet");
+  }
+  return connection;
+}
+
+}  // namespace
+
+absl::Status PrepareSource(const pgsql::ConnectOptions& leader, absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(std::unique_ptr<pgsql::Connection> connection, ConnectToPromoted(leader, deadline));
+  MG_ASSIGN_OR_RETURN(pgsql::Result row,
+                      connection->Execute("SELECT (SELECT timeline_id FROM pg_control_checkpoint()) = "
+                                          "('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int",
+                                          deadline));
+  if (row.Bool(0, 0)) {
+    return absl::OkStatus();
+  }
+  return WithContext(connection->Execute("CHECKPOINT", deadline).status(), "checkpoint on the leader");
+}
+
 absl::StatusOr<bool> HasDiverged(const pgsql::ConnectOptions& leader, int timeline, const std::string& lsn,
                                  absl::Time deadline) {
+  MG_RETURN_IF_ERROR(ConnectToPromoted(leader, deadline).status());
   pgsql::ConnectOptions options = leader;
   options.replication = true;
   MG_ASSIGN_OR_RETURN(std::unique_ptr<pgsql::Connection> connection, pgsql::Connection::Connect(options, deadline));

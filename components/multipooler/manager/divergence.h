@@ -9,14 +9,19 @@
 
 namespace mg::multipooler {
 
-/// Asks the leader (a replication connection) for its timeline's history and compares: true when this node, at `lsn` on
-/// `timeline`, has written past the point where the leader's history left that timeline, or is on one that the leader
-/// has never been on. UNAVAILABLE while that cannot be told.
+/// Asks the leader for its timeline's history and compares: true when this node, at `lsn` on `timeline`, has written
+/// past the point where the leader's history left that timeline, or is on one that the leader has never been on.
+/// UNAVAILABLE while that cannot be told: also before the leader's PostgreSQL is promoted, since its history ends with
+/// a new timeline then.
 absl::StatusOr<bool> HasDiverged(const pgsql::ConnectOptions& leader, int timeline, const std::string& lsn,
                                  absl::Time deadline);
 
 /// The same comparison, on the text of a history file. `leader_timeline` is the timeline that the history leads to.
 absl::StatusOr<bool> DivergesFromHistory(const std::string& history, int leader_timeline, int timeline,
                                          const std::string& lsn);
+
+/// Sees to it that the leader can be rewound from: it must have made a checkpoint on its present timeline. A leader
+/// does that by itself, but not while its rule waits for just this node.
+absl::Status PrepareSource(const pgsql::ConnectOptions& leader, absl::Time deadline);
 
 }  // namespace mg::multipooler

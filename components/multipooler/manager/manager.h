@@ -174,7 +174,8 @@ class Manager {
   void BecomeLeader(const clustermetadata::ShardRule& rule);
   absl::Status FollowLocked(const clustermetadata::ReplicationPrimary& primary, absl::Time deadline);
   absl::Status RewindLocked(const clustermetadata::ReplicationPrimary& primary);
-  absl::StatusOr<bool> DivergedLocked(const clustermetadata::ReplicationPrimary& primary, const PostgresView& view,
+  absl::StatusOr<pgsql::ConnectOptions> LeaderConnection(const clustermetadata::ReplicationPrimary& primary) const;
+  absl::StatusOr<bool> DivergedLocked(const pgsql::ConnectOptions& leader, const PostgresView& view,
                                       absl::Time deadline);
   void CheckpointInBackground();
 

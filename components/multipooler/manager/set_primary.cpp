@@ -19,6 +19,8 @@ namespace {
 constexpr absl::Duration kRewindLimit = absl::Minutes(30);
 constexpr absl::Duration kStopLimit = absl::Seconds(15);
 constexpr absl::Duration kStartLimit = absl::Minutes(2);
+constexpr absl::Duration kAskLeaderLimit = absl::Seconds(5);
+constexpr absl::Duration kLeaderCheckpointLimit = absl::Minutes(5);
 
 const clustermetadata::ShardRule& RuleOf(const clustermetadata::RulePosition& position) {
   return position.has_proposal() ? position.proposal() : position.decision();
@@ -79,19 +81,24 @@ absl::Status Manager::FollowLocked(const clustermetadata::ReplicationPrimary& as
   }
   MG_ASSIGN_OR_RETURN(ConnectionPtr connection, Control(deadline));
   MG_ASSIGN_OR_RETURN(PostgresView view, LookNow(*connection, deadline));
+  std::string conninfo = PrimaryConninfo(config_, asked.primary().host(), asked.primary().postgres_port());
   bool led = view.has_rule && consensus::SameNode(view.rule.decision().leader_id(), config_.id);
-  if (led || Snapshot().suspected_divergence) {
-    MG_ASSIGN_OR_RETURN(bool diverged, DivergedLocked(asked, view, deadline));
+  // A standby that was away may have more of an old leader's log than the new leader has.
+  bool stuck = view.primary_conninfo == conninfo && view.receiver_status != "streaming";
+  if (led || stuck || Snapshot().suspected_divergence) {
+    MG_ASSIGN_OR_RETURN(pgsql::ConnectOptions leader, LeaderConnection(asked));
+    MG_ASSIGN_OR_RETURN(bool diverged, DivergedLocked(leader, view, deadline));
     if (diverged) {
+      // The present leader may be waiting for this node to make its rule durable, and says that it can be rewound from
+      // only afterwards. So that is seen to from here.
       if (!asked.rewind_ready()) {
-        return absl::UnavailableError("this pooler's log has diverged, and the primary cannot be rewound from yet");
+        MG_RETURN_IF_ERROR(PrepareSource(leader, absl::Now() + kLeaderCheckpointLimit));
       }
       return RewindLocked(asked);
     }
     Change([](ManagerState& state) { state.suspected_divergence = false; });
   }
   MG_RETURN_IF_ERROR(WriteReplicationPassfile(config_));
-  std::string conninfo = PrimaryConninfo(config_, asked.primary().host(), asked.primary().postgres_port());
   if (view.primary_conninfo != conninfo) {
     log::Info("follows", {{"primary", topology::IdString(asked.primary().id())},
                           {"rule", consensus::ToString(consensus::HighestNumber(asked.position()))}});
@@ -100,7 +107,19 @@ absl::Status Manager::FollowLocked(const clustermetadata::ReplicationPrimary& as
                        deadline);
 }
 
-absl::StatusOr<bool> Manager::DivergedLocked(const clustermetadata::ReplicationPrimary& asked, const PostgresView& view,
+absl::StatusOr<pgsql::ConnectOptions> Manager::LeaderConnection(
+    const clustermetadata::ReplicationPrimary& asked) const {
+  pgsql::ConnectOptions leader;
+  leader.host = asked.primary().host();
+  leader.port = asked.primary().postgres_port();
+  leader.user = config_.postgres.superuser;
+  MG_ASSIGN_OR_RETURN(leader.password, config_.postgres.password());
+  leader.database = config_.postgres.database;
+  leader.application_name = "multipooler_divergence";
+  return leader;
+}
+
+absl::StatusOr<bool> Manager::DivergedLocked(const pgsql::ConnectOptions& leader, const PostgresView& view,
                                              absl::Time deadline) {
   MG_ASSIGN_OR_RETURN(ConnectionPtr connection, Control(deadline));
   // The highest timeline that this node is known to have been on; when it was on a higher one, the answer errs to the
@@ -109,15 +128,8 @@ absl::StatusOr<bool> Manager::DivergedLocked(const clustermetadata::ReplicationP
                       connection->Execute("SELECT greatest((SELECT timeline_id FROM pg_control_checkpoint()), "
                                           "(SELECT min_recovery_end_timeline FROM pg_control_recovery()))",
                                           deadline));
-  pgsql::ConnectOptions leader;
-  leader.host = asked.primary().host();
-  leader.port = asked.primary().postgres_port();
-  leader.user = config_.postgres.superuser;
-  MG_ASSIGN_OR_RETURN(leader.password, config_.postgres.password());
-  leader.database = config_.postgres.database;
-  leader.application_name = "multipooler_divergence";
   return HasDiverged(leader, static_cast<int>(row.Int(0, 0)), view.lsn,
-                     std::min(deadline, absl::Now() + absl::Seconds(5)));
+                     std::min(deadline, absl::Now() + kAskLeaderLimit));
 }
 
 // From here on the caller's deadline does not count: a half-rewound directory must be brought to an end.

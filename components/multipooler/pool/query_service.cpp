@@ -9,7 +9,9 @@ namespace mg::multipooler {
 namespace {
 
 constexpr absl::Duration kLookLimit = absl::Seconds(5);
-constexpr auto kHeartbeat = std::chrono::seconds(30);
+// Often, because a gateway takes no sessions as long as it believes in a pooler that is frozen or cut off.
+constexpr auto kHeartbeat = std::chrono::seconds(1);
+constexpr int kStalenessSeconds = 3;
 constexpr auto kCancelLook = std::chrono::milliseconds(100);
 
 grpc::Status NotServed(const char* call) {
@@ -74,7 +76,7 @@ grpc::Status QueryService::StreamPoolerHealth(
       }
     }
     *response.mutable_pooler_id() = id_;
-    response.mutable_recommended_staleness_timeout()->set_seconds(90);
+    response.mutable_recommended_staleness_timeout()->set_seconds(kStalenessSeconds);
     if (!writer->Write(response)) {
       break;
     }
