@@ -19,7 +19,7 @@ help:
 	@echo "                         each kind of fault (ROUNDS=50) under a workload whose history is judged, then pgbench under"
 	@echo "                         kills; 10000 steps (STEPS=10000) of a walk over commands and faults against the"
 	@echo "                         supervisor's model; MG_CHAOS_SEED repeats a run"
-	@echo "make golden              write docs/cli.md and docs/errors.md anew, from what the CLI prints"
+	@echo "make golden              write docs/cli.md, docs/errors.md and tests/cli/golden anew, from what the CLI prints"
 	@echo "make install PREFIX=…    install (DESTDIR is obeyed)"
 	@echo "make format, make tidy   clang-format in place, clang-tidy"
 	@echo "make down, make clean    stop the cluster; remove $(BUILD)/"
@@ -70,10 +70,12 @@ chaos: build
 	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/chaos/faults_ha.py --rounds $(ROUNDS)
 	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/chaos/pgbench_kills.py --seconds $(PGBENCH_SECONDS)
 
-# The references in docs/ that the CLI itself makes.
+# The references in docs/ and in tests/cli/golden that the CLI itself makes.
+golden: export PYTHONDONTWRITEBYTECODE = 1
 golden: build
 	$(BUILD)/bin/multigres docs > docs/cli.md
 	$(BUILD)/bin/multigres docs --errors > docs/errors.md
+	MULTIGRES_BUILD_DIR=$(BUILD) python3 tests/cli/golden.py --renew
 
 install: build
 	cmake --install $(BUILD) --prefix $(PREFIX)

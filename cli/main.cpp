@@ -1,8 +1,12 @@
+#include <unistd.h>
+
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_split.h"
 #include "cli/args/help.h"
 #include "cli/args/parser.h"
 #include "cli/commands/commands.h"
@@ -54,7 +58,8 @@ int main(int argc, char** argv) {
   if (!parsed.ok()) {
     // A flag that one of upstream's spellings does not have: its manner, its exit status.
     for (const mg::cli::Command& command : commands) {
-      if (command.upstream && !words.empty() && command.path == words[0]) {
+      const std::vector<std::string> path = absl::StrSplit(command.path, ' ');
+      if (command.upstream && words.size() >= path.size() && std::equal(path.begin(), path.end(), words.begin())) {
         std::fprintf(stderr, "Error: %s\n", std::string(parsed.status().message()).c_str());
         std::fputs(mg::cli::HelpText(commands, command.path, false).c_str(), stderr);
         return mg::kExitFailed;
@@ -65,7 +70,10 @@ int main(int argc, char** argv) {
   }
   switch (parsed->kind) {
     case mg::cli::ParseResult::Kind::kHelp:
-      std::fputs(mg::cli::HelpText(commands, parsed->help_for, terminal.out_colour).c_str(), stdout);
+      std::fputs(mg::cli::HelpText(commands, parsed->help_for, terminal.out_colour,
+                                   terminal.out_is_tty ? terminal.width : mg::cli::kWidestHelp)
+                     .c_str(),
+                 stdout);
       return mg::kExitOk;
     case mg::cli::ParseResult::Kind::kVersion:
       std::printf("multigres %s\n", mg::kVersion);
@@ -74,5 +82,8 @@ int main(int argc, char** argv) {
       break;
   }
   mg::cli::Context context(commands, std::move(parsed->arguments), std::move(environment));
-  return context.args().command->run(context);
+  const int status = context.args().command->run(context);
+  // An orderly end of gRPC's connections and threads takes longer than most commands; the kernel closes what is open.
+  std::fflush(nullptr);
+  ::_exit(status);
 }

@@ -31,7 +31,9 @@ TEST(SelectSources, ByNameKindOrCell_KeepsTheOrderAndNoneTwice) {
   EXPECT_EQ(names({"multipooler/zone1"}), (Names{"multipooler/zone1"}));
   absl::Status unknown = SelectSources(all, {"multipoler"}).status();
   EXPECT_EQ(unknown.code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(DetailOf(unknown)->hint, "the cluster has etcd, multipooler/zone1, multipooler/zone2");
+  EXPECT_EQ(DetailOf(unknown)->hint, "did you mean 'multipooler'?");
+  EXPECT_EQ(DetailOf(SelectSources(all, {"berlin"}).status())->hint,
+            "the cluster has etcd, multipooler/zone1, multipooler/zone2");
 }
 
 /// A log directory that the test writes as a shim does, and a reader that waits for what it is woken for.

@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/status/status.h"
+#include "common/text/suggest.h"
 
 namespace mg::logs {
 namespace {
@@ -31,12 +32,20 @@ absl::StatusOr<std::vector<Source>> SelectSources(const std::vector<Source>& all
       }
     }
     if (!any) {
-      return MakeError(absl::StatusCode::kNotFound, absl::StrCat("there is no component ", selector),
-                       {.reason = "COMPONENT_NOT_FOUND",
-                        .hint = absl::StrCat("the cluster has ",
-                                             absl::StrJoin(all, ", ", [](std::string* out, const Source& source) {
-                                               absl::StrAppend(out, source.name);
-                                             }))});
+      std::vector<std::string> known;
+      for (const Source& source : all) {
+        const std::vector<std::string> parts = absl::StrSplit(source.name, '/');
+        known.push_back(source.name);
+        known.insert(known.end(), parts.begin(), parts.end());
+      }
+      return MakeError(
+          absl::StatusCode::kNotFound, absl::StrCat("there is no component ", selector),
+          {.reason = "COMPONENT_NOT_FOUND",
+           .hint = text::DidYouMean(
+               selector, known,
+               absl::StrCat("the cluster has ", absl::StrJoin(all, ", ", [](std::string* out, const Source& source) {
+                              absl::StrAppend(out, source.name);
+                            })))});
     }
   }
   std::vector<Source> sources;

@@ -6,6 +6,7 @@
 #include "agentd/rpc/agent_service.h"
 #include "common/logs/log_files.h"
 #include "common/status/status.h"
+#include "common/text/suggest.h"
 
 namespace mg::rpc {
 namespace {
@@ -43,10 +44,16 @@ grpc::ServerUnaryReactor* AgentServiceImpl::ExplainComponent(grpc::CallbackServe
                   MG_ASSIGN_OR_RETURN(auto info, domain_.provisioner.Resolve(request->cluster()));
                   MG_ASSIGN_OR_RETURN(auto specs, domain_.provisioner.Specs(request->cluster()));
                   const std::string& name = request->component();
-                  if (std::none_of(specs.begin(), specs.end(), [&](const auto& spec) { return spec.name() == name; })) {
-                    return MakeError(
-                        absl::StatusCode::kNotFound, absl::StrCat("cluster ", info.name, " has no component ", name),
-                        {.reason = "COMPONENT_NOT_FOUND", .hint = "'multigres status' lists them", .subject = name});
+                  std::vector<std::string> known;
+                  for (const auto& spec : specs) {
+                    known.push_back(spec.name());
+                  }
+                  if (std::find(known.begin(), known.end(), name) == known.end()) {
+                    return MakeError(absl::StatusCode::kNotFound,
+                                     absl::StrCat("cluster ", info.name, " has no component ", name),
+                                     {.reason = "COMPONENT_NOT_FOUND",
+                                      .hint = text::DidYouMean(name, known, "'multigres status' lists them"),
+                                      .subject = name});
                   }
                   provisioner::GetClusterStatusRequest probe;
                   *probe.mutable_cluster() = request->cluster();

@@ -6,12 +6,13 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "common/text/text.h"
 
 namespace mg::cli {
 namespace {
 
-constexpr int kWidth = 100;
+constexpr int kNarrowestHelp = 40;
 using Row = std::pair<std::string, std::string>;
 
 std::string Heading(const std::string& title, bool bold) {
@@ -37,32 +38,45 @@ std::string FlagHelp(const Flag& flag) {
   return flag.choices.empty() ? flag.help : absl::StrCat(flag.help, ": ", absl::StrJoin(flag.choices, ", "));
 }
 
-std::string Rows(const std::vector<Row>& rows) {
+/// Text that begins in column `indent`, wrapped before column `width`.
+std::string Hanging(const std::string& text, int width, int indent) {
+  return absl::StrReplaceAll(text::Wrap(text, width - indent, 0),
+                             {{"\n", "\n" + std::string(static_cast<size_t>(indent), ' ')}});
+}
+
+std::string Rows(const std::vector<Row>& rows, int most) {
   int width = 0;
   for (const Row& row : rows) {
     width = std::max(width, text::DisplayWidth(row.first));
   }
+  // Where the left column takes most of a narrow terminal, the right one stands below it.
+  const bool below = most - width - 4 < kNarrowestHelp / 2;
   std::string result;
   for (const auto& [left, right] : rows) {
-    absl::StrAppend(&result, "  ", left, std::string(static_cast<size_t>(width - text::DisplayWidth(left)) + 2, ' '),
-                    text::Wrap(right, kWidth - width - 4, width + 4), "\n");
+    const auto padding = static_cast<size_t>(width - text::DisplayWidth(left)) + 2;
+    absl::StrAppend(&result, "  ", left, below ? "\n        " : std::string(padding, ' '),
+                    below ? Hanging(right, most, 8) : Hanging(right, most, width + 4), "\n");
   }
   return result;
 }
 
-std::string FlagRows(const std::vector<Flag>& flags) {
+std::string FlagRows(const std::vector<Flag>& flags, int width) {
   std::vector<Row> rows;
   for (const Flag& flag : flags) {
     if (!flag.hidden) {
       rows.emplace_back(FlagName(flag), FlagHelp(flag));
     }
   }
-  return Rows(rows);
+  return Rows(rows, width);
 }
 
-std::string CommandHelp(const Command& command, bool bold) {
+bool HasShownFlags(const Command& command) {
+  return std::any_of(command.flags.begin(), command.flags.end(), [](const Flag& flag) { return !flag.hidden; });
+}
+
+std::string CommandHelp(const Command& command, bool bold, int width) {
   std::string help =
-      absl::StrCat(text::Wrap(command.description.empty() ? command.summary : command.description, kWidth, 0), "\n\n");
+      absl::StrCat(text::Wrap(command.description.empty() ? command.summary : command.description, width, 0), "\n\n");
   absl::StrAppend(&help, Heading("USAGE", bold), "  ", Usage(command), "\n\n");
   if (!command.aliases.empty()) {
     absl::StrAppend(&help, Heading("ALIASES", bold), "  multigres ", absl::StrJoin(command.aliases, "\n  multigres "),
@@ -73,19 +87,20 @@ std::string CommandHelp(const Command& command, bool bold) {
     for (const Positional& positional : command.positionals) {
       rows.emplace_back(positional.name, positional.help);
     }
-    absl::StrAppend(&help, Heading("ARGUMENTS", bold), Rows(rows), "\n");
+    absl::StrAppend(&help, Heading("ARGUMENTS", bold), Rows(rows, width), "\n");
   }
-  if (!command.flags.empty()) {
-    absl::StrAppend(&help, Heading("FLAGS", bold), FlagRows(command.flags), "\n");
+  if (HasShownFlags(command)) {
+    absl::StrAppend(&help, Heading("FLAGS", bold), FlagRows(command.flags, width), "\n");
   }
-  absl::StrAppend(&help, Heading("GLOBAL FLAGS", bold), FlagRows(GlobalFlags()), "\n", Heading("EXAMPLES", bold));
+  absl::StrAppend(&help, Heading("GLOBAL FLAGS", bold), FlagRows(GlobalFlags(), width), "\n",
+                  Heading("EXAMPLES", bold));
   for (const Example& example : command.examples) {
     absl::StrAppend(&help, "  # ", example.comment, "\n  $ ", example.command, "\n");
   }
   return help;
 }
 
-std::string NounHelp(const std::vector<Command>& commands, const std::string& noun, bool bold) {
+std::string NounHelp(const std::vector<Command>& commands, const std::string& noun, bool bold, int width) {
   std::vector<Row> rows;
   for (const Command& command : commands) {
     std::vector<std::string> names = command.aliases;
@@ -98,11 +113,11 @@ std::string NounHelp(const std::vector<Command>& commands, const std::string& no
   }
   std::sort(rows.begin(), rows.end());
   return absl::StrCat("Commands of '", noun, "'.\n\n", Heading("USAGE", bold), "  multigres ", noun,
-                      " <command> [flags]\n\n", Heading("COMMANDS", bold), Rows(rows), "\nUse 'multigres ", noun,
+                      " <command> [flags]\n\n", Heading("COMMANDS", bold), Rows(rows, width), "\nUse 'multigres ", noun,
                       " <command> --help' for more.\n");
 }
 
-std::string ProgramHelp(const std::vector<Command>& commands, bool bold) {
+std::string ProgramHelp(const std::vector<Command>& commands, bool bold, int width) {
   std::string help = absl::StrCat("A distributed PostgreSQL cluster, as easy as one local PostgreSQL.\n\n",
                                   Heading("USAGE", bold), "  multigres <command> [flags]\n\n");
   std::vector<std::string> groups;
@@ -117,16 +132,18 @@ std::string ProgramHelp(const std::vector<Command>& commands, bool bold) {
     rows[command.group].emplace_back(command.path, command.summary);
   }
   for (const std::string& group : groups) {
-    absl::StrAppend(&help, Heading(group, bold), Rows(rows[group]), "\n");
+    absl::StrAppend(&help, Heading(group, bold), Rows(rows[group], width), "\n");
   }
-  absl::StrAppend(&help, Heading("GLOBAL FLAGS", bold), FlagRows(GlobalFlags()), "\n", Heading("EXIT STATUS", bold),
+  absl::StrAppend(&help, Heading("GLOBAL FLAGS", bold), FlagRows(GlobalFlags(), width), "\n",
+                  Heading("EXIT STATUS", bold),
                   Rows({{"0", "done"},
                         {"1", "failed"},
                         {"2", "the command line or the configuration is wrong"},
                         {"3", "not found"},
                         {"4", "unhealthy, stopped, or timed out"},
                         {"5", "permission denied"},
-                        {"6", "unavailable"}}),
+                        {"6", "unavailable"}},
+                       width),
                   "\nUse 'multigres <command> --help' for more about a command.\n");
   return help;
 }
@@ -156,13 +173,14 @@ std::string FlagTable(const std::vector<Flag>& flags) {
 
 }  // namespace
 
-std::string HelpText(const std::vector<Command>& commands, const std::string& path, bool bold) {
+std::string HelpText(const std::vector<Command>& commands, const std::string& path, bool bold, int width) {
+  width = std::clamp(width, kNarrowestHelp, kWidestHelp);
   for (const Command& command : commands) {
     if (command.path == path) {
-      return CommandHelp(command, bold);
+      return CommandHelp(command, bold, width);
     }
   }
-  return path.empty() ? ProgramHelp(commands, bold) : NounHelp(commands, path, bold);
+  return path.empty() ? ProgramHelp(commands, bold, width) : NounHelp(commands, path, bold, width);
 }
 
 std::string Reference(const std::vector<Command>& commands) {
@@ -186,7 +204,7 @@ std::string Reference(const std::vector<Command>& commands) {
         absl::StrAppend(&text, "| `", positional.name, "` | ", EscapeMarkdown(positional.help), " |\n");
       }
     }
-    if (!command.flags.empty()) {
+    if (HasShownFlags(command)) {
       absl::StrAppend(&text, "\n", FlagTable(command.flags));
     }
     absl::StrAppend(&text, "\n```\n");

@@ -8,9 +8,12 @@
 
 namespace mg::cli {
 
+/// The widest help; wider lines are hard to read.
+inline constexpr int kWidestHelp = 100;
+
 /// Help of the program (empty path), of a noun ("topology cell"), or of a command; `bold` puts escape sequences around
-/// headings.
-std::string HelpText(const std::vector<Command>& commands, const std::string& path, bool bold);
+/// headings. Text is wrapped at `width` cells, at least 40 and at most kWidestHelp.
+std::string HelpText(const std::vector<Command>& commands, const std::string& path, bool bold, int width = kWidestHelp);
 
 /// docs/cli.md.
 std::string Reference(const std::vector<Command>& commands);

@@ -43,6 +43,12 @@ const std::vector<Flag>& GlobalFlags() {
       {.name = "no-color", .help = "short for --color never"},
       {.name = "quiet", .letter = 'q', .help = "no progress, only results and errors"},
       {.name = "help", .letter = 'h', .help = "show help"},
+      // Upstream's commands all take these; only --config-path decides anything there.
+      {.name = "config-name", .value = "NAME", .help = "upstream's, without effect", .hidden = true},
+      {.name = "config-type", .value = "TYPE", .help = "upstream's, without effect", .hidden = true},
+      {.name = "config-file", .value = "FILE", .help = "upstream's, without effect", .hidden = true},
+      {.name = "config-file-not-found-handling", .value = "WHAT", .help = "upstream's, without effect", .hidden = true},
+      {.name = "config-persistence-min-interval", .value = "T", .help = "upstream's, without effect", .hidden = true},
   };
   return *kFlags;
 }

@@ -151,6 +151,37 @@ absl::Status NoSuchName(const char* reason, const std::string& kind, const std::
                    {.reason = reason, .hint = hint});
 }
 
+namespace {
+
+template <typename Request, typename Response>
+absl::Status CheckName(Context& context, const char* kind, const char* reason, const std::string& name,
+                       grpc::Status (multiadmin::MultiadminService::Stub::*list)(grpc::ClientContext*, const Request&,
+                                                                                 Response*)) {
+  Response response;
+  MG_RETURN_IF_ERROR(CallAdmin<multiadmin::MultiadminService>(context, list, Request(), &response));
+  std::vector<std::string> known(response.names().begin(), response.names().end());
+  return std::find(known.begin(), known.end(), name) != known.end() ? absl::OkStatus()
+                                                                    : NoSuchName(reason, kind, name, known);
+}
+
+}  // namespace
+
+absl::Status CheckCell(Context& context, const std::string& name) {
+  return CheckName(context, "cell", "UNKNOWN_CELL", name, &multiadmin::MultiadminService::Stub::GetCellNames);
+}
+
+absl::Status CheckDatabase(Context& context, const std::string& name) {
+  return CheckName(context, "database", "UNKNOWN_DATABASE", name,
+                   &multiadmin::MultiadminService::Stub::GetDatabaseNames);
+}
+
+absl::Status CheckFilters(Context& context) {
+  if (context.args().Has("cell")) {
+    MG_RETURN_IF_ERROR(CheckCell(context, context.args().Get("cell")));
+  }
+  return context.args().Has("database") ? CheckDatabase(context, context.args().Get("database")) : absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<Multipooler>> ReadPoolers(Context& context, const std::string& database,
                                                      const std::string& cell, std::vector<std::string>* unreadable) {
   multiadmin::GetPoolersRequest request;

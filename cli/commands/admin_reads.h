@@ -20,6 +20,12 @@ std::string RuleText(const clustermetadata::RuleNumber& rule);
 absl::Status NoSuchName(const char* reason, const std::string& kind, const std::string& name,
                         const std::vector<std::string>& known);
 
+/// NOT_FOUND, with the name that was probably meant, where the topology has no cell (no database) of this name.
+absl::Status CheckCell(Context& context, const std::string& name);
+absl::Status CheckDatabase(Context& context, const std::string& name);
+/// What a list was narrowed to by --cell and --database: as above, for what was given.
+absl::Status CheckFilters(Context& context);
+
 /// Poolers by database and cell (empty: all). Cells that could not be read are told on stderr and appended.
 absl::StatusOr<std::vector<clustermetadata::Multipooler>> ReadPoolers(Context& context, const std::string& database,
                                                                       const std::string& cell,

@@ -4,8 +4,10 @@
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "cli/commands/admin_call.h"
+#include "cli/commands/admin_reads.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
+#include "cli/output/relative.h"
 #include "cli/output/table.h"
 #include "common/text/text.h"
 #include "multigres/admin/v1/identity.grpc.pb.h"
@@ -20,13 +22,6 @@ std::string Word(const std::string& name, const std::string& prefix) {
   return absl::AsciiStrToLower(name.substr(prefix.size()));
 }
 std::string RoleWord(v1::Role role) { return Word(v1::Role_Name(role), "ROLE_"); }
-
-/// A moment for people: `3h ago`, `in 2d`.
-std::string Relative(const google::protobuf::Timestamp& time) {
-  absl::Duration distance = absl::FromUnixSeconds(time.seconds()) - absl::Now();
-  std::string length = text::HumanDuration(absl::AbsDuration(distance));
-  return distance > absl::ZeroDuration() ? absl::StrCat("in ", length) : absl::StrCat(length, " ago");
-}
 
 int RunWhoAmI(Context& context) {
   v1::WhoAmIResponse response;
@@ -95,6 +90,15 @@ int RunRevoke(Context& context) {
   request.set_token(context.args().positionals[0]);
   v1::RevokeTokenResponse response;
   absl::Status status = CallAdmin<v1::TokenService>(context, &v1::TokenService::Stub::RevokeToken, request, &response);
+  v1::ListTokensResponse there;
+  if (absl::IsNotFound(status) &&
+      CallAdmin<v1::TokenService>(context, &v1::TokenService::Stub::ListTokens, v1::ListTokensRequest(), &there).ok()) {
+    std::vector<std::string> known;
+    for (const v1::Token& token : there.tokens()) {
+      known.push_back(token.name());
+    }
+    status = NoSuchName("UNKNOWN_TOKEN", "token", request.token(), known);
+  }
   if (!status.ok()) {
     return context.Fail(status);
   }
@@ -110,6 +114,7 @@ std::vector<Command> AdminCommands() {
        .description = "Asks the Admin API of the cluster who the caller is. Through the agent that is the agent's own "
                       "token; --json has every RPC that it may call.",
        .examples = {{"multigres admin whoami", "name, role and how you were recognised"}},
+       .group = "ACCESS",
        .run = RunWhoAmI},
       {.path = "admin token create",
        .summary = "make a token for the Admin API",
@@ -124,15 +129,18 @@ std::vector<Command> AdminCommands() {
                  {.name = "lifetime", .value = "DURATION", .help = "when it ends, such as 24h; absent: never"}},
        .examples = {{"multigres admin token create grafana --role viewer > grafana.token", "a reader"},
                     {"multigres admin token create ci --role operator --lifetime 2h", "for one run"}},
+       .group = "ACCESS",
        .run = RunCreate},
       {.path = "admin token list",
        .summary = "list the tokens of the Admin API, without their secrets",
        .examples = {{"multigres admin token list", "who has one, and when it was last used"}},
+       .group = "ACCESS",
        .run = RunList},
       {.path = "admin token revoke",
        .summary = "end a token at once",
        .positionals = {{.name = "TOKEN", .help = "its name or id", .required = true}},
        .examples = {{"multigres admin token revoke grafana", "it is refused from now on"}},
+       .group = "ACCESS",
        .run = RunRevoke},
   };
 }

@@ -4,12 +4,20 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
+#include "cli/output/render.h"
 #include "common/fs/fs.h"
 #include "common/process/process_id.h"
 #include "common/status/exit_code.h"
@@ -108,6 +116,44 @@ int RunRestart(Context& context) {
   return RunStart(context);
 }
 
+/// A line of the agent's log as a record: its time and level where they can be told.
+agent::LogRecord RecordOf(std::string line) {
+  agent::LogRecord record;
+  record.set_component("agent");
+  record.set_stream("stderr");
+  const std::vector<absl::string_view> words = absl::StrSplit(line, absl::MaxSplits(' ', 2));
+  absl::string_view time = words[0], level = words.size() > 1 ? words[1] : "";
+  absl::Time moment;
+  std::string error;
+  if (absl::ConsumePrefix(&time, "time=") && absl::ConsumePrefix(&level, "level=") &&
+      absl::ParseTime(absl::RFC3339_full, time, &moment, &error)) {
+    const timespec parts = absl::ToTimespec(moment);
+    record.mutable_time()->set_seconds(parts.tv_sec);
+    record.mutable_time()->set_nanos(static_cast<int>(parts.tv_nsec));
+    record.set_level(absl::AsciiStrToLower(level));
+  }
+  record.set_text(std::move(line));
+  return record;
+}
+
+/// What `tail` prints, line by line as records.
+int PrintRecords(Context& context, const std::string& tail_command) {
+  FILE* pipe = ::popen(tail_command.c_str(), "re");
+  if (pipe == nullptr) {
+    return context.Fail(ErrnoStatus(errno, "run tail"));
+  }
+  ::signal(SIGPIPE, SIG_DFL);
+  char* line = nullptr;
+  size_t capacity = 0;
+  ssize_t length = 0;
+  while ((length = ::getline(&line, &capacity, pipe)) > 0) {
+    agent::LogRecord record = RecordOf(std::string(absl::StripSuffix({line, static_cast<size_t>(length)}, "\n")));
+    context.Out(context.format() == Format::kJson ? ToJsonLine(record) : absl::StrCat("---\n", ToYaml(record)));
+  }
+  ::free(line);
+  return ::pclose(pipe) == 0 ? kExitOk : context.Fail(absl::InternalError("tail: it failed, as it said itself"));
+}
+
 int RunLogs(Context& context) {
   absl::StatusOr<AgentPlace> place = FindAgent(context.environment());
   if (!place.ok()) {
@@ -118,7 +164,15 @@ int RunLogs(Context& context) {
     return context.Fail(absl::NotFoundError(absl::StrCat("there is no agent log at ", path)));
   }
   std::string lines = context.args().Get("tail", "100");
+  if (int count = 0; !absl::SimpleAtoi(lines, &count) || count < 0) {
+    return context.Fail(MakeError(absl::StatusCode::kInvalidArgument,
+                                  absl::StrCat("--tail: '", lines, "' is not a number of lines"),
+                                  {.reason = "USAGE", .hint = "such as --tail 50"}));
+  }
   const char* follow = context.args().Has("watch") || context.args().Has("follow") ? "-F" : "-q";
+  if (context.format() != Format::kText) {
+    return PrintRecords(context, absl::StrCat("exec tail -n ", lines, " ", follow, " -- ", text::ShellQuote(path)));
+  }
   ::execlp("tail", "tail", "-n", lines.c_str(), follow, "--", path.c_str(), nullptr);
   return context.Fail(ErrnoStatus(errno, "run tail"));
 }

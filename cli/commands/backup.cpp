@@ -9,6 +9,7 @@
 #include "cli/commands/admin_reads.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
+#include "cli/output/relative.h"
 #include "cli/output/table.h"
 #include "common/text/text.h"
 #include "multiadminservice.grpc.pb.h"
@@ -39,6 +40,12 @@ std::string Database(const Context& context) {
   return context.args().Has("database") ? context.args().Get("database") : "postgres";
 }
 
+/// Where the database is none of the cluster's, that is what is wrong.
+int FailNamed(Context& context, const absl::Status& status) {
+  absl::Status better = absl::IsNotFound(status) ? CheckDatabase(context, Database(context)) : absl::OkStatus();
+  return context.Fail(better.ok() ? status : better);
+}
+
 template <typename Request>
 Request OfShard(const Context& context) {
   Request request;
@@ -56,12 +63,6 @@ std::string Engine(const std::string& backup_id) {
 template <typename Enum>
 std::string Word(const std::string& name, Enum) {
   return absl::AsciiStrToLower(name.substr(name.rfind('_') + 1));
-}
-
-std::string When(const google::protobuf::Timestamp& time) {
-  return time.seconds() == 0
-             ? ""
-             : absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::FromUnixSeconds(time.seconds()), absl::LocalTimeZone());
 }
 
 out::BackupJobOutput JobOutput(const multiadmin::GetBackupJobStatusResponse& job) {
@@ -119,7 +120,7 @@ int RunCreate(Context& context) {
                        {.reason = "NO_STANDBY", .hint = "with --primary the primary is copied"});
   }
   if (!status.ok()) {
-    return context.Fail(status);
+    return FailNamed(context, status);
   }
   if (context.args().Has("no-wait")) {
     multiadmin::GetBackupJobStatusResponse job;
@@ -152,7 +153,7 @@ int RunList(Context& context) {
   multiadmin::GetBackupsResponse response;
   absl::Status status = CallAdmin<Admin>(context, &Admin::Stub::GetBackups, request, &response, kStartLimit);
   if (!status.ok()) {
-    return context.Fail(status);
+    return FailNamed(context, status);
   }
   return context.Emit(response, [&]() -> std::string {
     if (response.backups().empty()) {
@@ -162,7 +163,7 @@ int RunList(Context& context) {
     for (const multiadmin::BackupInfo& backup : response.backups()) {
       table.Add({backup.backup_id(), backup.type(),
                  Word(multiadmin::BackupStatus_Name(backup.status()), backup.status()),
-                 text::HumanBytes(backup.backup_size_bytes()), When(backup.stop_timestamp()),
+                 text::HumanBytes(backup.backup_size_bytes()), Relative(backup.stop_timestamp()),
                  Word(clustermetadata::RoutingRole_Name(backup.routing_role()), backup.routing_role()),
                  backup.stop_lsn(), Engine(backup.backup_id())});
     }
@@ -178,7 +179,7 @@ int RunExpire(Context& context) {
   multiadmin::ExpireBackupsResponse response;
   absl::Status status = CallAdmin<Admin>(context, &Admin::Stub::ExpireBackups, request, &response, kExpireLimit);
   if (!status.ok()) {
-    return context.Fail(status);
+    return FailNamed(context, status);
   }
   return context.Emit(response, [&]() -> std::string {
     std::string text;
@@ -194,7 +195,7 @@ int RunVerify(Context& context) {
   absl::Status status = CallAdmin<Admin>(context, &Admin::Stub::VerifyBackups,
                                          OfShard<multiadmin::VerifyBackupsRequest>(context), &response, kVerifyLimit);
   if (!status.ok()) {
-    return context.Fail(status);
+    return FailNamed(context, status);
   }
   return context.Emit(response, [&] {
     return response.raw_output().empty() ? std::string("there are no backups\n") : response.raw_output();

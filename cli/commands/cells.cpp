@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "cli/commands/admin_call.h"
+#include "cli/commands/admin_reads.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
 #include "common/status/exit_code.h"
@@ -39,7 +40,9 @@ clustermetadata::Cell Wanted(const Context& context) {
 template <typename Response>
 int Show(Context& context, const absl::Status& status, const Response& response, const char* done) {
   if (!status.ok()) {
-    return context.Fail(status);
+    absl::Status better =
+        absl::IsNotFound(status) ? CheckCell(context, context.args().positionals[0]) : absl::OkStatus();
+    return context.Fail(better.ok() ? status : better);
   }
   return context.Emit(response, [&] {
     const clustermetadata::Cell& cell = response.cell().cell();
@@ -74,6 +77,9 @@ int RunDelete(Context& context) {
     return context.Fail(version.status());
   }
   const std::string& name = context.args().positionals[0];
+  if (absl::Status status = CheckCell(context, name); !status.ok()) {
+    return context.Fail(status);
+  }
   absl::StatusOr<bool> yes = context.Confirm(absl::StrCat("delete cell ", name, "?"));
   if (!yes.ok()) {
     return context.Fail(yes.status());

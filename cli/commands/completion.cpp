@@ -128,8 +128,9 @@ int RunComplete(Context& context) {
     absl::StrAppend(&text, candidate.value, candidate.description.empty() ? "" : "\t", candidate.description, "\n");
   }
   completion.arguments.command = context.args().command;
-  Context inner(context.commands(), completion.arguments, context.environment());
-  for (const std::string& name : Ask(inner, completion.live)) {
+  // Never destroyed: closing its connection in order would keep the person waiting; main ends the process without.
+  auto* const inner = new Context(context.commands(), completion.arguments, context.environment());
+  for (const std::string& name : Ask(*inner, completion.live)) {
     if (absl::StartsWith(name, completion.prefix)) {
       absl::StrAppend(&text, completion.before, name, "\n");
     }

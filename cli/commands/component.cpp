@@ -17,6 +17,7 @@
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
 #include "cli/commands/commands.h"
+#include "cli/output/relative.h"
 #include "common/status/status.h"
 #include "common/text/text.h"
 #include "multigres/agent/v1/agent.pb.h"
@@ -90,10 +91,6 @@ int RunSignal(Context& context) {
   return 0;
 }
 
-std::string TimeText(const google::protobuf::Timestamp& time) {
-  return absl::FormatTime("%Y-%m-%d %H:%M:%S", absl::FromUnixSeconds(time.seconds()), absl::LocalTimeZone());
-}
-
 std::string WhyText(const agent::ExplainComponentResponse& why, bool colour) {
   std::string text = absl::StrCat(why.summary(), "\n");
   const auto& status = why.status();
@@ -103,8 +100,7 @@ std::string WhyText(const agent::ExplainComponentResponse& why, bool colour) {
     absl::StrAppend(&text, "process   pid ", status.pid(), ", ", status.restarts(), " restarts\n");
   }
   if (status.has_next_start()) {
-    absl::Time due = absl::FromUnixSeconds(status.next_start().seconds());
-    absl::StrAppend(&text, "next      started again ", absl::FormatTime("%H:%M:%S", due, absl::LocalTimeZone()), "\n");
+    absl::StrAppend(&text, "next      started again ", Relative(status.next_start()), "\n");
   }
   absl::StrAppend(&text, "probe     ", why.probe(), status.ready() ? ": answers" : "",
                   !status.ready() && !status.reason().empty() ? absl::StrCat(": ", status.reason()) : "", "\n");
@@ -131,7 +127,7 @@ std::string WhyText(const agent::ExplainComponentResponse& why, bool colour) {
     for (const agent::Event& exit : why.exits()) {
       double ran = static_cast<double>(exit.duration().seconds()) + exit.duration().nanos() * 1e-9;
       absl::StrAppend(
-          &text, "  ", TimeText(exit.time()), "  ", exit.message(),
+          &text, "  ", Relative(exit.time()), "  ", exit.message(),
           ran > 0
               ? absl::StrCat(" after ", absl::FormatDuration(absl::Trunc(absl::Seconds(ran), absl::Milliseconds(1))))
               : "",

@@ -74,6 +74,8 @@ absl::StatusOr<absl::Time> Context::Deadline(absl::Duration fallback) const {
 }
 
 absl::StatusOr<AgentClient*> Context::Agent(bool start, bool any) {
+  // What is wrong with the command line is told before anything is started.
+  MG_RETURN_IF_ERROR(Deadline(absl::InfiniteDuration()).status());
   if (!any) {
     MG_ASSIGN_OR_RETURN(std::string remote, Remote());
     if (!remote.empty()) {
@@ -113,6 +115,7 @@ absl::StatusOr<std::string> Context::Remote() const {
 }
 
 absl::StatusOr<AdminRoute> Context::Admin(bool start) {
+  MG_RETURN_IF_ERROR(Deadline(absl::InfiniteDuration()).status());
   if (remote_.channel != nullptr) {
     return remote_;
   }
@@ -169,13 +172,14 @@ absl::StatusOr<bool> Context::Confirm(const std::string& question) const {
   if (arguments_.Has("yes")) {
     return true;
   }
+  MG_ASSIGN_OR_RETURN(std::string remote, Remote());
+  const std::string asked = absl::StrCat(remote.empty() ? "" : absl::StrCat("on ", remote, ": "), question);
   if (::isatty(STDIN_FILENO) != 1 || format_ != Format::kText) {
     return MakeError(absl::StatusCode::kInvalidArgument,
-                     "this needs a confirmation, and there is no terminal to ask on",
+                     absl::StrCat("this needs a confirmation, and there is no terminal to ask on: ", asked),
                      {.reason = "CONFIRMATION_NEEDED", .hint = "repeat it with --yes"});
   }
-  MG_ASSIGN_OR_RETURN(std::string remote, Remote());
-  Err(absl::StrCat(remote.empty() ? "" : absl::StrCat("on ", remote, ": "), question, " [y/N] "));
+  Err(absl::StrCat(asked, " [y/N] "));
   std::string answer;
   std::getline(std::cin, answer);
   answer = absl::AsciiStrToLower(answer);

@@ -13,6 +13,7 @@
 #include "cli/commands/admin_reads.h"
 #include "cli/commands/context.h"
 #include "cli/commands/operation.h"
+#include "cli/output/relative.h"
 #include "cli/output/table.h"
 #include "common/text/text.h"
 #include "multiadminservice.grpc.pb.h"
@@ -25,9 +26,7 @@ using clustermetadata::Multigateway;
 using multigatewaymanagerdata::QueryStatSnapshot;
 
 constexpr int kShownRows = 20;
-constexpr size_t kShownSql = 200;
 constexpr size_t kSparkWidth = 12;
-constexpr timespec kWatchPeriod = {.tv_sec = 2, .tv_nsec = 0};
 
 double Seconds(const google::protobuf::Duration& duration) {
   return static_cast<double>(duration.seconds()) + duration.nanos() * 1e-9;
@@ -56,9 +55,8 @@ std::string Sparkline(const google::protobuf::RepeatedField<double>& values) {
   return line;
 }
 
-/// What a person reads in one line of a table.
-std::string OneLine(const std::string& sql) {
-  std::string line = sql.substr(0, kShownSql);
+/// What a person reads in one line of a table; the table cuts it where a terminal ends.
+std::string OneLine(std::string line) {
   std::replace_if(
       line.begin(), line.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20; }, ' ');
   return line;
@@ -134,48 +132,23 @@ absl::StatusOr<multiadmin::GetGatewayQueriesResponse> ReadQueries(Context& conte
 std::string QueriesText(const Context& context, const Multigateway& gateway,
                         const multiadmin::GetGatewayQueriesResponse& response) {
   const bool terminal = context.terminal().out_is_tty;
-  std::vector<std::string> heads = {"CALLS", "ERRORS", "TOTAL", "AVG", "MIN", "MAX", "P50", "P99", "ROWS"};
-  if (terminal) {
-    heads.emplace_back("CALLS/S");
-  }
-  heads.insert(heads.end(), {"FINGERPRINT", "QUERY"});
-  Table table(heads, static_cast<int>(heads.size()) - 1);
+  // What is left out first, on a narrow terminal, stands to the right.
+  Table table({"CALLS", "TOTAL", "AVG", "P99", "ERRORS", "ROWS", "CALLS/S", "LAST SEEN", "FINGERPRINT", "P50", "MIN",
+               "MAX", "QUERY"},
+              12);
   for (const QueryStatSnapshot& row : response.snapshot().queries()) {
-    std::vector<std::string> cells = {absl::StrCat(row.calls()),          absl::StrCat(row.errors()),
-                                      DurationText(row.total_duration()), DurationText(row.average_duration()),
-                                      DurationText(row.min_duration()),   DurationText(row.max_duration()),
-                                      DurationText(row.p50_duration()),   DurationText(row.p99_duration()),
-                                      absl::StrCat(row.total_rows())};
-    if (terminal) {
-      cells.push_back(Sparkline(row.call_rate_trends()));
-    }
-    cells.insert(cells.end(), {row.fingerprint(), OneLine(row.normalized_sql())});
-    table.Add(cells);
+    const auto& rates = row.call_rate_trends();
+    const std::string rate = terminal        ? Sparkline(rates)
+                             : rates.empty() ? ""
+                                             : absl::StrFormat("%.1f", rates.Get(rates.size() - 1));
+    table.Add({absl::StrCat(row.calls()), DurationText(row.total_duration()), DurationText(row.average_duration()),
+               DurationText(row.p99_duration()), absl::StrCat(row.errors()), absl::StrCat(row.total_rows()), rate,
+               Relative(row.last_seen()), row.fingerprint(), DurationText(row.p50_duration()),
+               DurationText(row.min_duration()), DurationText(row.max_duration()), OneLine(row.normalized_sql())});
   }
   return absl::StrCat(ComponentName("multigateway", gateway.id()), "  ", response.snapshot().tracked_fingerprints(),
                       " fingerprints\n\n",
                       table.Render(terminal ? context.terminal().width : 0, context.terminal().out_colour));
-}
-
-/// Shows it again until it is interrupted. Signals are held.
-int Watch(Context& context, const Multigateway& gateway, std::uint32_t limit) {
-  sigset_t interrupts;
-  sigemptyset(&interrupts);
-  sigaddset(&interrupts, SIGINT);
-  sigaddset(&interrupts, SIGTERM);
-  for (;;) {
-    absl::StatusOr<multiadmin::GetGatewayQueriesResponse> response = ReadQueries(context, gateway, limit);
-    if (!response.ok()) {
-      return context.Fail(response.status());
-    }
-    if (context.format() == Format::kText && context.terminal().out_is_tty) {
-      context.Out("\033[H\033[J");
-    }
-    context.Emit(*response, [&] { return QueriesText(context, gateway, *response); });
-    if (sigtimedwait(&interrupts, nullptr, &kWatchPeriod) > 0) {
-      return 0;
-    }
-  }
 }
 
 int RunQueries(Context& context) {
@@ -185,15 +158,9 @@ int RunQueries(Context& context) {
                                   absl::StrCat("'", context.args().Get("limit"), "' is not a number of rows"),
                                   {.reason = "USAGE", .hint = "use 0 for all of them"}));
   }
-  if (context.args().Has("watch")) {
-    HoldSignals();
-  }
   absl::StatusOr<Multigateway> gateway = WantedGateway(context);
   if (!gateway.ok()) {
     return context.Fail(gateway.status());
-  }
-  if (context.args().Has("watch")) {
-    return Watch(context, *gateway, limit);
   }
   absl::StatusOr<multiadmin::GetGatewayQueriesResponse> response = ReadQueries(context, *gateway, limit);
   if (!response.ok()) {
@@ -241,8 +208,7 @@ std::vector<Command> GatewayStatsCommands() {
            "not asked for long and gave way to others.",
        .positionals = {gateway},
        .flags = {{.name = "sort", .value = "FIELD", .help = "highest first; default total", .choices = MeasureNames()},
-                 {.name = "limit", .value = "N", .help = "at most so many; 0: all; default 20"},
-                 {.name = "watch", .letter = 'w', .help = "show again every two seconds until interrupted"}},
+                 {.name = "limit", .value = "N", .help = "at most so many; 0: all; default 20"}},
        .examples = {{"multigres gateway queries zone1 --sort p99", "the slowest first"},
                     {"multigres gateway queries --watch", "live, with the course of the last minutes"}},
        .group = "TOPOLOGY",

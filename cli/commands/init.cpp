@@ -5,6 +5,7 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
 #include "common/config/cluster_config.h"
@@ -48,11 +49,12 @@ absl::Status WriteNew(const std::string& path, const std::string& content) {
 
 // Upstream's flags: what they ask for is done, or refused.
 absl::Status CheckUpstreamFlags(const Context& context) {
-  for (const char* flag : {"backup-path", "backup-url", "region", "encrypt-backups"}) {
+  for (const char* flag : {"backup-url", "region", "encrypt-backups"}) {
     if (context.args().Has(flag)) {
-      return MakeError(absl::StatusCode::kUnimplemented,
-                       absl::StrCat("--", flag, " cannot be taken over into the file"),
-                       {.hint = "write the file without it, then set what it needs there"});
+      return MakeError(
+          absl::StatusCode::kUnimplemented,
+          absl::StrCat("--", flag, ": backups in S3, and encrypted ones, are not available in this version"),
+          {.hint = "leave it out; --backup-path says where backups go"});
     }
   }
   std::string provisioner = context.args().Get("provisioner", "local");
@@ -60,6 +62,14 @@ absl::Status CheckUpstreamFlags(const Context& context) {
              ? absl::OkStatus()
              : MakeError(absl::StatusCode::kInvalidArgument, absl::StrCat("unsupported provisioner: ", provisioner),
                          {.reason = "USAGE", .hint = "this version has 'local'"});
+}
+
+// Takes the place of the line that shows the default.
+void SetBackupPath(const std::string& path, std::string* content) {
+  const std::string key = "\n#backup-path:";
+  const size_t begin = content->find(key) + 1;
+  const size_t end = content->find('\n', begin);
+  content->replace(begin, end - begin, absl::StrCat("backup-path: '", absl::StrReplaceAll(path, {{"'", "''"}}), "'"));
 }
 
 int RunInit(Context& context) {
@@ -82,6 +92,9 @@ int RunInit(Context& context) {
   }
   std::string name = context.args().Get("name", NameFrom(target.parent_path().string()));
   std::string content = config::CommentedExample(name);
+  if (context.args().Has("backup-path")) {
+    SetBackupPath((here / context.args().Get("backup-path")).lexically_normal().string(), &content);
+  }
   if (absl::Status status = config::ParseConfig(content, target.string()).status(); !status.ok()) {
     return context.Fail(status);
   }
@@ -157,7 +170,9 @@ Command InitCommand() {
       .positionals = {{.name = "PATH", .help = "directory (made when missing) or file; default: this directory"}},
       .flags = {{.name = "name", .value = "NAME", .help = "the cluster's name; default: the directory's"},
                 {.name = "provisioner", .value = "NAME", .help = "upstream's: local", .hidden = true},
-                {.name = "backup-path", .value = "PATH", .help = "upstream's", .hidden = true},
+                {.name = "backup-path",
+                 .value = "PATH",
+                 .help = "where backups go; default: below the cluster's directory"},
                 {.name = "backup-url", .value = "URL", .help = "upstream's", .hidden = true},
                 {.name = "region", .value = "REGION", .help = "upstream's", .hidden = true},
                 {.name = "encrypt-backups", .help = "upstream's", .hidden = true}},

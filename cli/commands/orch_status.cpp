@@ -7,6 +7,7 @@
 #include "cli/commands/admin_reads.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
+#include "cli/output/relative.h"
 #include "cli/output/table.h"
 #include "common/rpc/rpc.h"
 #include "common/status/exit_code.h"
@@ -24,6 +25,13 @@ std::string Rfc3339(const google::protobuf::Timestamp& time) {
   return time.seconds() == 0
              ? ""
              : absl::FormatTime(absl::RFC3339_sec, absl::FromUnixSeconds(time.seconds()), absl::UTCTimeZone());
+}
+
+std::string Since(const v1::ShardProblem& problem) {
+  absl::Time moment;
+  std::string error;
+  return absl::ParseTime(absl::RFC3339_full, problem.detected_at(), &moment, &error) ? Relative(moment, absl::Now())
+                                                                                     : "";
 }
 
 absl::Status Ask(const clustermetadata::Multiorch& orch, const clustermetadata::ShardKey& shard, absl::Time deadline,
@@ -103,8 +111,8 @@ int RunStatus(Context& context) {
         table.Add({shard.orch(), shard.shard(), "none", "", "", ""});
       }
       for (const v1::ShardProblem& problem : shard.problems()) {
-        table.Add({shard.orch(), shard.shard(), problem.code(), problem.component(), problem.detected_at(),
-                   problem.description()});
+        table.Add(
+            {shard.orch(), shard.shard(), problem.code(), problem.component(), Since(problem), problem.description()});
       }
     }
     return table.Render(context.terminal().out_is_tty ? context.terminal().width : 0, context.terminal().out_colour);

@@ -1,13 +1,16 @@
 // gateway, pooler, orch, tablegroup and shard: what is registered, and how it is.
 #include <map>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "cli/commands/admin_call.h"
 #include "cli/commands/admin_reads.h"
 #include "cli/commands/commands.h"
+#include "cli/output/relative.h"
 #include "cli/output/table.h"
+#include "common/text/suggest.h"
 #include "common/text/text.h"
 #include "multiadminservice.grpc.pb.h"
 
@@ -75,6 +78,9 @@ int RunGatewayList(Context& context) {
   multiadmin::GetGatewaysResponse response;
   absl::Status status =
       CallAdmin<Admin>(context, &Admin::Stub::GetGateways, InCell<multiadmin::GetGatewaysRequest>(context), &response);
+  if (status.ok() && response.gateways().empty()) {
+    status = CheckFilters(context);
+  }
   return status.ok() ? ListEndpoints(context, "multigateway", response, [](const auto& r) { return r.gateways(); })
                      : context.Fail(status);
 }
@@ -95,6 +101,9 @@ int RunOrchList(Context& context) {
   multiadmin::GetOrchsResponse response;
   absl::Status status =
       CallAdmin<Admin>(context, &Admin::Stub::GetOrchs, InCell<multiadmin::GetOrchsRequest>(context), &response);
+  if (status.ok() && response.orchs().empty()) {
+    status = CheckFilters(context);
+  }
   return status.ok() ? ListEndpoints(context, "multiorch", response, [](const auto& r) { return r.orchs(); })
                      : context.Fail(status);
 }
@@ -110,8 +119,14 @@ int RunOrchGet(Context& context) {
                                  context.args().positionals[0]));
 }
 
+// A filter that lets nothing through is asked whether it names what there is.
 absl::StatusOr<std::vector<Multipooler>> Poolers(Context& context) {
-  return ReadPoolers(context, context.args().Get("database"), context.args().Get("cell"), nullptr);
+  MG_ASSIGN_OR_RETURN(std::vector<Multipooler> poolers,
+                      ReadPoolers(context, context.args().Get("database"), context.args().Get("cell"), nullptr));
+  if (poolers.empty()) {
+    MG_RETURN_IF_ERROR(CheckFilters(context));
+  }
+  return poolers;
 }
 
 absl::StatusOr<Multipooler> NamedPooler(Context& context) {
@@ -127,19 +142,29 @@ int RunPoolerList(Context& context) {
   multiadmin::GetPoolersResponse response;
   response.mutable_poolers()->Add(poolers->begin(), poolers->end());
   return context.Emit(response, [&] {
-    Table table({"NAME", "ID", "DATABASE", "SHARD", "ROLE", "RULE", "SERVING", "HOST", "POSTGRES", "GRPC"}, 7);
+    Table table({"NAME", "ROLE", "SERVING", "RULE", "DATABASE", "SHARD", "POSTGRES", "GRPC", "HOST", "ID"});
     for (const Multipooler& pooler : *poolers) {
       bool primary = pooler.routing_state().role() == clustermetadata::ROUTING_ROLE_PRIMARY;
       const char* serving = pooler.serving_status() == clustermetadata::SERVING    ? "yes"
                             : pooler.serving_status() == clustermetadata::DRAINING ? "draining"
                                                                                    : "no";
-      table.Add({ComponentName("multipooler", pooler.id()), pooler.id().name(), pooler.shard_key().database(),
+      table.Add({ComponentName("multipooler", pooler.id()), primary ? "primary" : "standby", serving,
+                 RuleText(pooler.routing_state().rule()), pooler.shard_key().database(),
                  absl::StrCat(pooler.shard_key().table_group(), "/", pooler.shard_key().shard()),
-                 primary ? "primary" : "standby", RuleText(pooler.routing_state().rule()), serving, pooler.hostname(),
-                 Port(pooler.port_map(), "postgres"), Port(pooler.port_map(), "grpc")});
+                 Port(pooler.port_map(), "postgres"), Port(pooler.port_map(), "grpc"), pooler.hostname(),
+                 pooler.id().name()});
     }
     return Rendered(context, table);
   });
+}
+
+/// `active (3 minutes ago)`: since when it is so.
+std::string LifecycleText(const clustermetadata::PoolerLifecycle& status) {
+  const std::string name = clustermetadata::PoolerLifecycleStatus_Name(status.status());
+  const std::string since = Relative(status.updated());
+  return absl::StrCat(absl::AsciiStrToLower(name.substr(name.find('_') + 1)),
+                      since.empty() ? "" : absl::StrCat(" (", since, ")"),
+                      status.reason().empty() ? "" : absl::StrCat(", ", status.reason()));
 }
 
 int RunPoolerGet(Context& context) {
@@ -149,7 +174,8 @@ int RunPoolerGet(Context& context) {
   }
   return context.Emit(*pooler, [&] {
     return absl::StrCat("name       ", ComponentName("multipooler", pooler->id()), "\nid         ", pooler->id().name(),
-                        "\nshard      ", pooler->shard_key().database(), "/", pooler->shard_key().table_group(), "/",
+                        "\nlifecycle  ", LifecycleText(pooler->lifecycle_status()), "\nshard      ",
+                        pooler->shard_key().database(), "/", pooler->shard_key().table_group(), "/",
                         pooler->shard_key().shard(), "\nhost       ", pooler->hostname(), "\nports      ",
                         PortsText(pooler->port_map()), "\ndirectory  ", pooler->pooler_dir(), "\ndata       ",
                         pooler->pg_data_dir(), "\n");
@@ -308,8 +334,14 @@ int RunShardGet(Context& context) {
     }
   }
   if (members.empty()) {
-    return context.Fail(MakeError(absl::StatusCode::kNotFound, absl::StrCat("there is no shard ", wanted),
-                                  {.reason = "UNKNOWN_SHARD", .hint = "'multigres shard list' shows them"}));
+    std::vector<std::string> known;
+    for (const Multipooler& pooler : *poolers) {
+      const auto& key = pooler.shard_key();
+      known.push_back(absl::StrCat(key.database(), "/", key.table_group(), "/", key.shard()));
+    }
+    return context.Fail(MakeError(
+        absl::StatusCode::kNotFound, absl::StrCat("there is no shard ", wanted),
+        {.reason = "UNKNOWN_SHARD", .hint = text::DidYouMean(wanted, known, "'multigres shard list' shows them")}));
   }
   v1::ShardOutput shard = ReadShards(context, members).front();
   return context.Emit(shard, [&] { return ShardText(context, shard); });

@@ -35,6 +35,13 @@ absl::StatusOr<clustermetadata::ShardKey> ShardOf(const Context& context) {
   shard.set_database(parts[0]);
   shard.set_table_group(parts.size() > 1 ? parts[1] : "default");
   shard.set_shard(parts.size() > 2 ? parts[2] : "0-inf");
+  for (auto [flag, field] :
+       {std::pair("database", shard.mutable_database()), std::pair("table-group", shard.mutable_table_group()),
+        std::pair("shard", shard.mutable_shard())}) {
+    if (context.args().Has(flag)) {
+      *field = context.args().Get(flag);
+    }
+  }
   return shard;
 }
 
@@ -126,13 +133,6 @@ absl::StatusOr<RuleArguments> ReadRuleArguments(Context& context) {
   RuleArguments result;
   const Arguments& args = context.args();
   MG_ASSIGN_OR_RETURN(result.shard, ShardOf(context));
-  for (auto [flag, field] : {std::pair("database", result.shard.mutable_database()),
-                             std::pair("table-group", result.shard.mutable_table_group()),
-                             std::pair("shard", result.shard.mutable_shard())}) {
-    if (args.Has(flag)) {
-      *field = args.Get(flag);
-    }
-  }
   MG_ASSIGN_OR_RETURN(std::vector<clustermetadata::Multipooler> members, Members(context, result.shard));
   if (args.Has("leader")) {
     MG_ASSIGN_OR_RETURN(clustermetadata::Multipooler leader, FindRecord(members, "multipooler", args.Get("leader")));
@@ -300,7 +300,11 @@ std::vector<Command> ShardCommands() {
            "other node can have (temporary tables, cursors, LISTEN, advisory locks) are told and end.",
        .positionals = {{.name = "SHARD", .help = "DATABASE or DATABASE/TABLEGROUP/SHARD (postgres)"}},
        .flags = {{.name = "to", .value = "NAME", .help = "who should lead: multipooler/zone2, or its cell"},
-                 {.name = "reason", .value = "TEXT", .help = "for the logs"}},
+                 {.name = "database", .value = "NAME", .help = "the shard's database, as in SHARD"},
+                 {.name = "table-group", .value = "NAME", .help = "the shard's table group, as in SHARD"},
+                 {.name = "shard", .value = "NAME", .help = "the shard's name, as in SHARD"},
+                 {.name = "reason", .value = "TEXT", .help = "for the logs"},
+                 {.name = "yes", .letter = 'y', .help = "upstream's: do not ask; this asks nothing", .hidden = true}},
        .examples = {{"multigres shard switch-primary", "before maintenance of the primary"},
                     {"multigres shard switch-primary --to multipooler/zone2", "to a certain one"}},
        .aliases = {"cluster switch-primary"},

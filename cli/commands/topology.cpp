@@ -22,24 +22,10 @@ int RunCellList(Context& context) {
 }
 
 // Of a name that is not there, the one that was probably meant.
-absl::Status WithSuggestion(Context& context, const absl::Status& status, const char* kind, const std::string& name) {
-  if (!absl::IsNotFound(status)) {
-    return status;
-  }
-  std::vector<std::string> known;
-  if (std::string(kind) == "cell") {
-    multiadmin::GetCellNamesResponse names;
-    MG_RETURN_IF_ERROR(CallAdmin<multiadmin::MultiadminService>(
-        context, &multiadmin::MultiadminService::Stub::GetCellNames, multiadmin::GetCellNamesRequest(), &names));
-    known.assign(names.names().begin(), names.names().end());
-  } else {
-    multiadmin::GetDatabaseNamesResponse names;
-    MG_RETURN_IF_ERROR(CallAdmin<multiadmin::MultiadminService>(context,
-                                                                &multiadmin::MultiadminService::Stub::GetDatabaseNames,
-                                                                multiadmin::GetDatabaseNamesRequest(), &names));
-    known.assign(names.names().begin(), names.names().end());
-  }
-  return NoSuchName("NOT_FOUND", kind, name, known);
+absl::Status Suggested(Context& context, const absl::Status& status,
+                       absl::Status (*check)(Context&, const std::string&), const std::string& name) {
+  absl::Status better = absl::IsNotFound(status) ? check(context, name) : status;
+  return better.ok() ? status : better;
 }
 
 int RunCellGet(Context& context) {
@@ -49,7 +35,7 @@ int RunCellGet(Context& context) {
   absl::Status status = CallAdmin<multiadmin::MultiadminService>(context, &multiadmin::MultiadminService::Stub::GetCell,
                                                                  request, &response);
   if (!status.ok()) {
-    return context.Fail(WithSuggestion(context, status, "cell", request.name()));
+    return context.Fail(Suggested(context, status, CheckCell, request.name()));
   }
   return context.Emit(response, [&] {
     return absl::StrCat("name     ", response.cell().name(), "\nroot     ", response.cell().root(), "\nservers  ",
@@ -72,7 +58,7 @@ int RunDatabaseGet(Context& context) {
   absl::Status status = CallAdmin<multiadmin::MultiadminService>(
       context, &multiadmin::MultiadminService::Stub::GetDatabase, request, &response);
   if (!status.ok()) {
-    return context.Fail(WithSuggestion(context, status, "database", request.name()));
+    return context.Fail(Suggested(context, status, CheckDatabase, request.name()));
   }
   return context.Emit(response, [&] {
     const auto& database = response.database();

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "cli/commands/admin_call.h"
 #include "cli/commands/admin_reads.h"
 #include "cli/commands/commands.h"
@@ -105,6 +106,18 @@ std::string PoolerLine(const v1::PoolerOutput& pooler, bool colour) {
   return line;
 }
 
+/// On a terminal a line of the tree is a line of the screen.
+std::string Fitted(const std::string& text, const Terminal& terminal) {
+  if (!terminal.out_is_tty) {
+    return text;
+  }
+  std::vector<std::string> lines = absl::StrSplit(text, '\n');
+  for (std::string& line : lines) {
+    line = text::Truncate(line, terminal.width);
+  }
+  return absl::StrJoin(lines, "\n");
+}
+
 std::string TreeText(const v1::TreeOutput& tree, bool colour) {
   std::string text = "cells\n";
   for (const v1::TreeCell& cell : tree.cells()) {
@@ -139,7 +152,8 @@ void Show(Context& context, const v1::TreeOutput& tree, bool again) {
     context.Emit(tree, [] { return ""; });
   } else {
     bool screen = again && context.terminal().out_is_tty;
-    context.Out(absl::StrCat(screen ? "\x1b[H\x1b[2J" : "", TreeText(tree, context.terminal().out_colour),
+    context.Out(absl::StrCat(screen ? "\x1b[H\x1b[2J" : "",
+                             Fitted(TreeText(tree, context.terminal().out_colour), context.terminal()),
                              again && !screen ? "\n" : ""));
   }
 }

@@ -152,11 +152,6 @@ int RunCreateClusterMetadata(Context& context) {
 }
 
 Command Make(const char* path, const char* summary, std::vector<Flag> flags, std::function<int(Context&)> run) {
-  // What upstream's commands all take. Only --config-path decides anything there, and here.
-  for (const char* name : {"config-name", "config-type", "config-file", "config-file-not-found-handling",
-                           "config-persistence-min-interval"}) {
-    flags.push_back({.name = name, .value = "VALUE", .help = "taken for upstream's sake, without effect there either"});
-  }
   flags.push_back({.name = "config-path",
                    .value = "PATH",
                    .help = "directories; the first that holds a multigres.yaml counts",
@@ -168,6 +163,22 @@ Command Make(const char* path, const char* summary, std::vector<Flag> flags, std
           .hidden = true,
           .upstream = true,
           .run = std::move(run)};
+}
+
+// Backups in S3 are not available; what asks for them is refused in so many words, and a local place needs no check.
+int RunCheckBackupConfig(Context& context) {
+  if (context.args().Has("backup-url") || context.args().Has("region")) {
+    return context.Fail(MakeError(absl::StatusCode::kUnimplemented, "backups in S3 are not available in this version",
+                                  {.hint = "leave --backup-url out; backups go to a directory"}));
+  }
+  context.Out("Backups go to a directory of this machine; there is nothing to check\n");
+  return kExitOk;
+}
+
+int RunRefreshCredentials(Context& context) {
+  return context.Fail(MakeError(absl::StatusCode::kUnimplemented,
+                                "backups in S3 are not available in this version, so there are no credentials",
+                                {.hint = "backups go to a directory"}));
 }
 
 }  // namespace
@@ -207,6 +218,11 @@ std::vector<Command> UpstreamCommands() {
             {.name = "durability-policy", .value = "POLICY", .help = "AT_LEAST_2 or MULTI_CELL_AT_LEAST_2"},
             {.name = "backup-location", .value = "PATH", .help = "directory of the backups"}},
            RunCreateClusterMetadata),
+      Make("cluster check-backup-config", "whether backups can be written",
+           {{.name = "backup-url", .value = "URL", .help = "an S3 bucket"},
+            {.name = "region", .value = "REGION", .help = "its region"}},
+           RunCheckBackupConfig),
+      Make("cluster refresh-credentials", "write S3 keys anew", {}, RunRefreshCredentials),
   };
 }
 

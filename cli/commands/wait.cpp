@@ -13,6 +13,7 @@
 #include "cli/commands/component.h"
 #include "cli/commands/context.h"
 #include "common/status/status.h"
+#include "common/text/suggest.h"
 #include "multigres/agent/v1/agent.pb.h"
 #include "multigres/cli/v1/output.pb.h"
 
@@ -137,8 +138,18 @@ int RunWait(Context& context) {
   if (absl::IsNotFound(ended) && wanted == "gone") {
     reached = true;  // so is the cluster
   } else if (unknown) {
-    return context.Fail(MakeError(absl::StatusCode::kNotFound, absl::StrJoin(missing, "; "),
-                                  {.reason = "COMPONENT_NOT_FOUND", .hint = "'multigres status' lists them"}));
+    std::vector<std::string> known;
+    for (const v1::ComponentStatus& component : status.components()) {
+      known.push_back(component.name());
+    }
+    const auto& asked = context.args().positionals;
+    auto wrong = std::find_if(asked.begin(), asked.end(), [&](const std::string& name) {
+      return std::find(known.begin(), known.end(), name) == known.end();
+    });
+    return context.Fail(MakeError(
+        absl::StatusCode::kNotFound, absl::StrJoin(missing, "; "),
+        {.reason = "COMPONENT_NOT_FOUND",
+         .hint = text::DidYouMean(wrong == asked.end() ? "" : *wrong, known, "'multigres status' lists them")}));
   } else if (!reached && timed_out) {
     return context.Fail(MakeError(absl::StatusCode::kDeadlineExceeded,
                                   absl::StrCat("not ", wanted, " in time: ", absl::StrJoin(missing, "; ")),

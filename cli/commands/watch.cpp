@@ -67,9 +67,9 @@ int Watch(Context& context, const std::function<int(Context&)>& run) {
 }  // namespace
 
 std::vector<Command> WithWatch(std::vector<Command> commands) {
-  const std::set<std::string> changing = {"status",      "gateway list", "pooler list", "pooler status",
-                                          "orch list",   "orch status",  "shard list",  "pooler replication",
-                                          "backup list", "shard get"};
+  const std::set<std::string> changing = {"status",      "gateway list",  "gateway queries",    "gateway consolidator",
+                                          "pooler list", "pooler status", "pooler replication", "orch list",
+                                          "orch status", "shard list",    "shard get",          "backup list"};
   for (Command& command : commands) {
     if (!changing.contains(command.path)) {
       continue;

@@ -3,6 +3,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "cli/output/error.h"
+#include "cli/output/relative.h"
 #include "cli/output/render.h"
 #include "cli/output/table.h"
 #include "common/status/error_codes.h"
@@ -72,6 +73,18 @@ TEST(Error, EveryCode_InEveryForm_SaysWhyAndWhatToDoAndTheExitStatus) {
         << code.reason;
     EXPECT_TRUE(absl::StrContains(ErrorReference(), absl::StrCat("| `", code.reason, "` | ", ExitCodeOf(code.code))));
   }
+}
+
+TEST(Relative, IsOneUnitInWords) {
+  const absl::Time now = absl::FromUnixSeconds(1'800'000'000);
+  EXPECT_EQ(Relative(now, now), "just now");
+  EXPECT_EQ(Relative(now - absl::Milliseconds(900), now), "just now");
+  EXPECT_EQ(Relative(now - absl::Seconds(1), now), "1 second ago");
+  EXPECT_EQ(Relative(now - absl::Seconds(59), now), "59 seconds ago");
+  EXPECT_EQ(Relative(now - absl::Minutes(3) - absl::Seconds(40), now), "3 minutes ago");
+  EXPECT_EQ(Relative(now - absl::Hours(1), now), "1 hour ago");
+  EXPECT_EQ(Relative(now + absl::Hours(49), now), "in 2 days");
+  EXPECT_EQ(Relative(now - absl::Hours(24 * 800), now), "2 years ago");
 }
 
 TEST(Error, WithoutAReason_HasThatOfItsCode_AndTheCauseOfItsMessage) {

@@ -1,8 +1,16 @@
 #include "cli/output/render.h"
 
+#include <google/protobuf/descriptor.h>
+#include <google/protobuf/io/coded_stream.h>
+#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/util/json_util.h>
+#include <google/protobuf/util/type_resolver.h>
+#include <google/protobuf/util/type_resolver_util.h>
 #include <yaml-cpp/yaml.h>
 
+#include <set>
+
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 
 namespace mg::cli {
@@ -12,9 +20,22 @@ std::string Print(const google::protobuf::Message& message, bool indent, bool al
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = indent;
   options.always_print_primitive_fields = all;
+  // By way of the wire's form, in which the entries of maps can be had in order: equal messages are equal texts.
+  std::string wire;
+  {
+    google::protobuf::io::StringOutputStream stream(&wire);
+    google::protobuf::io::CodedOutputStream coded(&stream);
+    coded.SetSerializationDeterministic(true);
+    message.SerializeToCodedStream(&coded);
+  }
+  static google::protobuf::util::TypeResolver* const resolver =
+      google::protobuf::util::NewTypeResolverForDescriptorPool("type.googleapis.com",
+                                                               google::protobuf::DescriptorPool::generated_pool());
   std::string json;
   // Fails only for an Any of an unknown type, of which our messages have none.
-  if (!google::protobuf::util::MessageToJsonString(message, &json, options).ok()) {
+  if (!google::protobuf::util::BinaryToJsonString(
+           resolver, absl::StrCat("type.googleapis.com/", message.GetDescriptor()->full_name()), wire, &json, options)
+           .ok()) {
     return "{}\n";
   }
   if (json.empty() || json.back() != '\n') {
@@ -23,20 +44,17 @@ std::string Print(const google::protobuf::Message& message, bool indent, bool al
   return json;
 }
 
-/// A plain scalar that YAML would read as something else than the string that it is.
+/// A string that some reader of YAML, of 1.1 or 1.2, would take for something else where it stands without quotes: a
+/// number, a time, a boolean, null, or no scalar at all.
 bool NeedsQuotes(const std::string& text) {
-  if (text.empty()) {
+  static const auto* const words =
+      new std::set<std::string>{"~", "y", "n", "yes", "no", "on", "off", "true", "false", "null"};
+  if (text.empty() || text.find_first_of("0123456789+-.=<") == 0 || words->contains(absl::AsciiStrToLower(text))) {
     return true;
   }
   try {
     YAML::Node plain = YAML::Load(text);
-    if (!plain.IsScalar() || plain.Scalar() != text) {
-      return true;
-    }
-    bool as_bool = false;
-    double as_number = 0;
-    return plain.IsNull() || YAML::convert<bool>::decode(plain, as_bool) ||
-           YAML::convert<double>::decode(plain, as_number) || text == "~" || text == "null";
+    return !plain.IsScalar() || plain.Scalar() != text;
   } catch (const YAML::Exception&) {
     return true;
   }

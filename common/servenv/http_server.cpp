@@ -6,6 +6,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <boost/beast/core.hpp>
 #include <boost/beast/http.hpp>
+#include <boost/beast/ssl.hpp>
 #include <list>
 #include <optional>
 #include <thread>
@@ -14,6 +15,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/servenv/tls_files.h"
 #include "common/status/status.h"
 
 namespace mg::servenv {
@@ -82,54 +84,86 @@ HttpRequest Convert(const http::request<http::string_body>& in, const std::strin
   return out;
 }
 
-class Session;
+/// What the server itself does with a connection, whatever carries it. On the I/O thread.
+class Connection {
+ public:
+  virtual ~Connection() = default;
+  virtual bool busy() const = 0;
+  virtual void Begin() = 0;
+  virtual void Close() = 0;
+};
 
 /// Owned by the server; used on its one I/O thread, but for `handle`.
 struct Shared {
   HttpHandler handle;
   asio::io_context io{1};
   asio::thread_pool answerers{kAnswerThreads};
-  std::list<std::shared_ptr<Session>> sessions;  ///< oldest first
+  std::list<std::shared_ptr<Connection>> sessions;  ///< oldest first
   bool stopping = false;
 };
 
-class Session : public std::enable_shared_from_this<Session> {
+using Plain = beast::tcp_stream;
+using Secure = beast::ssl_stream<beast::tcp_stream>;
+using TlsContext = std::shared_ptr<asio::ssl::context>;
+
+template <typename Stream>
+class Session final : public Connection, public std::enable_shared_from_this<Session<Stream>> {
  public:
-  Session(tcp::socket socket, Shared* shared) : stream_(std::move(socket)), shared_(shared) {
-    beast::error_code error;
-    tcp::endpoint end = stream_.socket().remote_endpoint(error);
-    peer_ = error ? "" : end.address().to_string();
+  Session(tcp::socket socket, Shared* shared) : stream_(std::move(socket)), shared_(shared) { NotePeer(); }
+  Session(tcp::socket socket, TlsContext context, Shared* shared)
+      : context_(std::move(context)), stream_(std::move(socket), *context_), shared_(shared) {
+    NotePeer();
   }
 
-  bool busy() const { return busy_; }
+  bool busy() const override { return busy_; }
+
+  void Begin() override {
+    if constexpr (std::is_same_v<Stream, Secure>) {
+      lowest().expires_after(kHeaderLimit);
+      stream_.async_handshake(
+          asio::ssl::stream_base::server,
+          [self = this->shared_from_this()](beast::error_code error) { error ? self->Close() : self->Read(); });
+    } else {
+      Read();
+    }
+  }
 
   void Read() {
     parser_.emplace();
     parser_->header_limit(kMaxHeader);
     parser_->body_limit(kMaxBody);
-    stream_.expires_after(kHeaderLimit);
-    http::async_read_header(stream_, buffer_, *parser_,
-                            [self = shared_from_this()](beast::error_code error, size_t) { self->HeaderRead(error); });
+    lowest().expires_after(kHeaderLimit);
+    http::async_read_header(
+        stream_, buffer_, *parser_,
+        [self = this->shared_from_this()](beast::error_code error, size_t) { self->HeaderRead(error); });
   }
 
-  void Close() {
+  void Close() override {
     if (!closed_) {
       closed_ = true;
       beast::error_code ignored;
-      stream_.socket().shutdown(tcp::socket::shutdown_both, ignored);
-      stream_.close();
-      shared_->sessions.remove(shared_from_this());
+      lowest().socket().shutdown(tcp::socket::shutdown_both, ignored);
+      lowest().close();
+      shared_->sessions.remove(this->shared_from_this());
     }
   }
 
  private:
+  beast::tcp_stream& lowest() { return beast::get_lowest_layer(stream_); }
+
+  void NotePeer() {
+    beast::error_code error;
+    tcp::endpoint end = lowest().socket().remote_endpoint(error);
+    peer_ = error ? "" : end.address().to_string();
+  }
+
   void HeaderRead(beast::error_code error) {
     if (error) {
       return Refuse(error);
     }
     if (absl::EqualsIgnoreCase(View(parser_->get()[http::field::expect]), "100-continue")) {
       interim_ = http::response<http::empty_body>(http::status::continue_, parser_->get().version());
-      http::async_write(stream_, interim_, [self = shared_from_this()](beast::error_code failed, size_t) {
+      http::async_write(stream_, interim_, [self = this->shared_from_this()](beast::error_code failed, size_t) {
         failed ? self->Close() : self->ReadBody();
       });
       return;
@@ -138,8 +172,8 @@ class Session : public std::enable_shared_from_this<Session> {
   }
 
   void ReadBody() {
-    stream_.expires_after(kBodyLimit);
-    http::async_read(stream_, buffer_, *parser_, [self = shared_from_this()](beast::error_code error, size_t) {
+    lowest().expires_after(kBodyLimit);
+    http::async_read(stream_, buffer_, *parser_, [self = this->shared_from_this()](beast::error_code error, size_t) {
       error ? self->Refuse(error) : self->Answer();
     });
   }
@@ -161,7 +195,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
   void Answer() {
     busy_ = true;
-    stream_.expires_never();
+    lowest().expires_never();
     bool head = parser_->get().method() == http::verb::head;
     bool keep_alive = parser_->get().keep_alive();
     unsigned version = parser_->get().version();
@@ -171,7 +205,7 @@ class Session : public std::enable_shared_from_this<Session> {
       request.method = "GET";
     }
     // The loop must not end while an answer is made.
-    asio::post(shared_->answerers, [self = shared_from_this(), work = asio::make_work_guard(shared_->io),
+    asio::post(shared_->answerers, [self = this->shared_from_this(), work = asio::make_work_guard(shared_->io),
                                     request = std::move(request), version, keep_alive, head] {
       HttpResponse response = self->shared_->handle(request);
       asio::post(self->shared_->io, [self, response = std::move(response), version, keep_alive, head] {
@@ -192,32 +226,34 @@ class Session : public std::enable_shared_from_this<Session> {
     if (head) {
       response_.body().clear();  // the length stays
     }
-    stream_.expires_after(kWriteLimit);
-    http::async_write(stream_, response_, [self = shared_from_this(), keep_alive](beast::error_code error, size_t) {
-      self->busy_ = false;
-      if (!error && self->linger_ && !self->shared_->stopping) {
-        return self->BeginLinger();
-      }
-      error || !keep_alive || self->shared_->stopping ? self->Close() : self->Read();
-    });
+    lowest().expires_after(kWriteLimit);
+    http::async_write(stream_, response_,
+                      [self = this->shared_from_this(), keep_alive](beast::error_code error, size_t) {
+                        self->busy_ = false;
+                        if (!error && self->linger_ && !self->shared_->stopping) {
+                          return self->BeginLinger();
+                        }
+                        error || !keep_alive || self->shared_->stopping ? self->Close() : self->Read();
+                      });
   }
 
   /// A close while the client still sends would throw away the answer that it has not read yet.
   void BeginLinger() {
     beast::error_code ignored;
-    stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+    lowest().socket().shutdown(tcp::socket::shutdown_send, ignored);
     buffer_.clear();
-    stream_.expires_after(kLingerLimit);
+    lowest().expires_after(kLingerLimit);
     Drain();
   }
 
   void Drain() {
-    stream_.async_read_some(buffer_.prepare(64 << 10), [self = shared_from_this()](beast::error_code error, size_t) {
-      error ? self->Close() : self->Drain();
-    });
+    stream_.async_read_some(
+        buffer_.prepare(64 << 10),
+        [self = this->shared_from_this()](beast::error_code error, size_t) { error ? self->Close() : self->Drain(); });
   }
 
-  beast::tcp_stream stream_;
+  TlsContext context_;  ///< outlives the stream that is made from it
+  Stream stream_;
   Shared* const shared_;
   std::string peer_;
   beast::flat_buffer buffer_;
@@ -231,6 +267,7 @@ class Session : public std::enable_shared_from_this<Session> {
 
 struct HttpServer::Impl {
   Shared shared;
+  std::unique_ptr<TlsFiles> tls;  ///< null: plain
   tcp::acceptor acceptor{shared.io};
   std::thread thread;
 
@@ -249,9 +286,9 @@ struct HttpServer::Impl {
   void Admit(tcp::socket socket) {
     if (shared.sessions.size() >= kMaxConnections) {
       // Those who dawdle make room: nobody can keep health checks out by opening connections.
-      for (const std::shared_ptr<Session>& session : shared.sessions) {
+      for (const std::shared_ptr<Connection>& session : shared.sessions) {
         if (!session->busy()) {
-          std::shared_ptr<Session> oldest = session;
+          std::shared_ptr<Connection> oldest = session;
           oldest->Close();
           break;
         }
@@ -260,9 +297,14 @@ struct HttpServer::Impl {
         return;  // all are being answered; this one is closed
       }
     }
-    auto session = std::make_shared<Session>(std::move(socket), &shared);
+    std::shared_ptr<Connection> session;
+    if (tls != nullptr) {
+      session = std::make_shared<Session<Secure>>(std::move(socket), tls->Current(), &shared);
+    } else {
+      session = std::make_shared<Session<Plain>>(std::move(socket), &shared);
+    }
     shared.sessions.push_back(session);
-    session->Read();
+    session->Begin();
   }
 
   /// On the I/O thread: no more connections, and an end for those that wait.
@@ -270,8 +312,8 @@ struct HttpServer::Impl {
     shared.stopping = true;
     beast::error_code ignored;
     acceptor.close(ignored);
-    std::list<std::shared_ptr<Session>> sessions = shared.sessions;
-    for (const std::shared_ptr<Session>& session : sessions) {
+    std::list<std::shared_ptr<Connection>> sessions = shared.sessions;
+    for (const std::shared_ptr<Connection>& session : sessions) {
       if (!session->busy()) {
         session->Close();
       }
@@ -284,6 +326,13 @@ HttpServer::HttpServer(HttpHandler handle) : impl_(std::make_unique<Impl>()) {
 }
 
 HttpServer::~HttpServer() { Stop(); }
+
+absl::Status HttpServer::UseTls(const std::string& certificate, const std::string& key) {
+  auto files = std::make_unique<TlsFiles>(certificate, key);
+  MG_RETURN_IF_ERROR(files->Load());
+  impl_->tls = std::move(files);
+  return absl::OkStatus();
+}
 
 absl::StatusOr<int> HttpServer::Start(const std::string& address, int port) {
   beast::error_code error;

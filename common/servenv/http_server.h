@@ -15,6 +15,8 @@ class HttpServer {
   /// `handle` answers every request.
   explicit HttpServer(HttpHandler handle);
   ~HttpServer();  ///< Stop
+  /// TLS from these PEM files, before Start. Renewed files are used for new connections.
+  absl::Status UseTls(const std::string& certificate, const std::string& key);
   /// Binds (port 0: a free one) and serves. The real port.
   absl::StatusOr<int> Start(const std::string& address, int port);
   void Stop();

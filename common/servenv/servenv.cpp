@@ -17,6 +17,8 @@
 #include "absl/time/clock.h"
 #include "common/fs/fs.h"
 #include "common/log/log.h"
+#include "common/rpc/rpc.h"
+#include "common/servenv/grpc_guard.h"
 #include "common/servenv/http_server.h"
 #include "common/servenv/pages.h"
 #include "common/servenv/server_flags.h"
@@ -32,8 +34,13 @@ constexpr int kMaxMessage = 16 << 20;
 class BuildInfo final : public serviceinfo::ServiceInfo::Service {
  public:
   explicit BuildInfo(std::string name) : name_(std::move(name)) {}
-  grpc::Status GetBuildInfo(grpc::ServerContext*, const serviceinfo::GetBuildInfoRequest*,
+  void SetGuard(GrpcGuard guard) { guard_ = std::move(guard); }
+  grpc::Status GetBuildInfo(grpc::ServerContext* context, const serviceinfo::GetBuildInfoRequest*,
                             serviceinfo::GetBuildInfoResponse* response) override {
+    absl::Status admitted = guard_ ? guard_("/serviceinfo.ServiceInfo/GetBuildInfo", *context) : absl::OkStatus();
+    if (!admitted.ok()) {
+      return rpc::ToGrpc(admitted);
+    }
     response->mutable_build_info()->set_revision(kVersion);
     response->mutable_build_info()->set_main_path(absl::StrCat("multigres/components/", name_));
     return grpc::Status::OK;
@@ -41,6 +48,7 @@ class BuildInfo final : public serviceinfo::ServiceInfo::Service {
 
  private:
   std::string name_;
+  GrpcGuard guard_;
 };
 
 sigset_t EndSignals() {
@@ -93,6 +101,7 @@ struct Server::Impl {
   flags::FlagSet flag_set;
   ServerFlags options;
   BuildInfo build_info;
+  GrpcGuard grpc_guard;
   std::vector<grpc::Service*> services;
   Pages pages;
   std::unique_ptr<HttpServer> http;
@@ -186,6 +195,11 @@ void Server::SetGuard(std::function<std::optional<HttpResponse>(const HttpReques
   impl_->pages.SetGuard(std::move(guard));
 }
 
+void Server::SetGrpcGuard(GrpcGuard guard) {
+  impl_->build_info.SetGuard(guard);
+  impl_->grpc_guard = std::move(guard);
+}
+
 void Server::SetStatusPage(std::function<std::string()> page) { impl_->pages.SetStatus(std::move(page)); }
 void Server::SetReadyCheck(std::function<bool()> ready) { impl_->pages.SetReady(std::move(ready)); }
 void Server::OnRun(std::function<void()> hook) { impl_->on_run.push_back(std::move(hook)); }
@@ -202,6 +216,9 @@ absl::Status Server::StartHttp() {
   }
   auto server =
       std::make_unique<HttpServer>([this](const HttpRequest& request) { return impl_->pages.Answer(request); });
+  if (const ServerFlags& flags = impl_->options; !flags.http_tls_cert.empty()) {
+    MG_RETURN_IF_ERROR(WithContext(server->UseTls(flags.http_tls_cert, flags.http_tls_key), "--http-tls-cert"));
+  }
   std::string address = impl_->options.bind_address.empty() ? "127.0.0.1" : impl_->options.bind_address;
   MG_ASSIGN_OR_RETURN(impl_->bound_http_port, server->Start(address, impl_->options.http_port));
   impl_->http = std::move(server);
@@ -219,6 +236,9 @@ absl::Status Server::Impl::StartGrpc() {
   }
   grpc::ServerBuilder builder;
   options.Apply(&builder);
+  if (grpc_guard) {
+    builder.experimental().SetInterceptorCreators(GuardReflection(grpc_guard));
+  }
   builder.SetMaxReceiveMessageSize(kMaxMessage);
   builder.SetMaxSendMessageSize(kMaxMessage);
   // Two servers on one port must be an error, not a lottery.

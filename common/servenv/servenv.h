@@ -16,8 +16,9 @@
 #include "common/servenv/server_flags.h"
 
 namespace grpc {
+class ServerContextBase;
 class Service;
-}
+}  // namespace grpc
 
 namespace mg::servenv {
 
@@ -38,6 +39,8 @@ struct HttpResponse {
 };
 
 using HttpHandler = std::function<HttpResponse(const HttpRequest&)>;
+/// Whether a caller may use a gRPC method; any thread, never blocks.
+using GrpcGuard = std::function<absl::Status(const std::string& method, const grpc::ServerContextBase&)>;
 
 /// The frame of one server process. Use, all from main: construct, add own flags to flags(), Init, register services
 /// and handlers, Run. Handlers and hooks run on other threads.
@@ -64,6 +67,8 @@ class Server {
   void AddHttpHandler(const std::string& method, const std::string& path, HttpHandler handler);
   /// Asked before anything is answered but /live, /ready and OPTIONS: a value is the answer instead.
   void SetGuard(std::function<std::optional<HttpResponse>(const HttpRequest&)> guard);
+  /// Asked before reflection and build information answer over gRPC; without it they answer everybody. Before Run.
+  void SetGrpcGuard(GrpcGuard guard);
   /// HTML body of `/` (upstream: a catch-all page). Without this, `/` is 404.
   void SetStatusPage(std::function<std::string()> page);
   /// Decides /ready; without it ready from the start of serving.

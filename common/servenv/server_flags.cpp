@@ -62,6 +62,8 @@ void ServerFlags::AddTo(flags::FlagSet* flags) {
   config_path = DefaultConfigPath();
   flags->Add("http-port", &http_port, "HTTP port; 0: a free one");
   flags->Add("bind-address", &bind_address, "HTTP bind address; empty: loopback");
+  flags->Add("http-tls-cert", &http_tls_cert, "TLS certificate of the HTTP port; empty: plain HTTP");
+  flags->Add("http-tls-key", &http_tls_key, "its key");
   flags->Add("hostname", &hostname, "host name for registration; empty: the machine's");
   flags->Add("lameduck-period", &lameduck_period, "time between SIGTERM and closing");
   flags->Add("onterm-timeout", &onterm_timeout, "limit of the work at SIGTERM");
@@ -117,6 +119,9 @@ absl::Status ServerFlags::Check() const {
   }
   if (!mtls_allowed.empty() && grpc_ca.empty()) {
     return refuse("--grpc-auth-mtls-allowed-substrings needs --grpc-ca");
+  }
+  if (http_tls_cert.empty() != http_tls_key.empty()) {
+    return refuse("--http-tls-cert and --http-tls-key must be given together");
   }
   if (grpc_cert.empty() != grpc_key.empty()) {
     return refuse("--grpc-cert and --grpc-key must be given together");

@@ -27,7 +27,7 @@ struct ServerFlags {
   std::string pid_file;
   bool pprof_http = true;
   std::vector<std::string> pprof, service_map;
-  std::string mtls_allowed;
+  std::string mtls_allowed, http_tls_cert, http_tls_key;
   bool log_err_stacks = false;
   std::string log_level = "info", log_format = "json", log_output = "stdout";
   std::vector<std::string> config_path;

@@ -1,4 +1,5 @@
 #include "common/text/text.h"
+#include "common/text/suggest.h"
 
 #include "gtest/gtest.h"
 
@@ -45,6 +46,12 @@ TEST(ShellQuote, QuotesOnlyWhenNeeded) {
   EXPECT_EQ(ShellQuote("a/b-c"), "a/b-c");
   EXPECT_EQ(ShellQuote("it's"), "'it'\\''s'");
   EXPECT_EQ(ShellQuote(""), "''");
+}
+
+TEST(DidYouMean, NamesWhatIsNear_ElseSaysTheOtherThing) {
+  EXPECT_EQ(DidYouMean("zoen1", {"zone1", "zone2"}, "there are two"), "did you mean 'zone1'?");
+  EXPECT_EQ(DidYouMean("berlin", {"zone1", "zone2"}, "there are two"), "there are two");
+  EXPECT_EQ(DidYouMean("x", {}, ""), "");
 }
 
 }  // namespace

@@ -66,6 +66,8 @@ class Admin {
   absl::StatusOr<std::vector<clustermetadata::Multipooler>> PoolersOf(const clustermetadata::ShardKey& shard,
                                                                       absl::Time deadline);
   absl::Status Resign(const clustermetadata::Multipooler& leader, const std::string& reason, absl::Time deadline);
+  /// Whether a pooler's PostgreSQL streams from the primary, asked of it; FAILED_PRECONDITION when it does not.
+  absl::Status Streams(const clustermetadata::Multipooler& pooler, absl::Time deadline);
   absl::Status Wish(const clustermetadata::ShardKey& shard, const clustermetadata::ID& target, absl::Time deadline);
   /// Copies the records of every wanted cell that `keep` keeps, in the order of the cells.
   template <typename Record, typename Keep>

@@ -14,6 +14,7 @@
 #include "common/rpc/rpc.h"
 #include "common/servenv/pages.h"
 #include "common/text/utf8.h"
+#include "components/multiadmin/grpc_service.h"
 #include "google/api/annotations.pb.h"
 #include "google/rpc/status.pb.h"
 #include "multiadminservice.pb.h"
@@ -320,6 +321,9 @@ void AddGuard(servenv::Server* server, const Methods* methods) {
     Role role = reads ? multigres::admin::v1::ROLE_VIEWER : multigres::admin::v1::ROLE_ADMIN;
     absl::Status admitted = methods->gate()->AdmitPage(request.path, role, CredentialsOf(request));
     return admitted.ok() ? std::nullopt : std::optional<HttpResponse>(RestError(admitted));
+  });
+  server->SetGrpcGuard([methods](const std::string& method, const grpc::ServerContextBase& context) {
+    return methods->gate()->AdmitPage(method, multigres::admin::v1::ROLE_VIEWER, multiadmin::CredentialsOf(context));
   });
 }
 

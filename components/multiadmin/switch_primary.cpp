@@ -36,6 +36,13 @@ const Multipooler* LeaderOf(const std::vector<Multipooler>& poolers) {
   return leader;
 }
 
+// Orchs of another make take no wishes; they appoint by their own judgement.
+void NoteUntold(const absl::Status& told) {
+  if (!told.ok()) {
+    log::Warn("the orchs do not know whom to appoint", {{"error", told.message()}});
+  }
+}
+
 std::string Label(const clustermetadata::ID& id) { return absl::StrCat(id.cell(), "/", id.name()); }
 
 // The next leader, as soon as its record says that it serves.
@@ -127,6 +134,16 @@ absl::Status Admin::Wish(const clustermetadata::ShardKey& shard, const clusterme
   return absl::OkStatus();
 }
 
+absl::Status Admin::Streams(const Multipooler& pooler, absl::Time deadline) {
+  pb::GetPoolerStatusRequest question;
+  *question.mutable_pooler_id() = pooler.id();
+  MG_ASSIGN_OR_RETURN(pb::GetPoolerStatusResponse status,
+                      GetPoolerStatus(question, std::min(deadline, absl::Now() + kWishLimit)));
+  return status.status().replication_status().wal_receiver_status() == "streaming"
+             ? absl::OkStatus()
+             : absl::FailedPreconditionError("its PostgreSQL does not stream from the primary");
+}
+
 absl::StatusOr<pb::SwitchPrimaryResponse> Admin::SwitchPrimary(const pb::SwitchPrimaryRequest& request,
                                                                absl::Time deadline) {
   MG_ASSIGN_OR_RETURN(std::vector<Multipooler> poolers, PoolersOf(request.shard_key(), deadline));
@@ -136,6 +153,13 @@ absl::StatusOr<pb::SwitchPrimaryResponse> Admin::SwitchPrimary(const pb::SwitchP
   }
   if (poolers.size() < 2) {
     return absl::FailedPreconditionError("no standby poolers available for promotion");
+  }
+  // Without a wish whoever handed over could be appointed again.
+  for (const Multipooler& pooler : poolers) {
+    if (!consensus::SameNode(pooler.id(), leader->id()) && Streams(pooler, deadline).ok()) {
+      NoteUntold(Wish(request.shard_key(), pooler.id(), deadline));
+      break;
+    }
   }
   MG_RETURN_IF_ERROR(Resign(*leader, request.reason(), deadline));
   pb::SwitchPrimaryResponse response;
@@ -152,26 +176,22 @@ absl::StatusOr<v1::SwitchPrimaryResponse> Admin::SwitchPrimaryTo(const v1::Switc
   }
   v1::SwitchPrimaryResponse response;
   *response.mutable_old_leader_id() = leader->id();
-  bool standby_streams = false;
+  // Who is wished, else the first that could take over: whoever handed over is not to be appointed again.
   const Multipooler* target = nullptr;
   for (const Multipooler& pooler : poolers) {
-    bool wished = request.has_target() && consensus::SameNode(pooler.id(), request.target());
-    if (wished) {
+    const bool leads = consensus::SameNode(pooler.id(), leader->id());
+    if (request.has_target()) {
+      if (!consensus::SameNode(pooler.id(), request.target())) {
+        continue;
+      }
       target = &pooler;
-    }
-    if (consensus::SameNode(pooler.id(), leader->id()) || (request.has_target() && !wished)) {
-      continue;
-    }
-    pb::GetPoolerStatusRequest question;
-    *question.mutable_pooler_id() = pooler.id();
-    absl::StatusOr<pb::GetPoolerStatusResponse> status =
-        GetPoolerStatus(question, std::min(deadline, absl::Now() + kWishLimit));
-    bool streams = status.ok() && status->status().replication_status().wal_receiver_status() == "streaming";
-    standby_streams |= streams;
-    if (wished && !streams) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "pooler '", Label(pooler.id()), "' cannot lead now: ",
-          status.ok() ? "its PostgreSQL does not stream from the primary" : std::string(status.status().message())));
+      if (absl::Status streams = leads ? absl::OkStatus() : Streams(pooler, deadline); !streams.ok()) {
+        return absl::FailedPreconditionError(
+            absl::StrCat("pooler '", Label(pooler.id()), "' cannot lead now: ", streams.message()));
+      }
+    } else if (!leads && Streams(pooler, deadline).ok()) {
+      target = &pooler;
+      break;
     }
   }
   if (request.has_target() && target == nullptr) {
@@ -181,12 +201,14 @@ absl::StatusOr<v1::SwitchPrimaryResponse> Admin::SwitchPrimaryTo(const v1::Switc
     *response.mutable_new_leader_id() = leader->id();
     return response;
   }
-  if (!standby_streams) {
+  if (target == nullptr) {
     return absl::FailedPreconditionError("no standby streams from the primary: nobody could take over");
   }
-  if (target != nullptr) {
-    MG_RETURN_IF_ERROR(Wish(request.shard_key(), target->id(), deadline));
+  absl::Status told = Wish(request.shard_key(), target->id(), deadline);
+  if (request.has_target()) {
+    MG_RETURN_IF_ERROR(told);
   }
+  NoteUntold(told);
   absl::Time begun = absl::Now();
   MG_RETURN_IF_ERROR(Resign(*leader, request.reason(), deadline));
   std::optional<clustermetadata::ID> next =
@@ -195,7 +217,8 @@ absl::StatusOr<v1::SwitchPrimaryResponse> Admin::SwitchPrimaryTo(const v1::Switc
     return absl::DeadlineExceededError("the primary has handed over, and no other one serves yet");
   }
   absl::Duration took = absl::Now() - begun;
-  if (target != nullptr && !consensus::SameNode(*next, target->id())) {
+  const bool other = !consensus::SameNode(*next, target->id());
+  if (other && (request.has_target() || consensus::SameNode(*next, leader->id()))) {
     return absl::AbortedError(absl::StrCat("pooler '", Label(*next), "' leads instead of '", Label(target->id()),
                                            "': it was further, or that one was not reached"));
   }

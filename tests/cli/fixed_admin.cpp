@@ -6,7 +6,9 @@
 #include <grpcpp/server.h>
 #include <grpcpp/server_builder.h>
 
+#include <cstdint>
 #include <cstdlib>
+#include <ctime>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -135,7 +137,58 @@ class FixedAdmin final : public pb::MultiadminService::Service {
     return Allowed(context);
   }
 
+  grpc::Status GetGatewayQueries(grpc::ServerContext* context, const pb::GetGatewayQueriesRequest*,
+                                 pb::GetGatewayQueriesResponse* response) override {
+    auto& snapshot = *response->mutable_snapshot();
+    snapshot.set_tracked_fingerprints(2);
+    for (const char* sql : {"select * from a_table_with_a_long_name where first_column = $1 and second_column > $2",
+                            "insert into t values ($1)"}) {
+      auto& row = *snapshot.add_queries();
+      row.set_fingerprint(snapshot.queries_size() == 1 ? "0e646990d6d0cb69" : "1b2c3d4e5f607182");
+      row.set_normalized_sql(sql);
+      row.set_calls(snapshot.queries_size() == 1 ? 1234567 : 3);
+      row.set_total_rows(12);
+      row.mutable_total_duration()->set_seconds(77 / snapshot.queries_size());
+      for (auto* duration : {row.mutable_average_duration(), row.mutable_min_duration(), row.mutable_max_duration(),
+                             row.mutable_p50_duration(), row.mutable_p99_duration()}) {
+        duration->set_nanos(1'500'000);
+      }
+      row.mutable_last_seen()->set_seconds(SecondsAgo(200));
+      for (double rate : {0.0, 5.0, 10.0}) {
+        row.add_call_rate_trends(rate);
+      }
+    }
+    return Allowed(context);
+  }
+  grpc::Status GetGatewayConsolidator(grpc::ServerContext* context, const pb::GetGatewayConsolidatorRequest*,
+                                      pb::GetGatewayConsolidatorResponse* response) override {
+    auto& stats = *response->mutable_stats();
+    stats.set_unique_statements(1);
+    stats.set_total_references(3);
+    stats.set_connection_count(2);
+    auto& statement = *stats.add_prepared_statements();
+    statement.set_name("stmt0");
+    statement.set_query("select\n1");
+    statement.set_refs(3);
+    return Allowed(context);
+  }
+  grpc::Status GetBackups(grpc::ServerContext* context, const pb::GetBackupsRequest*,
+                          pb::GetBackupsResponse* response) override {
+    auto& backup = *response->add_backups();
+    backup.set_backup_id("20260105-093012F");
+    backup.set_database("postgres");
+    backup.set_type("full");
+    backup.set_status(pb::BACKUP_STATUS_COMPLETE);
+    backup.set_backup_size_bytes(31'000'000);
+    backup.set_routing_role(clustermetadata::ROUTING_ROLE_REPLICA);
+    backup.set_stop_lsn("0/3000060");
+    backup.mutable_stop_timestamp()->set_seconds(SecondsAgo(3 * 86400 + 60));
+    return Allowed(context);
+  }
+
  private:
+  static std::int64_t SecondsAgo(std::int64_t seconds) { return std::time(nullptr) - seconds; }
+
   grpc::Status Allowed(grpc::ServerContext* context) const {
     const auto& metadata = context->client_metadata();
     auto sent = metadata.find("authorization");

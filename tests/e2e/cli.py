@@ -47,6 +47,21 @@ def contexts(s):
     for words in (["status"], ["up"], ["down"], ["restart"], ["logs"], ["psql"], ["cluster", "start", "multigateway/zone1"], ["orch", "status"]):
         refused = s.run(*words, "--json", check=False)
         assert refused.returncode == 4 and error_of(refused)["reason"] == "CONTEXT_REMOTE" and "far" in refused.stderr, (words, refused)
+    # The newest verbs as well: faults and starts are this machine's, rules and backups go to the remote Admin API.
+    for words in (["chaos", "kill", "primary", "--yes"], ["chaos", "freeze", "multiorch/zone1", "--yes"], ["restart", "--rolling"], ["events"],
+                  ["why", "multipooler/zone1"], ["wait"], ["cluster", "diff"], ["cluster", "signal", "multiorch/zone1"], ["env"],
+                  ["component", "config", "multigateway/zone1"]):
+        refused = s.run(*words, "--json", check=False)
+        assert refused.returncode == 4 and error_of(refused)["reason"] == "CONTEXT_REMOTE" and "far" in refused.stderr, (words, refused)
+    for words in (["shard", "rule"], ["admin", "whoami"], ["backup", "list"], ["gateway", "queries"], ["gateway", "consolidator", "zone1"],
+                  ["shard", "apply-rule-change", "--durability", "AT_LEAST_2"]):
+        assert s.run(*words).stdout, words
+    # What destroys says where it would.
+    for words in (["backup", "restore"], ["cell", "delete", "zone2"],
+                  ["shard", "apply-rule-change", "--leader", "zone1", "--cohort", "zone1,zone2", "--durability", "AT_LEAST_2",
+                   "--unsafe-derive-cert-from-reachable"]):
+        refused = s.run(*words, "--json", check=False)
+        assert error_of(refused)["reason"] == "CONFIRMATION_NEEDED" and "on far: " in error_of(refused)["message"], (words, refused)
     assert s.run("status", "--context", "local", "--json").returncode == 0
     s.run("context", "remove", "far")
     assert s.run("context", "current").stdout == "local\n"
@@ -106,6 +121,31 @@ def upstream_spellings(s):
     assert s.run(*made).stdout.startswith("Created cell a\nCreated cell b\nCreated database postgres\n")
     assert "exists already" in s.run(*made).stdout
     assert s.run(*made, "--durability-policy", "none", check=False).returncode == 1
+    # Its persistent flags, on its commands and on those that it shares with us; its flags of backups, rules and `init`.
+    persistent = ["--config-name", "x", "--config-type", "yaml", "--config-file", "/x", "--config-file-not-found-handling", "warn",
+                  "--config-persistence-min-interval", "1s"]
+    assert s.run("getcellnames", *persistent).stdout == out("getcellnames")
+    assert s.run("cluster", "list-backups", "--database", "postgres", "--limit", "3", *persistent).returncode == 0
+    direct_flags = ["--admin-server", f"127.0.0.1:{port(s, 'multiadmin', 'grpc')}"]
+    for words in (["cluster", "list-backups", "--database", "postgres"], ["cluster", "verify-backups", "--timeout", "5m"],
+                  ["cluster", "expire-backups", "--database", "postgres", "--timeout", "1m"]):
+        assert s.run(*words, *direct_flags, env={"MULTIGRES_TOKEN_FILE": token} if token else {}).returncode == 0, words
+    assert s.run("cluster", "check-backup-config").stdout.count("\n") == 1
+    for words in (["cluster", "check-backup-config", "--backup-url", "s3://b/p", "--region", "r"], ["cluster", "refresh-credentials"],
+                  ["cluster", "check-backup-config", "--nope"]):
+        refused = s.run(*words, check=False)
+        assert refused.returncode == 1 and refused.stderr.startswith("Error: "), (words, refused)
+    s.run("cluster", "init", "--config-path", "made", "--provisioner", "local", "--backup-path", "it's here")
+    assert f"backup-path: '{s.work}/it''s here'\n" in (s.work / "made" / "multigres.yaml").read_text()
+    assert s.run("cluster", "validate", "made/multigres.yaml").returncode == 0
+    assert s.run("cluster", "init", "--config-path", "made", check=False).returncode == 1, "an existing file is kept"
+    for words in (["--provisioner", "kubernetes"], ["--backup-url", "s3://b/p", "--region", "r"], ["--encrypt-backups"]):
+        assert s.run("cluster", "init", "--config-path", "other", *words, check=False).returncode != 0 and not (s.work / "other").exists(), words
+    before = s.json("shard", "get")["primary"]
+    s.run("cluster", "switch-primary", "--database", "postgres", "--table-group", "default", "--shard", "0-inf", "--reason", "test", "--yes",
+          "--timeout", "120s")
+    assert s.json("shard", "get")["primary"] != before
+    assert s.run("cluster", "switch-primary", "--database", "nope", "--yes", check=False).returncode == 3
     # `cluster start` and `stop` without names are the whole cluster.
     s.run("cluster", "stop")
     s.run("cluster", "start", "--wait-for-bootstrap", "--cells", "2", check=False)
@@ -114,9 +154,19 @@ def upstream_spellings(s):
 
 
 def suggestions(s):
+    s.run("admin", "token", "create", "reader")
     for words, meant in ((["stauts"], "status"), (["topology", "cel", "list"], "cell"), (["pooler", "list", "--databse", "x"], "--database"),
                          (["cell", "get", "zoen1"], "zone1"), (["pooler", "get", "multipoler/zone1"], "multipooler/zone1"),
-                         (["component", "config", "multigatway/zone1"], "multigateway/zone1"), (["schema", "topology", "tre"], "topology-tree")):
+                         (["component", "config", "multigatway/zone1"], "multigateway/zone1"), (["schema", "topology", "tre"], "topology-tree"),
+                         (["why", "multipoler/zone1"], "multipooler/zone1"), (["logs", "multiorhc"], "multiorch"),
+                         (["restart", "multigateway/zoen2"], "multigateway/zone2"), (["cluster", "stop", "mulitorch/zone1"], "multiorch/zone1"),
+                         (["wait", "multigateway/zone11"], "multigateway/zone1"), (["psql", "--cell", "zoen1"], "multigateway/zone1"),
+                         (["chaos", "kill", "primray", "--yes"], "primary"), (["status", "--cluster", "defualt"], "default"),
+                         (["pooler", "list", "--cell", "zoen1"], "zone1"), (["gateway", "list", "--cell", "zon2"], "zone2"),
+                         (["shard", "list", "--database", "postgers"], "postgres"), (["backup", "list", "--database", "postgers"], "postgres"),
+                         (["shard", "get", "postgre/default/0-inf"], "postgres/default/0-inf"), (["cell", "delete", "zoen2", "--yes"], "zone2"),
+                         (["cell", "update", "zoen2", "--root", "/x"], "zone2"), (["context", "use", "locla"], "local"),
+                         (["admin", "token", "revoke", "readre"], "reader")):
         refused = s.run(*words, "--json", check=False)
         assert refused.returncode in (2, 3) and meant in error_of(refused)["hint"], (words, refused)
 

@@ -48,7 +48,8 @@ class Leftovers:
         found["posix"] = set(os.listdir("/dev/shm"))
         found["tmp"] = {e for e in os.listdir("/tmp") if e.startswith((".s.PGSQL", "multigres-"))}
         for base in ("/sys/fs/cgroup", "/sys/fs/cgroup/unified"):
-            found["cgroup"] |= {str(p) for p in pathlib.Path(base).glob("**/multigres-*") if p.is_dir()}
+            # Not a glob: groups of others go while one looks.
+            found["cgroup"] |= {os.path.join(at, d) for at, below, _ in os.walk(base) for d in below if d.startswith("multigres-")}
         return found
 
     @staticmethod

@@ -103,6 +103,31 @@ class MultiadminAuthTest : public ::testing::Test {
     return client.Post(path, headers, body, "application/json");
   }
 
+  /// What reflection answers when it is asked for the names of the services; and how the call ended.
+  static std::pair<std::string, grpc::Status> Services(const std::string& token) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(Soon()));
+    if (!token.empty()) {
+      context.AddMetadata("authorization", "Bearer " + token);
+    }
+    grpc::internal::RpcMethod method("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+                                     grpc::internal::RpcMethod::BIDI_STREAMING);
+    std::unique_ptr<grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>> stream(
+        grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(sandbox_->channel().get(),
+                                                                                              method, &context));
+    grpc::Slice slice("\x3a\x01*");  // ServerReflectionRequest{list_services: "*"}
+    stream->WriteLast(grpc::ByteBuffer(&slice, 1), grpc::WriteOptions());
+    std::string answer;
+    for (grpc::ByteBuffer in; stream->Read(&in);) {
+      std::vector<grpc::Slice> parts;
+      EXPECT_TRUE(in.Dump(&parts).ok());
+      for (const grpc::Slice& part : parts) {
+        answer.append(reinterpret_cast<const char*>(part.begin()), part.size());
+      }
+    }
+    return {answer, stream->Finish()};
+  }
+
   template <typename Service, typename Request, typename Response>
   static grpc::Status Typed(grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                             const Request& request, Response* response, const std::string& token = local_) {
@@ -182,6 +207,23 @@ TEST_F(MultiadminAuthTest, WithoutAToken_OnlyHealthAnswers) {
   for (const char* path : {"/", "/config", "/version", "/services", "/api/v1/cells"}) {
     EXPECT_EQ(client.Get(path, known)->status, 200) << path;
   }
+  auto refused = [](const grpc::Status& status) {
+    return status.error_code() == grpc::StatusCode::UNAUTHENTICATED ||
+           status.error_code() == grpc::StatusCode::RESOURCE_EXHAUSTED;
+  };
+  EXPECT_TRUE(Call("/grpc.health.v1.Health/Check", "").ok());
+  EXPECT_TRUE(refused(Call("/serviceinfo.ServiceInfo/GetBuildInfo", "")));
+  EXPECT_TRUE(Call("/serviceinfo.ServiceInfo/GetBuildInfo", local_).ok());
+  auto [silent, without] = Services("");
+  EXPECT_TRUE(refused(without)) << without.error_message();
+  EXPECT_FALSE(absl::StrContains(silent, "Service")) << silent;
+  auto [names, with] = Services(local_);
+  EXPECT_TRUE(with.ok()) << with.error_message();
+  EXPECT_TRUE(absl::StrContains(names, "multigres.admin.v1.CellService")) << names;
+  // Well-formed, and of another cluster: nobody here knows it.
+  absl::StatusOr<admin_token::Token> foreign = admin_token::Make();
+  ASSERT_TRUE(foreign.ok());
+  EXPECT_TRUE(refused(Call("/multigres.admin.v1.IdentityService/WhoAmI", foreign->text)));
   EXPECT_EQ(client.Get("/proxy/pool/zone1/nobody/", known)->status, 404);
   EXPECT_EQ(client.Get("/proxy/pool/zone1", known)->status, 400);
   EXPECT_EQ(client.Get("/proxy/what/zone1/p1/", known)->status, 404);
@@ -341,6 +383,21 @@ TEST_F(MultiadminAuthTest, WhatIsNoRequest_IsRefusedAndHarmsNothing) {
     }
     EXPECT_EQ(Post(method, local_, "{\"name\": ")->status, 400) << method;
     EXPECT_EQ(Post(method, local_, std::string(5000, '['))->status, 400) << method;
+  }
+  // Line ends and other control characters in any value: refused, or kept as they are, and never a line of their own.
+  for (const char* body : {R"({"cell": {"name": "a\r\nb"}})", R"({"cell": {"name": "crlf", "root": "/x\r\n/y"}})",
+                           R"({"cell": {"name": "crlf", "serverAddresses": ["127.0.0.1:1\r\nX: y"]}})",
+                           R"({"cell": {"name": "a\u0000b"}})"}) {
+    EXPECT_EQ(Post("/multigres.admin.v1.CellService/CreateCell", local_, body)->status, 400) << body;
+  }
+  EXPECT_EQ(Post("/multigres.admin.v1.TokenService/CreateToken", local_, R"({"name": "a\r\nb", "role": "ROLE_VIEWER"})")
+                ->status,
+            400);
+  EXPECT_EQ(Post("/multiadmin.MultiadminService/GetCell", local_, R"({"name": "a\r\nSet-Cookie: x"})")->status, 404);
+  v1::ListCellsResponse cells;
+  ASSERT_TRUE(Typed<v1::CellService>(&v1::CellService::Stub::ListCells, v1::ListCellsRequest(), &cells).ok());
+  for (const auto& cell : cells.cells()) {
+    EXPECT_NE(cell.cell().name(), "crlf");
   }
   EXPECT_EQ(Post("/multigres.admin.v1.CellService/CreateCell", local_, std::string(5 << 20, 'x'))->status, 413);
   EXPECT_EQ(Call("/multigres.admin.v1.CellService/CreateCell", local_, std::string(17 << 20, 'x')).error_code(),

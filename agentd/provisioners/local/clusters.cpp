@@ -8,6 +8,7 @@
 #include "absl/strings/str_join.h"
 #include "common/fs/fs.h"
 #include "common/status/status.h"
+#include "common/text/suggest.h"
 
 namespace mg::local {
 
@@ -75,7 +76,9 @@ absl::StatusOr<config::ClusterPlace> Clusters::PlaceOf(const v1::ClusterSelector
     return MakeError(
         absl::StatusCode::kNotFound, absl::StrCat("there is no cluster ", selector.name()),
         {.reason = "CLUSTER_NOT_FOUND",
-         .hint = names.empty() ? "'multigres up' makes one" : absl::StrCat("known are ", absl::StrJoin(names, ", "))});
+         .hint = text::DidYouMean(
+             selector.name(), names,
+             names.empty() ? "'multigres up' makes one" : absl::StrCat("known are ", absl::StrJoin(names, ", ")))});
   }
   return place;
 }

@@ -13,6 +13,7 @@
 #include "common/process/process_id.h"
 #include "common/shim_protocol/shim.h"
 #include "common/status/status.h"
+#include "common/text/suggest.h"
 
 namespace mg::local {
 namespace {
@@ -181,7 +182,9 @@ absl::StatusOr<Specs> FaultTargets(const Model& model, const std::string& target
   const std::string name = target == "primary" ? primary : target;
   Specs targets;
   std::set<std::string> cells;
+  std::vector<std::string> known = {"primary"};
   for (const v1::ComponentSpec& spec : model.specs) {
+    known.push_back(spec.name());
     if (!spec.cell().empty()) {
       cells.insert(spec.cell());
     }
@@ -190,11 +193,13 @@ absl::StatusOr<Specs> FaultTargets(const Model& model, const std::string& target
     }
   }
   if (targets.empty()) {
+    known.insert(known.end(), cells.begin(), cells.end());
     return MakeError(absl::StatusCode::kNotFound,
                      absl::StrCat("cluster ", model.place.name, " has no component or cell ", name),
                      {.reason = "COMPONENT_NOT_FOUND",
-                      .hint = absl::StrCat("'multigres status' lists the components; cells are ",
-                                           absl::StrJoin(cells, ", "), "; 'primary' is who leads"),
+                      .hint = text::DidYouMean(name, known,
+                                               absl::StrCat("'multigres status' lists the components; cells are ",
+                                                            absl::StrJoin(cells, ", "), "; 'primary' is who leads")),
                       .subject = name});
   }
   return targets;

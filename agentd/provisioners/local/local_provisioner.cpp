@@ -12,6 +12,7 @@
 #include "agentd/provisioners/local/fault_plan.h"
 #include "agentd/provisioners/local/fault_run.h"
 #include "agentd/provisioners/local/layout.h"
+#include "agentd/provisioners/local/named.h"
 #include "agentd/provisioners/local/orphans.h"
 #include "agentd/provisioners/local/preflight.h"
 #include "agentd/provisioners/local/records.h"
@@ -118,7 +119,7 @@ class LocalProvisioner final : public Provisioner {
     MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kStart));
     MG_RETURN_IF_ERROR(model.Complete());
-    MG_ASSIGN_OR_RETURN(const v1::ComponentSpec* spec, SpecOf(model, request.component()));
+    MG_ASSIGN_OR_RETURN(const v1::ComponentSpec* spec, Named(model, request.component()));
     (*model.record.mutable_components())[spec->name()].set_stopped_by_name(false);
     model.record.set_wanted(true);
     MG_RETURN_IF_ERROR(clusters_.Save(cluster.get(), &model));
@@ -153,7 +154,7 @@ class LocalProvisioner final : public Provisioner {
   absl::StatusOr<bool> DeprovisionComponent(const v1::DeprovisionComponentRequest& request,
                                             OperationContext& context) override {
     MG_ASSIGN_OR_RETURN(Model model, Look(request.cluster()));
-    MG_ASSIGN_OR_RETURN(const v1::ComponentSpec* spec, SpecOf(model, request.component()));
+    MG_ASSIGN_OR_RETURN(const v1::ComponentSpec* spec, Named(model, request.component()));
     if (model.store == nullptr) {
       return true;
     }
@@ -279,7 +280,7 @@ class LocalProvisioner final : public Provisioner {
     MG_ASSIGN_OR_RETURN(Model model, Look(selector));
     MG_RETURN_IF_ERROR(CheckExists(model));
     std::string name = absl::StrCat(store::kMultigateway, "/", cell.empty() ? model.record.cells(0) : cell);
-    MG_ASSIGN_OR_RETURN(const v1::ComponentSpec* gateway, SpecOf(model, name));
+    MG_ASSIGN_OR_RETURN(const v1::ComponentSpec* gateway, Named(model, name));
     return Connection{.host = "127.0.0.1",
                       .user = model.input.config.postgres_user,
                       .database = model.input.config.database,
@@ -330,7 +331,7 @@ class LocalProvisioner final : public Provisioner {
   absl::StatusOr<int> Signal(const v1::ClusterSelector& selector, const std::string& component, int signal,
                              bool whole_tree) override {
     MG_ASSIGN_OR_RETURN(Model model, Look(selector));
-    MG_RETURN_IF_ERROR(SpecOf(model, component).status());
+    MG_RETURN_IF_ERROR(Named(model, component).status());
     std::string run_dir = WatchedOf(model, component).run_dir;
     shim::ShimState state = shim::ReadShimState(run_dir);
     if (!state.child_alive || !state.child) {
@@ -423,7 +424,7 @@ class LocalProvisioner final : public Provisioner {
     }
     auto make_spec = [this, cluster, name = spec.name()]() -> absl::StatusOr<shim::LaunchSpec> {
       MG_ASSIGN_OR_RETURN(Model planned, Build(cluster.get(), 0, ModelUse::kPlan));
-      MG_ASSIGN_OR_RETURN(const v1::ComponentSpec* found, SpecOf(planned, name));
+      MG_ASSIGN_OR_RETURN(const v1::ComponentSpec* found, Named(planned, name));
       return LaunchSpecOf(planned, *found);
     };
     watchman_.TakeCare(model, spec, make_spec, !by_name);
@@ -505,17 +506,6 @@ class LocalProvisioner final : public Provisioner {
                                   : MakeError(absl::StatusCode::kFailedPrecondition,
                                               absl::StrCat("cluster ", model.place.name, " was never brought up"),
                                               {.reason = "CLUSTER_STOPPED", .hint = "run 'multigres up'"});
-  }
-
-  static absl::StatusOr<const v1::ComponentSpec*> SpecOf(const Model& model, const std::string& component) {
-    MG_RETURN_IF_ERROR(store::ComponentName::Parse(component).status());
-    const v1::ComponentSpec* spec = model.Find(component);
-    if (spec == nullptr) {
-      return MakeError(
-          absl::StatusCode::kNotFound, absl::StrCat("cluster ", model.place.name, " has no component ", component),
-          {.reason = "COMPONENT_NOT_FOUND", .hint = "'multigres status' lists them", .subject = component});
-    }
-    return spec;
   }
 
   /// PostgreSQL belongs to its pgctld and pooler: they must want it stopped, or they start it again.

@@ -78,8 +78,7 @@ std::string RulesAsMarkdown() {
       "are "
       "gRPC only. A caller shows a token as `authorization: Bearer mgt_…`, or a client certificate; "
       "[security.md](security.md) has the rest. Without either only `/live`, `/ready` and the gRPC health service "
-      "answer, and "
-      "reflection and build information, which say nothing of the cluster.\n\n"
+      "answer; reflection and build information need a viewer.\n\n"
       "| RPC | does | viewer | operator | admin | in the audit log |\n| --- | --- | --- | --- | --- | --- |\n";
   for (const RpcRule& rule : RpcRules()) {
     std::vector<std::string> parts = absl::StrSplit(rule.method, '/');
