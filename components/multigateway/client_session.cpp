@@ -163,11 +163,10 @@ void ClientSession::RoutesChanged() {
   if (read_only_ || (trying_.empty() && serving_.empty())) {
     return;
   }
-  std::optional<clustermetadata::Multipooler> best = host_->Route(database_, read_only_, 0);
-  if (!best.has_value()) {
+  const std::string& id = host_->PrimaryId(database_);
+  if (id.empty()) {
     return;
   }
-  const std::string id = topology::IdString(best->id());
   if (!trying_.empty() && id != trying_) {
     error_code ignored;
     server_.close(ignored);
@@ -182,8 +181,8 @@ void ClientSession::RoutesChanged() {
 }
 
 void ClientSession::EndIfSuperseded() {
-  std::optional<clustermetadata::Multipooler> best = host_->Route(database_, read_only_, 0);
-  if (best.has_value() && !serving_.empty() && !moved_ && topology::IdString(best->id()) != serving_) {
+  const std::string& id = host_->PrimaryId(database_);
+  if (!id.empty() && !serving_.empty() && !moved_ && id != serving_) {
     EndWith("terminating connection: another node is the primary now");
   }
 }

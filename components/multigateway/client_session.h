@@ -38,6 +38,8 @@ class ClientHost {
   virtual asio::awaitable<absl::StatusOr<std::string>> Verifier(std::string database, std::string role) = 0;
   virtual std::optional<clustermetadata::Multipooler> Route(const std::string& database, bool read_only,
                                                             unsigned turn) = 0;
+  /// Id of the pooler that read-write sessions of the database go to now; empty: none. Cheap.
+  virtual const std::string& PrimaryId(const std::string& database) = 0;
   /// Until the routes change or the bound is over.
   virtual asio::awaitable<void> RoutesChange(std::chrono::milliseconds bound) = 0;
   /// Passes a cancel on, wherever its session is; returns when it was delivered, after a moment at most.

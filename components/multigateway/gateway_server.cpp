@@ -22,6 +22,7 @@
 #include "common/log/throttle.h"
 #include "common/pgwire/scram.h"
 #include "common/status/status.h"
+#include "common/topology/topology.h"
 #include "components/multigateway/client_session.h"
 #include "components/multigateway/credentials.h"
 
@@ -96,6 +97,7 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
 
   void RoutesChanged() override {
     asio::post(loop_, [this] {
+      primary_ids_.clear();
       for (const auto& [pid, session] : sessions_) {
         session->RoutesChanged();
       }
@@ -142,6 +144,15 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
   std::optional<clustermetadata::Multipooler> Route(const std::string& database, bool read_only,
                                                     unsigned turn) override {
     return read_only ? router_->Standby(database, turn) : router_->Primary(database);
+  }
+
+  const std::string& PrimaryId(const std::string& database) override {
+    auto [known, first] = primary_ids_.try_emplace(database);
+    if (first) {
+      std::optional<clustermetadata::Multipooler> primary = router_->Primary(database);
+      known->second = primary.has_value() ? topology::IdString(primary->id()) : "";
+    }
+    return known->second;
   }
 
   asio::awaitable<void> RoutesChange(std::chrono::milliseconds bound) override {
@@ -299,7 +310,8 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
   log::Throttle accept_faults_;
   std::unique_ptr<TlsContext> tls_;
   std::unique_ptr<PoolerLink> link_;
-  std::set<asio::steady_timer*> waiting_;  ///< for a change of the routes, which cancels them
+  std::map<std::string, std::string> primary_ids_;  ///< by database, since the routes changed last
+  std::set<asio::steady_timer*> waiting_;           ///< for a change of the routes, which cancels them
   const std::string mock_secret_;
   std::vector<std::unique_ptr<tcp::acceptor>> acceptors_;
   std::map<std::uint32_t, std::shared_ptr<ClientSession>> sessions_;

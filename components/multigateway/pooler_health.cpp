@@ -20,6 +20,8 @@ constexpr std::chrono::milliseconds kLongestRetry(1000);
 /// A stream that has said nothing yet is given up after this; later the pooler's own recommendation counts.
 constexpr std::chrono::milliseconds kFirstSilence(3000);
 constexpr std::chrono::milliseconds kLeastSilence(1000);
+/// Of a pooler that recommends nothing.
+constexpr std::chrono::milliseconds kUsualSilence(60000);
 
 }  // namespace
 
@@ -164,18 +166,29 @@ class PoolerHealth::Stream : public std::enable_shared_from_this<Stream> {
       retry_ = kFirstRetry;
       last_word_ = std::chrono::steady_clock::now();
       const auto& recommended = message.recommended_staleness_timeout();
-      silence_limit_ = std::max(
-          kLeastSilence, std::chrono::milliseconds(recommended.seconds() * 1000 + recommended.nanos() / 1000000));
+      silence_limit_ = message.has_recommended_staleness_timeout()
+                           ? std::max(kLeastSilence, std::chrono::milliseconds(recommended.seconds() * 1000 +
+                                                                               recommended.nanos() / 1000000))
+                           : kUsualSilence;
     }
     // Who answers at an address that was another pooler's says so.
     if (topology::IdString(message.pooler_id()) != id_) {
       return;
     }
+    bool news = false;
     {
       std::lock_guard lock(shared_->mutex);
-      shared_->states[id_] = {.serving = message.serving_status(), .routing = message.routing_state()};
+      auto [known, first] = shared_->states.try_emplace(id_);
+      const clustermetadata::RoutingState& routing = known->second.routing;
+      const clustermetadata::RoutingState& said = message.routing_state();
+      news = first || known->second.serving != message.serving_status() || routing.role() != said.role() ||
+             routing.rule().coordinator_term() != said.rule().coordinator_term() ||
+             routing.rule().leader_subterm() != said.rule().leader_subterm();
+      known->second = {.serving = message.serving_status(), .routing = said};
     }
-    shared_->Tell();
+    if (news) {  // most messages only say that it is there: every session would look at its route for nothing
+      shared_->Tell();
+    }
   }
 
   void Lost() {

@@ -1,7 +1,9 @@
 #include "components/multigateway/router.h"
 
 #include <algorithm>
+#include <set>
 
+#include "absl/strings/str_cat.h"
 #include "common/log/log.h"
 
 namespace mg::multigateway {
@@ -38,9 +40,35 @@ void Router::Stop() {
   health_.Stop();
 }
 
+void Router::TellPrimaries() {
+  std::set<std::string> databases;
+  {
+    std::lock_guard lock(mutex_);
+    for (const Multipooler& pooler : poolers_) {
+      databases.insert(pooler.shard_key().database());
+    }
+  }
+  std::lock_guard lock(told_mutex_);
+  for (const std::string& database : databases) {
+    std::optional<Multipooler> primary = Primary(database);
+    std::string id = primary.has_value() ? topology::IdString(primary->id()) : "";
+    std::string rule =
+        primary.has_value() ? absl::StrCat("{", RuleOf(*primary).first, ",", RuleOf(*primary).second, "}") : "";
+    std::pair<std::string, std::string>& told = told_[database];
+    if (told == std::make_pair(id, rule)) {
+      continue;
+    }
+    told = {id, rule};
+    if (primary.has_value()) {
+      log::Info("primary changed", {{"database", database}, {"pooler", id}, {"rule", rule}});
+    } else {
+      log::Info("no primary serves", {{"database", database}});
+    }
+  }
+}
+
 void Router::Changed() {
-  std::optional<Multipooler> primary = Primary("");
-  log::Debug("poolers changed", {{"primary", primary.has_value() ? topology::IdString(primary->id()) : "none"}});
+  TellPrimaries();
   if (changed_) {
     changed_();
   }

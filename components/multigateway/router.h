@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -39,6 +40,7 @@ class Router {
 
  private:
   void Changed();
+  void TellPrimaries();
   std::vector<clustermetadata::Multipooler> Live(const std::string& database) const;
 
   topology::Topology* topology_;
@@ -46,6 +48,8 @@ class Router {
   std::function<void()> changed_;
   mutable std::mutex mutex_;
   std::vector<clustermetadata::Multipooler> poolers_;
+  std::mutex told_mutex_;                                            ///< guards told_; taken before mutex_
+  std::map<std::string, std::pair<std::string, std::string>> told_;  ///< by database: primary and rule, as logged
   PoolerHealth health_;
   std::unique_ptr<topology::Topology::Watch> watch_;
 };

@@ -25,7 +25,7 @@ constexpr absl::Duration kSetPrimaryLimit = absl::Seconds(15);
 // After a sufficient number of recruits, how long to wait for the rest: one of them may be more advanced.
 constexpr absl::Duration kRestOfRecruits = absl::Milliseconds(300);
 // When the leader leads, how long to wait for those that still have not answered.
-constexpr absl::Duration kStragglers = absl::Seconds(2);
+constexpr absl::Duration kStragglers = absl::Milliseconds(500);
 // Between two tries of a follower that cannot follow yet: its log has to be compared with, or rewound to, that of a
 // leader whose PostgreSQL is not writable yet.
 constexpr auto kFollowAgain = std::chrono::milliseconds(100);
@@ -127,14 +127,15 @@ bool WishCanBegin(const RuleWish& wish, const std::vector<Recruited>& recruited)
   return consensus::Contains(ids, wish.leader) && consensus::CheckRecruitmentQuorum(rule, ids).ok();
 }
 
-// On a tie whoever is wished for, then the former leader, whose log nobody has to compare, then a node of the former
-// leader's cell, then the first by name.
+// On a tie whoever is wished for, then whoever is not drained, of those the former leader, whose log nobody has to
+// compare, then a node of the former leader's cell, then the first by name.
 const Recruited* MostAdvanced(const Action& action, const std::vector<Recruited>& recruited) {
   auto rank = [&](const ID& id) {
-    return !action.preferred.name().empty() && consensus::SameNode(id, action.preferred) ? 0
-           : consensus::SameNode(id, action.outgoing.leader_id())                        ? 1
-           : id.cell() == action.outgoing.leader_id().cell()                             ? 2
-                                                                                         : 3;
+    return consensus::Contains(action.drained, id) && !consensus::SameNode(id, action.preferred) ? 4
+           : !action.preferred.name().empty() && consensus::SameNode(id, action.preferred)       ? 0
+           : consensus::SameNode(id, action.outgoing.leader_id())                                ? 1
+           : id.cell() == action.outgoing.leader_id().cell()                                     ? 2
+                                                                                                 : 3;
   };
   const Recruited* best = nullptr;
   for (const Recruited& recruit : recruited) {
@@ -308,10 +309,13 @@ absl::StatusOr<Proposal> ChooseLeader(const Action& action, const clustermetadat
 absl::StatusOr<clustermetadata::ShardRule> Appoint(const ShardView& view, const Action& action,
                                                    const rpc::Dialer& dialer, const std::function<bool()>& cancelled) {
   clustermetadata::TermRevocation revocation = NewRevocation(view, action, absl::Now());
-  log::Info("appointment begins", {{"why", action.why},
-                                   {"term", revocation.revoked_below_term()},
-                                   {"outgoing", consensus::ToString(action.outgoing.rule_number())},
-                                   {"recruits", action.recruits.size()}});
+  log::Info(
+      "appointment begins",
+      {{"why", action.why},
+       {"term", revocation.revoked_below_term()},
+       {"outgoing", consensus::ToString(action.outgoing.rule_number())},
+       {"leader", action.outgoing.has_leader_id() ? topology::IdString(action.outgoing.leader_id()) : std::string()},
+       {"recruits", action.recruits.size()}});
   std::map<std::string, std::shared_ptr<PoolerClient>> clients;
   for (const auto& [text, pooler] : view.poolers) {
     absl::StatusOr<std::string> address = topology::AddressOf(pooler.record, "grpc");

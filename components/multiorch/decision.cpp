@@ -28,6 +28,10 @@ constexpr absl::Duration kFoundingWait = absl::Seconds(20);
 constexpr absl::Duration kPoolersWait = absl::Seconds(5);
 constexpr absl::Duration kClaimTakeover = absl::Seconds(10);
 constexpr absl::Duration kSetPrimaryPeriod = absl::Seconds(1);
+// A drained node that had to lead hands over when another one has been able to lead for so long; the orchs of lower
+// rank try first.
+constexpr absl::Duration kDrainedLeads = absl::Seconds(2);
+constexpr absl::Duration kDrainedLeadsRank = absl::Seconds(5);
 constexpr absl::Duration kFollowerMargin = absl::Seconds(2);
 // A leader's pooler writes a heartbeat every second; two that are missing are not chance.
 constexpr absl::Duration kHeartbeatLimit = absl::Seconds(2);
@@ -44,6 +48,8 @@ const PoolerView* Find(const ShardView& view, const ID& id) {
 }
 
 bool Ready(const PoolerView& pooler) { return pooler.connected && pooler.status.status().postgres_ready(); }
+
+bool Drained(const PoolerView& pooler) { return pooler.status.status().pooler_type() == clustermetadata::DRAINED; }
 
 bool Eligible(const PoolerView& pooler) {
   return pooler.status.availability_status().cohort_eligibility_status().signal() !=
@@ -219,6 +225,11 @@ Action Appoint(const ShardView& view, const clustermetadata::ShardRule& outgoing
   if (now < view.preferred_until) {
     action.preferred = view.preferred;
   }
+  for (const auto& [text, pooler] : view.poolers) {
+    if (Drained(pooler)) {
+      action.drained.push_back(pooler.id());
+    }
+  }
   for (const ID& member : outgoing.cohort_members()) {
     const PoolerView* pooler = Find(view, member);
     if (pooler != nullptr && pooler->connected && (ask_resigned || !HasResigned(*pooler, outgoing))) {
@@ -339,10 +350,13 @@ Action DecideMaintenance(ShardView* view, const clustermetadata::ShardRule& rule
   action.leader.mutable_primary()->set_postgres_port(port->second);
   action.leader.set_rewind_ready(leader->status.consensus_status().replication_primary().rewind_ready());
   consensus::Cohort cohort = consensus::CohortOf(rule);
+  bool other_can_lead = false;
   for (const auto& [text, pooler] : view->poolers) {
     if (SameNode(pooler.id(), leader->id()) || !Ready(pooler)) {
       continue;
     }
+    other_can_lead |= !Drained(pooler) && Recruitable(pooler) && consensus::Contains(cohort, pooler.id()) &&
+                      FollowsRightly(pooler, action.leader);
     if (!FollowsRightly(pooler, action.leader)) {
       absl::Time at = pooler.last_set_primary + kSetPrimaryPeriod;
       if (pooler.set_primary_running) {
@@ -357,6 +371,16 @@ Action DecideMaintenance(ShardView* view, const clustermetadata::ShardRule& rule
       action.add_members.push_back(pooler.id());
     }
   }
+  Mark(&view->since_drained_leads, Drained(*leader) && other_can_lead, now);
+  absl::Time hand_over_at = view->since_drained_leads + kDrainedLeads + view->rank * kDrainedLeadsRank;
+  if (now >= hand_over_at) {
+    action.hand_over = true;
+    view->since_drained_leads = now;  // the next try, if this one fails, comes later
+    action.kind = ActionKind::kMaintain;
+    action.why = "a drained node leads, and another one can";
+    return action;
+  }
+  action.wake_at = std::min(action.wake_at, hand_over_at);
   if (!action.set_primary.empty() || !action.add_members.empty()) {
     action.kind = ActionKind::kMaintain;
     action.why = "followers are out of date";

@@ -40,6 +40,8 @@ struct Action {
   bool first_appointment = false;                ///< kAppoint
   std::vector<clustermetadata::ID> recruits;     ///< kAppoint: whom to ask
   clustermetadata::ID preferred;                 ///< kAppoint: the leader on a tie; without a name: nobody
+  std::vector<clustermetadata::ID> drained;      ///< kAppoint: leaders only where nobody else is as advanced
+  bool hand_over = false;                        ///< kMaintain: the leader is drained, and others can lead
   std::optional<RuleWish> wish;                  ///< kAppoint: instead of what the position says
   clustermetadata::ReplicationPrimary leader;    ///< kMaintain: what to tell with SetPrimary
   std::vector<std::string> set_primary;          ///< kMaintain: to whom (ids as text)

@@ -9,17 +9,24 @@
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
 #include "consensusservice.grpc.pb.h"
+#include "multipoolermanagerservice.grpc.pb.h"
 
 namespace mg::multiorch {
 
 struct PoolerClient::Impl {
   std::unique_ptr<consensus::MultipoolerConsensus::Stub> stub;
+  std::unique_ptr<multipoolermanager::MultipoolerManager::Stub> manager;
   std::mutex mutex;
   bool cancelled = false;
   std::set<grpc::ClientContext*> calls;
 
   template <typename Method, typename Request, typename Response>
   absl::Status Call(Method method, const Request& request, Response* response, absl::Duration limit) {
+    return CallOn(stub.get(), method, request, response, limit);
+  }
+
+  template <typename Stub, typename Method, typename Request, typename Response>
+  absl::Status CallOn(Stub* on, Method method, const Request& request, Response* response, absl::Duration limit) {
     grpc::ClientContext context;
     rpc::SetDeadline(&context, absl::Now() + limit);
     {
@@ -29,7 +36,7 @@ struct PoolerClient::Impl {
       }
       calls.insert(&context);
     }
-    grpc::Status status = (stub.get()->*method)(&context, request, response);
+    grpc::Status status = (on->*method)(&context, request, response);
     std::lock_guard lock(mutex);
     calls.erase(&context);
     return rpc::FromGrpc(status);
@@ -37,7 +44,9 @@ struct PoolerClient::Impl {
 };
 
 PoolerClient::PoolerClient(const std::string& address, const rpc::Dialer& dialer) : impl_(std::make_unique<Impl>()) {
-  impl_->stub = consensus::MultipoolerConsensus::NewStub(dialer.Dial(address));
+  std::shared_ptr<grpc::Channel> channel = dialer.Dial(address);
+  impl_->stub = consensus::MultipoolerConsensus::NewStub(channel);
+  impl_->manager = multipoolermanager::MultipoolerManager::NewStub(channel);
 }
 
 PoolerClient::~PoolerClient() = default;
@@ -67,6 +76,12 @@ absl::Status PoolerClient::UpdateConsensusRule(const multipoolermanagerdata::Upd
                                                absl::Duration limit) {
   multipoolermanagerdata::UpdateConsensusRuleResponse response;
   return impl_->Call(&consensus::MultipoolerConsensus::Stub::UpdateConsensusRule, request, &response, limit);
+}
+
+absl::Status PoolerClient::ResignLeadership(absl::Duration limit) {
+  multipoolermanagerdata::ResignLeadershipResponse response;
+  return impl_->CallOn(impl_->manager.get(), &multipoolermanager::MultipoolerManager::Stub::ResignLeadership,
+                       multipoolermanagerdata::ResignLeadershipRequest(), &response, limit);
 }
 
 void PoolerClient::Cancel() {

@@ -26,6 +26,7 @@ class PoolerClient {
                                                               absl::Duration limit);
   absl::Status UpdateConsensusRule(const multipoolermanagerdata::UpdateConsensusRuleRequest& request,
                                    absl::Duration limit);
+  absl::Status ResignLeadership(absl::Duration limit);
   void Cancel();
 
  private:

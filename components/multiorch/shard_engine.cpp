@@ -16,6 +16,7 @@ namespace {
 
 constexpr absl::Duration kTopologyLimit = absl::Seconds(2);
 constexpr absl::Duration kSetPrimaryLimit = absl::Seconds(60);  // a rewind may be in it
+constexpr absl::Duration kResignLimit = absl::Seconds(30);
 constexpr absl::Duration kRuleChangeLimit = absl::Seconds(30);
 constexpr absl::Duration kLeastStale = absl::Milliseconds(1250);
 // Beyond that a stream's connection counts as cut.
@@ -392,6 +393,17 @@ void ShardEngine::Maintain(const Action& action, const ShardView& view) {
         found->second.set_primary_running = false;
       }
     });
+  }
+  if (action.hand_over) {
+    std::string leader = topology::IdString(action.leader.primary().id());
+    log::Info("the leader is asked to hand over", {{"leader", leader}, {"why", action.why}});
+    StartTask(view.poolers.at(leader), [this, leader](PoolerClient* client) {
+      absl::Status status = client->ResignLeadership(kResignLimit);
+      if (!status.ok() && !stop_) {
+        log::Warn("the leader did not hand over", {{"leader", leader}, {"error", status}});
+      }
+    });
+    return;
   }
   bool busy = false;
   {

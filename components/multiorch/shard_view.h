@@ -49,12 +49,13 @@ struct ShardView {
   absl::Time others_until = absl::InfinitePast();  ///< another coordinator has said that it is at work
 
   // How long a condition has lasted; kept by the engine from one decision to the next.
-  absl::Time since_poolers = absl::InfiniteFuture();      ///< first pooler connected
-  absl::Time since_quorum = absl::InfiniteFuture();       ///< a leader is wanting, and enough members are there
-  absl::Time since_all = absl::InfiniteFuture();          ///< the same, and all members are there
-  clustermetadata::RuleNumber since_rule;                 ///< the highest rule when the two were set
-  absl::Time since_founded = absl::InfiniteFuture();      ///< the seed was first seen initialised, nobody appointed yet
-  absl::Time since_claim_stuck = absl::InfiniteFuture();  ///< a claimed member has been away, nobody initialised
+  absl::Time since_poolers = absl::InfiniteFuture();  ///< first pooler connected
+  absl::Time since_quorum = absl::InfiniteFuture();   ///< a leader is wanting, and enough members are there
+  absl::Time since_all = absl::InfiniteFuture();      ///< the same, and all members are there
+  clustermetadata::RuleNumber since_rule;             ///< the highest rule when the two were set
+  absl::Time since_founded = absl::InfiniteFuture();  ///< the seed was first seen initialised, nobody appointed yet
+  absl::Time since_drained_leads = absl::InfiniteFuture();  ///< a drained node leads, and others could
+  absl::Time since_claim_stuck = absl::InfiniteFuture();    ///< a claimed member has been away, nobody initialised
 };
 
 }  // namespace mg::multiorch

@@ -87,6 +87,13 @@ def connect(**where):
     return connection
 
 
+def limit_statements(connection, rng):
+    """Some sessions give their statements little time: it also ends waits for standbys, which PostgreSQL answers with success."""
+    if rng.random() < 0.4:
+        with connection.cursor() as cursor:
+            cursor.execute("set statement_timeout = %s", (rng.choice((100, 400, 1200)),))
+
+
 class Chaos:
     def __init__(self, sandbox, seed):
         self.s, self.rng, self.seed, self.record, self.stop = sandbox, random.Random(seed), seed, Recorder(), threading.Event()
@@ -108,6 +115,7 @@ class Chaos:
                 if connection is None or connection.closed or rng.random() < 0.1:
                     connection and connection.close()
                     connection = self.gateway(rng)
+                    limit_statements(connection, rng)
             except psycopg2.Error:
                 self.stop.wait(0.05)
                 continue
@@ -127,11 +135,13 @@ class Chaos:
     def probe(self, node):
         """Commits on one PostgreSQL past every gateway and pooler, whenever it takes a write."""
         directory, port, connection = self.sockets[node], self.node_ports[node], None
+        rng = random.Random(f"{self.seed}/probe/{node}")
         password = (directory.parent / "postgres-password").read_text().strip()
         while not self.stop.is_set():
             try:
                 if connection is None or connection.closed:
                     connection = connect(host=str(directory), port=port, password=password)
+                    limit_statements(connection, rng)
                 with connection.cursor() as cursor:
                     cursor.execute("select pg_is_in_recovery()")
                     if cursor.fetchone()[0]:

@@ -167,6 +167,54 @@ def a_primary_without_its_quorum_stops_serving_reads():
         shard.well()
 
 
+def write_past_everybody(s, cell):
+    """On the PostgreSQL of a cell alone, by a commit that waits for no standby: what it wrote is in no other log."""
+    port = s.component(f"postgres/{cell}")["ports"]["postgres"]
+    directory = next(d for d in pathlib.Path(s.status()["rootDirectory"]).glob("data/pooler_*") if (d / "pg_sockets" / f".s.PGSQL.{port}").exists())
+    c = psycopg2.connect(host=str(directory / "pg_sockets"), port=port, user="postgres", dbname="postgres", connect_timeout=5,
+                         password=(directory / "postgres-password").read_text().strip())
+    c.autocommit = True
+    with c.cursor() as cursor:
+        cursor.execute("set synchronous_commit = local")
+        cursor.execute("create table alone as select generate_series(1, 1000)")
+    c.close()
+
+
+def a_leader_takes_over_with_a_node_that_has_to_be_rewound_first():
+    with Sandbox("rewind") as s:
+        s.run("up")
+        shard = Shard(s)
+
+        def node(cell):
+            return Frozen(*(s.component(f"{kind}/{cell}")["pid"] for kind in ("multipooler", "postgres", "pgctld")))
+
+        first, _ = shard.primary()
+        nodes = {}
+        standbys = Frozen(*(c["pid"] for c in s.status()["components"] if c["kind"] == "postgres" and c["cell"] != first))
+        try:
+            with standbys:
+                write_past_everybody(s, first)
+                nodes[first] = node(first)
+                nodes[first].__enter__()
+            shard.write(shard.elsewhere(first))
+            second = eventually(lambda: next((c["cell"] for c in s.status()["components"] if c["kind"] == "postgres" and
+                                              c["role"] == "primary" and c["cell"] != first), None), HEALS, "another leads")
+            third = next(c for c in shard.ports if c not in (first, second))
+            # Two of three are there now: the third, and the first, whose log has gone another way.
+            nodes[second] = node(second)
+            nodes[second].__enter__()
+            nodes[first].__exit__()
+            shard.write(third)
+            # The agent restarts a node that stands still after a while; what is shown here happened before.
+            if s.component(f"multipooler/{second}")["pid"] not in nodes[second].pids:
+                raise Failure("the frozen node was restarted before the write was acknowledged")
+        finally:
+            for frozen in nodes.values():
+                frozen.__exit__()
+        shard.well()
+
+
 if __name__ == "__main__":
-    main([a_primary_that_dies_or_freezes_is_replaced, while_etcd_is_away_a_failover_reaches_the_clients,
+    main([a_primary_that_dies_or_freezes_is_replaced, a_leader_takes_over_with_a_node_that_has_to_be_rewound_first,
+          while_etcd_is_away_a_failover_reaches_the_clients,
           a_primary_without_its_quorum_stops_serving_reads])

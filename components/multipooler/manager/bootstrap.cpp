@@ -4,6 +4,7 @@
 #include "absl/time/clock.h"
 #include "common/consensus/policy.h"
 #include "common/consensus/position.h"
+#include "common/consensus/revocation.h"
 #include "common/fs/fs.h"
 #include "common/log/log.h"
 #include "common/rpc/rpc.h"
@@ -19,6 +20,8 @@ namespace {
 
 constexpr absl::Duration kInitLimit = absl::Minutes(2);
 constexpr absl::Duration kStartLimit = absl::Minutes(2);
+// A PostgreSQL that takes longer to start may wait for a leader that has gone.
+constexpr absl::Duration kStartLook = absl::Seconds(2);
 constexpr absl::Duration kCloneLimit = absl::Hours(12);
 constexpr absl::Duration kTopologyLimit = absl::Seconds(5);
 constexpr absl::Duration kSchemaLimit = absl::Seconds(10);
@@ -162,7 +165,7 @@ absl::Status Manager::Clone() {
 absl::Status Manager::StartStandby() {
   SetAction(multipoolermanagerdata::POSTGRES_ACTION_STARTING);
   watched_ = nullptr;
-  absl::Status status = pgctld_.Start(false, Snapshot().suspected_divergence, kStartLimit);
+  absl::Status status = StartFollowing(Snapshot().suspected_divergence, kStartLimit);
   if (status.ok()) {
     log::Info("PostgreSQL started as a standby");
     Look();
@@ -171,6 +174,63 @@ absl::Status Manager::StartStandby() {
   }
   SetAction(multipoolermanagerdata::POSTGRES_ACTION_UNSPECIFIED);
   return status;
+}
+
+// For a PostgreSQL that does not take orders by SQL: the settings of the leader that the topology knows, unless this
+// node has promised not to follow it. Whether its log fits is seen to by the next SetPrimary; where it does not,
+// PostgreSQL takes nothing from that leader. True: the settings have changed.
+absl::StatusOr<bool> Manager::PointToLeader() {
+  ManagerState state = Snapshot();
+  const clustermetadata::Multipooler* leader = nullptr;
+  for (const clustermetadata::Multipooler& pooler : state.poolers) {
+    if (pooler.routing_state().role() == clustermetadata::ROUTING_ROLE_PRIMARY &&
+        topology::ShardKeyString(pooler.shard_key()) == topology::ShardKeyString(config_.shard) &&
+        (leader == nullptr || consensus::Compare(pooler.routing_state().rule(), leader->routing_state().rule()) > 0)) {
+      leader = &pooler;
+    }
+  }
+  if (leader == nullptr || consensus::SameNode(leader->id(), config_.id) || state.manually_stopped ||
+      consensus::IsRevoked(leader->routing_state().rule(), promises_->Get())) {
+    return false;
+  }
+  auto port = leader->port_map().find("postgres");
+  if (port == leader->port_map().end()) {
+    return false;
+  }
+  const std::string path = config_.data_directory + "/postgresql.auto.conf";
+  MG_ASSIGN_OR_RETURN(std::string before, ReadFile(path));
+  MG_RETURN_IF_ERROR(WriteReplicationPassfile(config_));
+  MG_RETURN_IF_ERROR(EditAutoConf(config_.data_directory,
+                                  {{"primary_conninfo", PrimaryConninfo(config_, leader->hostname(), port->second)}},
+                                  config_.run_as));
+  MG_ASSIGN_OR_RETURN(std::string after, ReadFile(path));
+  if (before == after) {
+    return false;
+  }
+  log::Info("follows, until an orch says otherwise", {{"primary", topology::IdString(leader->id())}});
+  return true;
+}
+
+// A standby whose data was rewound, or copied, from a leader that has died since is not consistent before it has more
+// of that log, and takes no orders until then: so it is pointed to whoever leads while it starts.
+absl::Status Manager::StartFollowing(bool suspected_divergence, absl::Duration limit) {
+  absl::Time end = absl::Now() + limit;
+  if (absl::StatusOr<bool> pointed = PointToLeader(); !pointed.ok()) {
+    log::Warn("could not be pointed to the leader before its start", {{"error", pointed.status()}});
+  }
+  while (true) {
+    absl::Time begun = absl::Now();
+    absl::Status started = pgctld_.Start(false, suspected_divergence, std::min(kStartLook, end - begun));
+    // Which side of the call gives up first is chance, and pgctld's errors have one code.
+    bool goes_on = absl::Now() - begun > 0.8 * kStartLook;
+    if (started.ok() || !goes_on || absl::Now() >= end || stop_) {
+      return started;
+    }
+    MG_ASSIGN_OR_RETURN(bool changed, PointToLeader());
+    if (changed) {
+      MG_RETURN_IF_ERROR(pgctld_.ReloadConfig(kStartLook));
+    }
+  }
 }
 
 }  // namespace mg::multipooler

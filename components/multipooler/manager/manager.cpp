@@ -6,8 +6,10 @@
 #include <cerrno>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/fs/fs.h"
 #include "common/log/log.h"
 #include "common/status/status.h"
 #include "components/multipooler/manager/postgres_settings.h"
@@ -32,6 +34,12 @@ absl::StatusOr<std::unique_ptr<Manager>> Manager::Create(Config config, topology
   if (!manager->wake_.valid()) {
     return ErrnoStatus(errno, "eventfd");
   }
+  absl::StatusOr<std::string> drained = ReadFile(DrainMark(manager->config_));
+  if (!drained.ok() && !absl::IsNotFound(drained.status())) {
+    return drained.status();
+  }
+  manager->state_.drained = drained.ok();
+  manager->state_.drain_reason = drained.ok() ? std::string(absl::StripAsciiWhitespace(*drained)) : "";
   return manager;
 }
 

@@ -32,6 +32,7 @@
 #include "components/multipooler/manager/serving_state.h"
 #include "consensusdata.pb.h"
 #include "multigres/pooler/v1/backup.pb.h"
+#include "multigres/pooler/v1/drain.pb.h"
 #include "multipoolermanagerdata.pb.h"
 
 namespace mg::multipooler {
@@ -64,6 +65,9 @@ class Manager {
   multipoolermanagerdata::StatusResponse Status();
   void SetRestartsEnabled(bool enabled);
   absl::StatusOr<multipoolermanagerdata::ResignLeadershipResponse> ResignLeadership(absl::Time deadline);
+  /// FAILED_PRECONDITION while it leads.
+  absl::StatusOr<multigres::pooler::v1::SetDrainResponse> SetDrain(
+      const multigres::pooler::v1::SetDrainRequest& request, absl::Time deadline);
   absl::Status WaitForLsn(const std::string& target, absl::Time deadline, const std::function<bool()>& cancelled);
   absl::Status StartReplication(absl::Time deadline);
   absl::Status StopReplication(const multipoolermanagerdata::StopReplicationRequest& request, absl::Time deadline);
@@ -149,6 +153,8 @@ class Manager {
   absl::Status CheckNobodyHasData(const ManagerState& state) const;
   absl::Status Clone();
   absl::Status StartStandby();
+  absl::StatusOr<bool> PointToLeader();
+  absl::Status StartFollowing(bool suspected_divergence, absl::Duration limit);
   void SetAction(multipoolermanagerdata::PostgresAction action);
   absl::Status BeginData(const std::optional<multigres::pooler::v1::ResetForRestoreRequest>& order);
 
@@ -164,6 +170,7 @@ class Manager {
   absl::Status Resume();
   absl::Status DemoteLocked(absl::Time deadline);
   absl::Status HandOverLocked(pgsql::Connection& connection, absl::Time deadline);
+  absl::Status SealLocked(pgsql::Connection& connection, absl::Time deadline);
   absl::Status RecruitStandbyLocked(const clustermetadata::TermRevocation& revocation, absl::Time deadline);
   absl::Status WriteRuleLocked(pgsql::Connection& connection, const clustermetadata::RulePosition& position,
                                const clustermetadata::ShardRule& rule, const RuleEvent& event);
@@ -200,6 +207,7 @@ class Manager {
   ConnectionPtr control_;
 
   ConnectionPtr watched_;  ///< the monitor's own; its thread only, as the next
+  bool streams_ = false;
   absl::Time next_beat_ = absl::InfinitePast();
   QuorumWatch quorum_;
 

@@ -17,5 +17,7 @@ std::unique_ptr<grpc::Service> MakeManagerService(Manager* manager);
 std::unique_ptr<grpc::Service> MakeConsensusService(Manager* manager);
 /// What goes beyond upstream's contract: a restore from a backup.
 std::unique_ptr<grpc::Service> MakeBackupService(Manager* manager);
+/// Likewise: taking the pooler out of service.
+std::unique_ptr<grpc::Service> MakeDrainService(Manager* manager);
 
 }  // namespace mg::multipooler

@@ -6,6 +6,7 @@
 #include "absl/strings/str_split.h"
 #include "common/consensus/policy.h"
 #include "common/consensus/position.h"
+#include "common/topology/drained.h"
 #include "common/topology/topology.h"
 #include "components/multipooler/manager/postgres_settings.h"
 
@@ -30,7 +31,7 @@ data::PostgresStatus PostgresStatusOf(const ManagerState& state) {
   if (state.handing_over) {
     return data::POSTGRES_STATUS_PRIMARY;
   }
-  if (!state.connected || !state.view.has_value()) {
+  if (!state.connected || state.sealed || !state.view.has_value()) {
     return state.action == data::POSTGRES_ACTION_STARTING ? data::POSTGRES_STATUS_STARTING
                                                           : data::POSTGRES_STATUS_UNKNOWN;
   }
@@ -158,12 +159,13 @@ data::StatusResponse BuildStatus(const Config& config, const ManagerState& state
                                  const clustermetadata::ConsensusPromises& promises) {
   data::StatusResponse response;
   data::Status* status = response.mutable_status();
-  status->set_pooler_type(TypeOf(state));
+  // Upstream's word for a node that is taken out of service; its records no longer have it, and ours neither.
+  status->set_pooler_type(state.drained ? clustermetadata::DRAINED : TypeOf(state));
   status->set_is_initialized(state.initialized);
   status->set_has_data_directory(state.connected || state.postgres == PgState::kStopped ||
                                  state.postgres == PgState::kRunning);
   status->set_postgres_running(state.connected || state.postgres == PgState::kRunning);
-  status->set_postgres_ready(state.connected || state.handing_over);
+  status->set_postgres_ready((state.connected && !state.sealed) || state.handing_over);
   status->set_postgres_status(PostgresStatusOf(state));
   status->set_shard_id(config.shard.shard());
   status->set_postgres_action(state.action);
@@ -196,7 +198,7 @@ Serving ServingOf(const ManagerState& state) {
     return {};
   }
   if (state.view->in_recovery) {
-    return {.mode = ServingMode::kReadOnly};
+    return state.drained ? Serving{} : Serving{.mode = ServingMode::kReadOnly, .draining = state.drain_pending};
   }
   if (!state.leading) {
     return {};
@@ -226,7 +228,7 @@ clustermetadata::Multipooler BuildRecord(const Config& config, const ManagerStat
   record.set_pg_data_dir(config.data_directory);
   clustermetadata::PoolerLifecycle* lifecycle = record.mutable_lifecycle_status();
   lifecycle->set_status(state.lifecycle);
-  lifecycle->set_reason(state.lifecycle_reason);
+  lifecycle->set_reason(state.drained ? topology::DrainedReason(state.drain_reason) : state.lifecycle_reason);
   SetTime(state.lifecycle_since, lifecycle->mutable_updated());
   Serving serving = ServingOf(state);
   record.set_serving_status(serving.mode == ServingMode::kNone ? clustermetadata::DISABLED

@@ -36,8 +36,12 @@ struct ManagerState {
 
   // Orders from outside.
   bool restarts_enabled = true;
-  bool draining = false;      ///< leading, and about to hand the lead over: nothing new is begun
-  bool handing_over = false;  ///< PostgreSQL goes down in order: nobody may act before it has sent all that it wrote
+  bool draining = false;       ///< leading, and about to hand the lead over: nothing new is begun
+  bool handing_over = false;   ///< PostgreSQL goes down in order: nobody may act before it has sent all that it wrote
+  bool sealed = false;         ///< handed over: standbys have everything, and PostgreSQL is on its way to be one
+  bool drain_pending = false;  ///< about to be drained: no new reads
+  bool drained = false;        ///< out of service as a standby, and the last choice for a leader
+  std::string drain_reason;
   bool manually_stopped = false;  ///< StopReplication: no automatic re-pointing, not eligible for the cohort
   bool stopping = false;
   bool stopped = false;  ///< PostgreSQL is down for good; the record says SHUTDOWN

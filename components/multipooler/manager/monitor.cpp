@@ -117,6 +117,11 @@ void Manager::Look() {
     absl::StatusOr<PostgresView> view = ReadView(*watched_, absl::Now() + config_.response_limit);
     if (view.ok()) {
       std::lock_guard lock(mutex_);
+      bool streams = view->receiver_status == "streaming";
+      if (streams && !std::exchange(streams_, streams)) {
+        log::Info("streams from the primary", {{"lsn", view->lsn}});
+      }
+      streams_ = streams;
       state_.connected = true;
       state_.postgres = PgState::kRunning;
       if (epoch_ == epoch) {

@@ -114,6 +114,12 @@ absl::Status PgctldClient::RestartAsStandby(const std::string& mode, absl::Durat
                      limit, true, false);
 }
 
+absl::Status PgctldClient::ReloadConfig(absl::Duration limit) {
+  pgctldservice::ReloadConfigResponse response;
+  return impl_->Call("reload of PostgreSQL's settings by pgctld", &pgctldservice::PgCtld::Stub::ReloadConfig,
+                     pgctldservice::ReloadConfigRequest(), &response, limit, true, false);
+}
+
 absl::Status PgctldClient::PgRewind(const std::string& host, int port, const std::string& application_name,
                                     absl::Duration limit) {
   pgctldservice::PgRewindRequest request;

@@ -31,6 +31,8 @@ class PgctldClient {
   absl::Status Start(bool as_primary, bool suspected_divergence, absl::Duration limit);
   absl::Status Stop(const std::string& mode, absl::Duration limit);
   absl::Status RestartAsStandby(const std::string& mode, absl::Duration limit);
+  /// Also of a server that does not accept connections yet.
+  absl::Status ReloadConfig(absl::Duration limit);
   absl::Status PgRewind(const std::string& host, int port, const std::string& application_name, absl::Duration limit);
   /// Cancels calls under way and makes later ones fail, except Status and Stop: for the end of the process.
   void Abort();

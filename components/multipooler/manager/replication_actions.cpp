@@ -21,6 +21,9 @@ constexpr absl::Duration kReloadLimit = absl::Seconds(5);
 constexpr absl::Duration kDrainLimit = absl::Seconds(5);
 constexpr absl::Duration kTransactionPatience = absl::Milliseconds(200);
 constexpr absl::Duration kStopLimit = absl::Seconds(10);
+constexpr absl::Duration kSealLimit = absl::Seconds(2);
+constexpr absl::Duration kStandbyPatience = absl::Milliseconds(100);
+constexpr int kSealPauseMs = 2;
 
 absl::Status NeedStandby(const PostgresView& view) {
   return view.in_recovery ? absl::OkStatus()
@@ -48,13 +51,41 @@ absl::StatusOr<multipoolermanagerdata::ResignLeadershipResponse> Manager::Resign
   return response;
 }
 
-// An orderly stop sends everything to the standbys, the last checkpoint included, so that whoever leads next has all of
-// this log. Nobody may recruit them before: it would cut their streams.
+// Nobody writes any more. Waits until the standbys have what there is, so that whoever leads next has all of this log.
+// Nobody may recruit them before: it would cut their streams.
+absl::Status Manager::SealLocked(pgsql::Connection& connection, absl::Time deadline) {
+  // A commit of its own that waits for the standbys, and with it for all that was written before. (It must have written
+  // something: else PostgreSQL does not wait.)
+  MG_ASSIGN_OR_RETURN(pgsql::Result marked,
+                      connection.Execute("SELECT pg_logical_emit_message(true, 'multigres', 'hand-over')", deadline));
+  if (marked.warned()) {
+    return absl::UnavailableError("the wait for the standbys was cut short");
+  }
+  MG_ASSIGN_OR_RETURN(pgsql::Result end, connection.Execute("SELECT pg_current_wal_flush_lsn()::text", deadline));
+  // One has it, by the policy. The others, one of which may be the wished leader, get a moment more.
+  absl::Time patience = std::min(deadline, absl::Now() + kStandbyPatience);
+  while (absl::Now() < patience) {
+    MG_ASSIGN_OR_RETURN(pgsql::Result behind,
+                        connection.Query("SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming' AND "
+                                         "flush_lsn < $1::pg_lsn",
+                                         {end.Text(0, 0)}, deadline));
+    if (behind.Int(0, 0) == 0) {
+      break;
+    }
+    poll(nullptr, 0, kSealPauseMs);
+  }
+  return absl::OkStatus();
+}
+
+// The standbys have everything before anybody is asked to lead; then the next leader is appointed while this PostgreSQL
+// is still on its way to be a standby. It ends at once, without a checkpoint of its own: that would take long, and
+// would be past the point from which the next leader goes on.
 absl::Status Manager::HandOverLocked(pgsql::Connection& connection, absl::Time deadline) {
   absl::Time begun = absl::Now();
-  // So that the one that ends PostgreSQL, while all writes wait, is short.
+  // So that its recovery, as a standby, is short.
   MG_RETURN_IF_ERROR(WithContext(connection.Execute("CHECKPOINT", deadline).status(), "checkpoint"));
   absl::Time drained = absl::Now();
+  log::Info("hands the lead over");
   Change([](ManagerState& state) { state.draining = true; });
   Load left = serving_->WaitForDrain(drained + kTransactionPatience, std::min(drained + kDrainLimit, deadline));
   absl::Time ended = absl::Now();
@@ -65,12 +96,15 @@ absl::Status Manager::HandOverLocked(pgsql::Connection& connection, absl::Time d
       checkpoint_connection_->Interrupt();
     }
   }
-  DropControl();
-  absl::Status stopped = pgctld_.Stop("fast", std::max(deadline - absl::Now(), kStopLimit));
+  absl::Status sealed = SealLocked(connection, std::min(deadline, absl::Now() + kSealLimit));
+  if (!sealed.ok()) {
+    Change([](ManagerState& state) { state.draining = state.handing_over = false; });
+    return WithContext(sealed, "the standbys do not have everything; this node goes on to lead");
+  }
+  absl::Time handed = absl::Now();
   Change([&](ManagerState& state) {
-    state.draining = state.handing_over = state.leading = state.connected = false;
-    state.postgres = PgState::kStopped;
-    state.suspected_divergence = !stopped.ok();
+    state.draining = state.handing_over = state.leading = false;
+    state.sealed = state.suspected_divergence = true;
     clustermetadata::LeadershipStatus leadership;
     leadership.set_leader_term(state.leading_rule.coordinator_term());
     leadership.set_signal(clustermetadata::LEADERSHIP_SIGNAL_REQUESTING_DEMOTION);
@@ -78,15 +112,13 @@ absl::Status Manager::HandOverLocked(pgsql::Connection& connection, absl::Time d
   });
   log::Info("handed over", {{"checkpoint", absl::FormatDuration(drained - begun)},
                             {"drain", absl::FormatDuration(ended - drained)},
-                            {"stop", absl::FormatDuration(absl::Now() - ended)},
+                            {"seal", absl::FormatDuration(handed - ended)},
                             {"statements_ended", left.statements},
                             {"transactions_ended", left.transactions}});
-  if (!stopped.ok()) {
-    log::Warn("PostgreSQL did not stop in order", {{"error", stopped}});
-    return pgctld_.RestartAsStandby("immediate", std::max(deadline - absl::Now(), kStopLimit));
-  }
-  return pgctld_.Start(/*as_primary=*/false, /*suspected_divergence=*/false,
-                       std::max(deadline - absl::Now(), kStopLimit));
+  DropControl();
+  absl::Status restarted = pgctld_.RestartAsStandby("immediate", std::max(deadline - absl::Now(), kStopLimit));
+  Change([](ManagerState& state) { state.sealed = false; });
+  return restarted;
 }
 
 absl::Status Manager::WaitForLsn(const std::string& target, absl::Time deadline,

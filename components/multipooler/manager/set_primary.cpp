@@ -163,7 +163,7 @@ absl::Status Manager::RewindLocked(const clustermetadata::ReplicationPrimary& as
         TakeBaseBackup(config_, primary.host(), primary.postgres_port(), absl::Now() + kRewindLimit, stop_));
   }
   MG_RETURN_IF_ERROR(RemoveTree(RewindSentinel(config_)));
-  MG_RETURN_IF_ERROR(pgctld_.Start(false, false, kStartLimit));
+  MG_RETURN_IF_ERROR(StartFollowing(/*suspected_divergence=*/false, kStartLimit));
   Change([](ManagerState& s) { s.suspected_divergence = false; });
   log::Info("rewound, follows", {{"primary", topology::IdString(primary.id())}});
   return absl::OkStatus();

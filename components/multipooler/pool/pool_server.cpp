@@ -257,13 +257,19 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
     }
   }
 
+  // A leader's sessions go on at the next one; those of a standby begin anew at another.
   void Drain() {
     Load load;
+    bool standby = serving_->current().mode == ServingMode::kReadOnly;
     for (const auto& session : sessions_) {
-      if (session->read_only()) {
+      if (session->read_only() != standby) {
         continue;
       }
-      session->Drain();
+      if (!standby) {
+        session->Drain();
+      } else if (session->activity() == Session::Activity::kResting) {
+        session->End("57P01", "terminating connection: this node is taken out of service");
+      }
       load.statements += session->activity() == Session::Activity::kStatement ? 1 : 0;
       load.transactions += session->activity() == Session::Activity::kTransaction ? 1 : 0;
     }
@@ -293,7 +299,7 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
           session->End("57P01", "terminating connection: this node does not serve it any more");
         }
       }
-      bool drains = now.mode == ServingMode::kReadWrite && now.draining;
+      bool drains = now.draining;
       if (drains && !std::exchange(draining_, true)) {
         Drain();
         asio::co_spawn(loop_, DrainOn(), asio::detached);
