@@ -61,6 +61,10 @@ Manager::~Manager() { Stop(); }
 void Manager::Start() {
   PublishState();
   pooler_watch_ = topology_->WatchPoolers([this](std::vector<clustermetadata::Multipooler> poolers) {
+    // Only of this shard: rules of different shards do not compare.
+    std::erase_if(poolers, [this](const clustermetadata::Multipooler& pooler) {
+      return topology::ShardKeyString(pooler.shard_key()) != topology::ShardKeyString(config_.shard);
+    });
     {
       std::lock_guard lock(mutex_);
       state_.poolers = std::move(poolers);
