@@ -38,7 +38,8 @@ absl::StatusOr<std::unique_ptr<mg::provisioners::Provisioner>> MakeLocal(const m
                                             .libexec_dir = mg::JoinPath(prefix, "libexec/multigres"),
                                             .environment = place.environment,
                                             .uid = ::geteuid(),
-                                            .boot_id = BootIdOf(place.environment)});
+                                            .boot_id = BootIdOf(place.environment),
+                                            .socket = place.socket});
 }
 
 }  // namespace

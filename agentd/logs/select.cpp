@@ -13,7 +13,7 @@ namespace {
 
 bool Names(const std::string& selector, const std::string& component) {
   std::vector<std::string> parts = absl::StrSplit(component, '/');
-  return selector == component || selector == parts[0] || (parts.size() > 1 && selector == parts[1]);
+  return selector == component || std::find(parts.begin(), parts.end(), selector) != parts.end();
 }
 
 }  // namespace

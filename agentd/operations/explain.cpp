@@ -33,7 +33,7 @@ class Explainer {
   static std::vector<std::string> NeedsOf(const v1::ComponentSpec& spec) {
     std::vector<std::string> needs(spec.after().begin(), spec.after().end());
     auto add = [&](const std::string& kind) {
-      std::string name = absl::StrCat(kind, "/", spec.cell());
+      std::string name = absl::StrCat(kind, "/", spec.cell(), spec.database().empty() ? "" : "/", spec.database());
       if (std::find(needs.begin(), needs.end(), name) == needs.end()) {
         needs.push_back(name);
       }
@@ -133,7 +133,9 @@ agent::ExplainComponentResponse Explain(const std::vector<v1::ComponentSpec>& sp
     return response;
   }
   *response.mutable_status() = *state;
-  response.set_restart(spec->observed_only() ? absl::StrCat("by multipooler/", spec->cell()) : spec->restart());
+  response.set_restart(spec->observed_only() ? absl::StrCat("by multipooler/", spec->cell(),
+                                                            spec->database().empty() ? "" : "/", spec->database())
+                                             : spec->restart());
   response.set_probe(ProbeText(spec->readiness()));
   for (const std::string& needed : Explainer::NeedsOf(*spec)) {
     response.add_needs(needed);

@@ -4,6 +4,10 @@
 
 namespace mg::provisioners {
 
+absl::StatusOr<v1::ListDatabaseDataResponse> Provisioner::ListDatabaseData(const v1::ListDatabaseDataRequest&) {
+  return absl::UnimplementedError(flavour() + " runs one database per cluster");
+}
+
 absl::StatusOr<bool> Provisioner::BringUp(const v1::BootstrapClusterRequest& request, OperationContext& context) {
   absl::StatusOr<bool> same_base = Bootstrap(request, context);
   if (!same_base.ok()) {

@@ -60,6 +60,8 @@ class Provisioner {
                                                  OperationContext& context) = 0;
   virtual absl::Status DeprovisionDatabase(const v1::DeprovisionDatabaseRequest& request,
                                            OperationContext& context) = 0;
+  /// What DeprovisionDatabase would take away. UNIMPLEMENTED by a flavour of one database.
+  virtual absl::StatusOr<v1::ListDatabaseDataResponse> ListDatabaseData(const v1::ListDatabaseDataRequest& request);
   /// Bootstrap, then ProvisionDatabase of the default database. A flavour that can do parts of both at once does.
   virtual absl::StatusOr<bool> BringUp(const v1::BootstrapClusterRequest& request, OperationContext& context);
   virtual absl::StatusOr<bool> ProvisionComponent(const v1::ProvisionComponentRequest& request,

@@ -84,6 +84,15 @@ grpc::ServerUnaryReactor* ProvisionerServiceImpl::ListClusterData(grpc::Callback
   });
 }
 
+grpc::ServerUnaryReactor* ProvisionerServiceImpl::ListDatabaseData(grpc::CallbackServerContext* context,
+                                                                   const provisioner::ListDatabaseDataRequest* request,
+                                                                   provisioner::ListDatabaseDataResponse* response) {
+  return Answer(domain_.workers, context, [this, request, response] {
+    MG_ASSIGN_OR_RETURN(*response, domain_.provisioner.ListDatabaseData(*request));
+    return absl::OkStatus();
+  });
+}
+
 ProvisionerServiceImpl::ProgressReactor* ProvisionerServiceImpl::BootstrapCluster(
     grpc::CallbackServerContext*, const provisioner::BootstrapClusterRequest* request) {
   return Run(*request, "bootstrap", "",

@@ -23,6 +23,8 @@ class ProvisionerServiceImpl final : public provisioner::ProvisionerService::Cal
                                         provisioner::PlanClusterResponse*) override;
   grpc::ServerUnaryReactor* GetClusterStatus(grpc::CallbackServerContext*, const provisioner::GetClusterStatusRequest*,
                                              provisioner::GetClusterStatusResponse*) override;
+  grpc::ServerUnaryReactor* ListDatabaseData(grpc::CallbackServerContext*, const provisioner::ListDatabaseDataRequest*,
+                                             provisioner::ListDatabaseDataResponse*) override;
   grpc::ServerUnaryReactor* ListClusterData(grpc::CallbackServerContext*, const provisioner::ListClusterDataRequest*,
                                             provisioner::ListClusterDataResponse*) override;
 

@@ -17,16 +17,9 @@ const std::vector<std::string>& AllKinds() {
 
 bool IsPerCell(const std::string& kind) { return kind != kEtcd && kind != kMultiadmin; }
 
-std::string ComponentName::ToString() const {
-  std::string text = kind;
-  if (!cell.empty()) {
-    absl::StrAppend(&text, "/", cell);
-  }
-  if (!database.empty()) {
-    absl::StrAppend(&text, "/", database);
-  }
-  return text;
-}
+std::string ComponentName::Place() const { return database.empty() ? cell : absl::StrCat(cell, "/", database); }
+
+std::string ComponentName::ToString() const { return cell.empty() ? kind : absl::StrCat(kind, "/", Place()); }
 
 absl::StatusOr<ComponentName> ComponentName::Parse(const std::string& text) {
   std::vector<std::string> parts = absl::StrSplit(text, '/');

@@ -28,6 +28,9 @@ struct ComponentName {
   std::string database;  ///< empty: the default one
 
   bool operator==(const ComponentName&) const = default;
+  /// What follows the kind: `zone1`, `zone1/shop`; empty for etcd and multiadmin. It names a place where there is one
+  /// of each kind.
+  std::string Place() const;
   std::string ToString() const;
   /// INVALID_ARGUMENT says what a name looks like; an unknown kind is NOT_FOUND and lists the kinds.
   static absl::StatusOr<ComponentName> Parse(const std::string& text);

@@ -4,6 +4,15 @@
 
 namespace mg::store {
 
+namespace {
+
+/// Beside the cell's own directory, not in it: a database may be named like a file that is there. Cells have no dots.
+std::string DirectoryOf(const ComponentName& name) {
+  return name.database.empty() ? name.ToString() : absl::StrCat(name.kind, "/", name.cell, ".", name.database);
+}
+
+}  // namespace
+
 std::string Paths::Record() const { return absl::StrCat(root_, "/cluster.json"); }
 std::string Paths::Passfile() const { return absl::StrCat(root_, "/pgpass"); }
 std::string Paths::AdminToken() const { return absl::StrCat(root_, "/admin-token"); }
@@ -18,10 +27,10 @@ std::string Paths::PoolerDir(const std::string& service_id) const {
 std::string Paths::Backups() const { return absl::StrCat(Data(), "/backups"); }
 std::string Paths::Logs() const { return absl::StrCat(root_, "/logs"); }
 std::string Paths::AuditLogDir() const { return absl::StrCat(Logs(), "/audit"); }
-std::string Paths::LogDir(const ComponentName& name) const { return absl::StrCat(Logs(), "/", name.ToString()); }
+std::string Paths::LogDir(const ComponentName& name) const { return absl::StrCat(Logs(), "/", DirectoryOf(name)); }
 std::string Paths::LogFile(const ComponentName& name) const { return absl::StrCat(LogDir(name), "/current.log"); }
 std::string Paths::Run() const { return absl::StrCat(root_, "/run"); }
-std::string Paths::RunDir(const ComponentName& name) const { return absl::StrCat(Run(), "/", name.ToString()); }
+std::string Paths::RunDir(const ComponentName& name) const { return absl::StrCat(Run(), "/", DirectoryOf(name)); }
 std::string Paths::Certs() const { return absl::StrCat(root_, "/certs"); }
 std::string Paths::FaultRecord() const { return absl::StrCat(Run(), "/chaos.json"); }
 

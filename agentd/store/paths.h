@@ -7,9 +7,10 @@
 ///     config/postgresql.conf           settings that every PostgreSQL includes
 ///     config/init-<n>.sql              SQL that runs once on a new cluster
 ///     data/etcd-data/
-///     data/pooler_<service id>/        one per cell: pg_data, pg_sockets, run, postgres-password (0600)
-///     data/backups/
-///     logs/<component>/current.log     one directory per component, such as logs/multipooler/zone1
+///     data/pooler_<service id>/        one per cell and database: pg_data, pg_sockets, run, postgres-password (0600)
+///     data/backups/                    the default database's; another one's in <database>.<time>/, which outlives it
+///     logs/<component>/current.log     one directory per component, such as logs/multipooler/zone1 or
+///                                      logs/multipooler/zone1.shop
 ///     logs/audit/                      the Admin API's audit log, written by multiadmin
 ///     run/<component>/                 launch, identity, exit, control.sock of its shim
 ///     run/chaos.json                   the fault that is in force, so that it can be undone

@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "cli/client/agent_client.h"
 #include "cli/commands/admin_call.h"
 #include "common/text/text.h"
 #include "multiadminservice.grpc.pb.h"
@@ -81,8 +82,8 @@ std::vector<Answer> AskAll(Context& context, const std::vector<Multipooler>& poo
   return answers;
 }
 
-void Fill(const Multipooler& record, const Answer& answer, v1::PoolerOutput* out) {
-  out->set_name(ComponentName("multipooler", record.id()));
+void Fill(const Multipooler& record, const std::string& name, const Answer& answer, v1::PoolerOutput* out) {
+  out->set_name(name);
   out->set_id(record.id().name());
   out->set_cell(record.id().cell());
   out->set_serving(ServingText(record.serving_status()));
@@ -131,6 +132,37 @@ void AddLag(v1::ShardOutput* shard) {
 
 std::string ComponentName(const char* kind, const clustermetadata::ID& id) {
   return absl::StrCat(kind, "/", id.cell());
+}
+
+PoolerNames::PoolerNames(Context& context, const std::vector<Multipooler>& poolers) {
+  bool usual = std::all_of(poolers.begin(), poolers.end(), [this](const Multipooler& pooler) {
+    return pooler.shard_key().database() == default_database_;
+  });
+  absl::StatusOr<AgentClient*> client = absl::NotFoundError("not asked");
+  if (!usual) {
+    client = context.Agent(/*start=*/true);
+  }
+  if (client.ok()) {
+    multigres::agent::v1::GetConnectionRequest request;
+    *request.mutable_cluster() = context.Selector();
+    if (auto connection = (*client)->Call(request, absl::Now() + kStatusLimit); connection.ok()) {
+      default_database_ = connection->database();
+    }
+  }
+  for (const Multipooler& pooler : poolers) {
+    by_id_[absl::StrCat(pooler.id().cell(), "/", pooler.id().name())] = Of(pooler);
+  }
+}
+
+std::string PoolerNames::Of(const Multipooler& pooler) const {
+  const std::string& database = pooler.shard_key().database();
+  return absl::StrCat(ComponentName("multipooler", pooler.id()), database == default_database_ ? "" : "/",
+                      database == default_database_ ? "" : database);
+}
+
+std::string PoolerNames::Of(const clustermetadata::ID& id) const {
+  auto found = by_id_.find(absl::StrCat(id.cell(), "/", id.name()));
+  return found == by_id_.end() ? ComponentName("multipooler", id) : found->second;
 }
 
 std::string RuleText(const clustermetadata::RuleNumber& rule) {
@@ -202,13 +234,14 @@ absl::StatusOr<std::vector<Multipooler>> ReadPoolers(Context& context, const std
 
 std::vector<v1::ShardOutput> ReadShards(Context& context, const std::vector<Multipooler>& poolers) {
   std::vector<Answer> answers = AskAll(context, poolers);
+  const PoolerNames names(context, poolers);
   std::map<std::string, v1::ShardOutput> shards;
   std::map<std::string, clustermetadata::ShardRule> rules;
   for (size_t i = 0; i < poolers.size(); ++i) {
     std::string name = ShardName(poolers[i].shard_key());
     v1::ShardOutput& shard = shards[name];
     shard.set_name(name);
-    Fill(poolers[i], answers[i], shard.add_poolers());
+    Fill(poolers[i], names.Of(poolers[i]), answers[i], shard.add_poolers());
     const clustermetadata::ShardRule& rule =
         answers[i].response.consensus_status().current_position().position().decision();
     if (answers[i].status.ok() && Higher(rule.rule_number(), rules[name].rule_number())) {
@@ -220,11 +253,11 @@ std::vector<v1::ShardOutput> ReadShards(Context& context, const std::vector<Mult
     const clustermetadata::ShardRule& rule = rules[name];
     shard.set_rule(RuleText(rule.rule_number()));
     if (rule.has_leader_id()) {
-      shard.set_primary(ComponentName("multipooler", rule.leader_id()));
+      shard.set_primary(names.Of(rule.leader_id()));
     }
     shard.set_durability(rule.durability_policy().policy_name());
     for (const clustermetadata::ID& member : rule.cohort_members()) {
-      shard.add_cohort(ComponentName("multipooler", member));
+      shard.add_cohort(names.Of(member));
     }
     AddLag(&shard);
     result.push_back(std::move(shard));
@@ -264,6 +297,21 @@ absl::StatusOr<Record> FindRecord(const std::vector<Record>& records, const char
   }
   return NoSuchName("UNKNOWN_COMPONENT", kind,
                     text.find('/') == std::string::npos ? absl::StrCat(kind, "/", text) : text, known);
+}
+
+absl::StatusOr<Multipooler> FindPooler(Context& context, const std::vector<Multipooler>& poolers,
+                                       const std::string& text) {
+  PoolerNames names(context, poolers);
+  size_t slash = text.find('/');
+  std::string kind = text.substr(0, slash);
+  bool named = slash != std::string::npos && (kind == "multipooler" || kind == "postgres");
+  std::string wanted = absl::StrCat("multipooler/", named ? text.substr(slash + 1) : text);
+  for (const Multipooler& pooler : poolers) {
+    if (names.Of(pooler) == wanted) {
+      return pooler;
+    }
+  }
+  return FindRecord(poolers, "multipooler", text);
 }
 
 template absl::StatusOr<Multipooler> FindRecord(const std::vector<Multipooler>&, const char*, const std::string&);

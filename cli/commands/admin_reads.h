@@ -1,6 +1,7 @@
 /// What several commands read from the Admin API, put together. One call at a time per context.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,27 @@ namespace mg::cli {
 
 /// `multipooler/zone1`, as `status` has it; several of a kind in one cell have their id's name behind it.
 std::string ComponentName(const char* kind, const clustermetadata::ID& id);
+
+/// What people call poolers: `multipooler/zone1`, and `multipooler/zone1/shop` where the database is not the cluster's
+/// default one.
+class PoolerNames {
+ public:
+  /// Asks the agent which database is the default one, unless only that of upstream's usual name is there.
+  PoolerNames(Context& context, const std::vector<clustermetadata::Multipooler>& poolers);
+  std::string Of(const clustermetadata::Multipooler& pooler) const;
+  /// Of one that may not be among the poolers: then only its cell is known.
+  std::string Of(const clustermetadata::ID& id) const;
+
+ private:
+  std::string default_database_ = "postgres";
+  std::map<std::string, std::string> by_id_;  ///< cell/name to the pooler's name
+};
+
+/// The pooler that a person means: by what it is called, else as FindRecord.
+absl::StatusOr<clustermetadata::Multipooler> FindPooler(Context& context,
+                                                        const std::vector<clustermetadata::Multipooler>& poolers,
+                                                        const std::string& text);
+
 /// {3,0}; empty for none.
 std::string RuleText(const clustermetadata::RuleNumber& rule);
 

@@ -219,17 +219,18 @@ int RunRestore(Context& context) {
     request.mutable_target_time()->set_seconds(nanos / 1000000000);
     request.mutable_target_time()->set_nanos(static_cast<int>(nanos % 1000000000));
   }
+  absl::StatusOr<std::vector<clustermetadata::Multipooler>> poolers =
+      ReadPoolers(context, Database(context), "", nullptr);
+  const PoolerNames names(context, poolers.ok() ? *poolers : std::vector<clustermetadata::Multipooler>());
   std::string what = absl::StrCat("all data of database ", Database(context));
   if (context.args().Has("standby")) {
-    absl::StatusOr<std::vector<clustermetadata::Multipooler>> poolers =
-        ReadPoolers(context, Database(context), "", nullptr);
     absl::StatusOr<clustermetadata::Multipooler> target =
-        poolers.ok() ? FindRecord(*poolers, "multipooler", context.args().Get("standby")) : poolers.status();
+        poolers.ok() ? FindPooler(context, *poolers, context.args().Get("standby")) : poolers.status();
     if (!target.ok()) {
       return context.Fail(target.status());
     }
     *request.mutable_standby() = target->id();
-    what = absl::StrCat("the data of ", ComponentName("multipooler", target->id()));
+    what = absl::StrCat("the data of ", names.Of(*target));
   }
   absl::StatusOr<bool> yes = context.Confirm(
       absl::StrCat("replace ", what, " by backup ", request.backup_id().empty() ? "(the newest)" : request.backup_id(),
@@ -251,12 +252,11 @@ int RunRestore(Context& context) {
     std::string text = absl::StrCat("restored from backup ", response.backup_id(), " (", response.engine(), ") after ",
                                     absl::FormatDuration(absl::Trunc(took, absl::Milliseconds(100))));
     if (response.has_leader_id()) {
-      absl::StrAppend(&text, "; ", ComponentName("multipooler", response.leader_id()), " is the primary");
+      absl::StrAppend(&text, "; ", names.Of(response.leader_id()), " is the primary");
     }
     absl::StrAppend(&text, "\n");
     for (const v1::KeptDirectory& kept : response.kept()) {
-      absl::StrAppend(&text, "the former data of ", ComponentName("multipooler", kept.pooler_id()), " is in ",
-                      kept.path(), "\n");
+      absl::StrAppend(&text, "the former data of ", names.Of(kept.pooler_id()), " is in ", kept.path(), "\n");
     }
     return text;
   });

@@ -35,6 +35,7 @@ Command VersionCommand();
 Command DocsCommand();
 std::vector<Command> AgentCommands();
 std::vector<Command> TopologyCommands();
+std::vector<Command> DatabaseCommands();
 std::vector<Command> ShardCommands();
 std::vector<Command> BackupCommands();
 std::vector<Command> AdminCommands();

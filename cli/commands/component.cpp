@@ -155,7 +155,7 @@ int RunWhy(Context& context) {
 
 bool Names(const std::string& word, const std::string& component) {
   std::vector<std::string> parts = absl::StrSplit(component, '/');
-  return word == component || word == parts[0] || (parts.size() > 1 && word == parts[1]);
+  return word == component || std::find(parts.begin(), parts.end(), word) != parts.end();
 }
 
 absl::StatusOr<std::vector<std::string>> SelectComponents(const multigres::provisioner::v1::ClusterStatus& status,
@@ -164,7 +164,7 @@ absl::StatusOr<std::vector<std::string>> SelectComponents(const multigres::provi
   for (const auto& component : status.components()) {
     std::vector<std::string> parts = absl::StrSplit(component.name(), '/');
     known.insert(component.name());
-    known.insert(parts.begin(), parts.begin() + std::min<std::ptrdiff_t>(2, std::ssize(parts)));
+    known.insert(parts.begin(), parts.end());
     for (const std::string& word : words) {
       if (Names(word, component.name())) {
         wanted.insert(component.name());

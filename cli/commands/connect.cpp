@@ -22,6 +22,9 @@ namespace {
 const Flag kCellFlag = {.name = "cell", .value = "CELL", .help = "use this cell's gateway; default: the first"};
 const Flag kReadOnlyFlag = {.name = "read-only", .letter = 'r', .help = "use the gateway's read-only port: a standby"};
 
+const Flag kDatabaseFlag = {
+    .name = "database", .letter = 'd', .value = "NAME", .help = "database; default: the cluster's first one"};
+
 absl::StatusOr<agent::GetConnectionResponse> Connection(Context& context) {
   MG_ASSIGN_OR_RETURN(AgentClient * client, context.Agent(/*start=*/true));
   MG_ASSIGN_OR_RETURN(absl::Time deadline, context.Deadline(absl::Seconds(10)));
@@ -29,6 +32,7 @@ absl::StatusOr<agent::GetConnectionResponse> Connection(Context& context) {
   *request.mutable_cluster() = context.Selector();
   request.set_cell(context.args().Get("cell"));
   request.set_read_only(context.args().Has("read-only"));
+  request.set_database(context.args().Get("database"));
   return client->Call(request, deadline);
 }
 
@@ -123,8 +127,9 @@ Command PsqlCommand() {
       .summary = "open psql on the cluster",
       .description = "Open psql on the cluster's database. Words after -- go to psql as they are.",
       .positionals = {{.name = "ARGUMENT", .help = "arguments of psql, after --", .repeated = true}},
-      .flags = {kCellFlag, kReadOnlyFlag},
+      .flags = {kCellFlag, kReadOnlyFlag, kDatabaseFlag},
       .examples = {{"multigres psql", "an interactive session"},
+                   {"multigres psql --database shop", "another database of the cluster"},
                    {"multigres psql -- -Atc 'select version()'", "one statement"},
                    {"multigres psql --cell zone2 --read-only", "a standby, through the gateway of zone2"}},
       .group = "CONNECT",
@@ -136,7 +141,7 @@ Command EnvCommand() {
   return {
       .path = "env",
       .summary = "print PG* variables for the shell",
-      .flags = {kCellFlag, kReadOnlyFlag},
+      .flags = {kCellFlag, kReadOnlyFlag, kDatabaseFlag},
       .examples = {{"eval \"$(multigres env)\"", "then psql, pg_dump and every libpq program find the cluster"}},
       .group = "CONNECT",
       .run = RunEnv,
@@ -156,7 +161,8 @@ Command ConnectionStringCommand() {
                  .help = "form of the string; default conninfo",
                  .choices = {"conninfo", "uri", "jdbc", "service"}},
                 kCellFlag,
-                kReadOnlyFlag},
+                kReadOnlyFlag,
+                kDatabaseFlag},
       .examples = {{"psql \"$(multigres connection-string)\"", "for libpq"},
                    {"multigres connection-string --format uri", "postgresql://…"}},
       .group = "CONNECT",

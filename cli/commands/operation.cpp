@@ -162,12 +162,16 @@ absl::StatusOr<multigres::cli::v1::OperationOutput> RunOperation(Context& contex
       output.set_elapsed_seconds(SecondsOf(ended.elapsed()));
       result = ResultOf(ended);
     }
-    return true;
+    return !(watcher.interrupted() && output.operation_id().empty());  // else its cancellation ends it
   });
   view.Finish();
   if (watcher.timed_out()) {
     return MakeError(absl::StatusCode::kDeadlineExceeded, "the agent did not end the operation in time",
                      {.reason = "TIMEOUT", .hint = "multigres agent logs shows what it does"});
+  }
+  if (watcher.interrupted() && output.operation_id().empty()) {
+    return MakeError(absl::StatusCode::kCancelled, "interrupted",
+                     {.reason = "INTERRUPTED", .hint = "the operation had not begun"});
   }
   MG_RETURN_IF_ERROR(stream);
   if (!result.ok()) {

@@ -35,7 +35,7 @@ std::string Since(const v1::ShardProblem& problem) {
 }
 
 absl::Status Ask(const clustermetadata::Multiorch& orch, const clustermetadata::ShardKey& shard, absl::Time deadline,
-                 v1::OrchShardOutput* output) {
+                 const PoolerNames& names, v1::OrchShardOutput* output) {
   auto port = orch.port_map().find("grpc");
   if (port == orch.port_map().end()) {
     return absl::FailedPreconditionError("its record has no gRPC port");
@@ -55,7 +55,7 @@ absl::Status Ask(const clustermetadata::Multiorch& orch, const clustermetadata::
     problem->set_priority(found.priority());
     problem->set_detected_at(Rfc3339(found.detected_at()));
     if (found.has_pooler_id()) {
-      problem->set_component(ComponentName("multipooler", found.pooler_id()));
+      problem->set_component(names.Of(found.pooler_id()));
     }
   }
   return absl::OkStatus();
@@ -82,13 +82,14 @@ absl::StatusOr<v1::OrchStatusOutput> Read(Context& context) {
     asked = {one};
   }
   MG_ASSIGN_OR_RETURN(absl::Time deadline, context.Deadline(absl::Seconds(5)));
+  const PoolerNames names(context, poolers);
   v1::OrchStatusOutput output;
   for (const clustermetadata::Multiorch& orch : asked) {
     for (const auto& [name, key] : shards) {
       v1::OrchShardOutput* shard = output.add_shards();
       shard->set_orch(ComponentName("multiorch", orch.id()));
       shard->set_shard(name);
-      if (absl::Status status = Ask(orch, key, deadline, shard); !status.ok()) {
+      if (absl::Status status = Ask(orch, key, deadline, names, shard); !status.ok()) {
         shard->set_error(std::string(status.message()));
       }
     }

@@ -13,6 +13,7 @@ std::vector<Command> AllCommands() {
   };
   for (std::vector<Command> more : {TopologyCommands(),
                                     CellCommands(),
+                                    DatabaseCommands(),
                                     {TreeCommand()},
                                     ResourceCommands(),
                                     GatewayStatsCommands(),

@@ -131,7 +131,7 @@ absl::StatusOr<std::vector<Multipooler>> Poolers(Context& context) {
 
 absl::StatusOr<Multipooler> NamedPooler(Context& context) {
   MG_ASSIGN_OR_RETURN(std::vector<Multipooler> all, ReadPoolers(context, "", "", nullptr));
-  return FindRecord(all, "multipooler", context.args().positionals.back());
+  return FindPooler(context, all, context.args().positionals.back());
 }
 
 int RunPoolerList(Context& context) {
@@ -142,14 +142,15 @@ int RunPoolerList(Context& context) {
   multiadmin::GetPoolersResponse response;
   response.mutable_poolers()->Add(poolers->begin(), poolers->end());
   return context.Emit(response, [&] {
+    const PoolerNames names(context, *poolers);
     Table table({"NAME", "ROLE", "SERVING", "RULE", "DATABASE", "SHARD", "POSTGRES", "GRPC", "HOST", "ID"});
     for (const Multipooler& pooler : *poolers) {
       bool primary = pooler.routing_state().role() == clustermetadata::ROUTING_ROLE_PRIMARY;
       const char* serving = pooler.serving_status() == clustermetadata::SERVING    ? "yes"
                             : pooler.serving_status() == clustermetadata::DRAINING ? "draining"
                                                                                    : "no";
-      table.Add({ComponentName("multipooler", pooler.id()), primary ? "primary" : "standby", serving,
-                 RuleText(pooler.routing_state().rule()), pooler.shard_key().database(),
+      table.Add({names.Of(pooler), primary ? "primary" : "standby", serving, RuleText(pooler.routing_state().rule()),
+                 pooler.shard_key().database(),
                  absl::StrCat(pooler.shard_key().table_group(), "/", pooler.shard_key().shard()),
                  Port(pooler.port_map(), "postgres"), Port(pooler.port_map(), "grpc"), pooler.hostname(),
                  pooler.id().name()});
@@ -173,9 +174,9 @@ int RunPoolerGet(Context& context) {
     return context.Fail(pooler.status());
   }
   return context.Emit(*pooler, [&] {
-    return absl::StrCat("name       ", ComponentName("multipooler", pooler->id()), "\nid         ", pooler->id().name(),
-                        "\nlifecycle  ", LifecycleText(pooler->lifecycle_status()), "\nshard      ",
-                        pooler->shard_key().database(), "/", pooler->shard_key().table_group(), "/",
+    return absl::StrCat("name       ", PoolerNames(context, {*pooler}).Of(*pooler), "\nid         ",
+                        pooler->id().name(), "\nlifecycle  ", LifecycleText(pooler->lifecycle_status()),
+                        "\nshard      ", pooler->shard_key().database(), "/", pooler->shard_key().table_group(), "/",
                         pooler->shard_key().shard(), "\nhost       ", pooler->hostname(), "\nports      ",
                         PortsText(pooler->port_map()), "\ndirectory  ", pooler->pooler_dir(), "\ndata       ",
                         pooler->pg_data_dir(), "\n");
@@ -207,7 +208,7 @@ int RunPoolerStatus(Context& context) {
     const auto& consensus = response.consensus_status();
     bool primary = state.has_primary_status();
     std::string text =
-        absl::StrCat("name        ", ComponentName("multipooler", pooler->id()), "\nrole        ",
+        absl::StrCat("name        ", PoolerNames(context, {*pooler}).Of(*pooler), "\nrole        ",
                      primary                          ? "primary"
                      : state.has_replication_status() ? "standby"
                                                       : "unknown",
@@ -222,12 +223,13 @@ int RunPoolerStatus(Context& context) {
                          : absl::StrCat("no leader below term ", consensus.term_revocation().revoked_below_term()),
                      "\n");
     if (primary) {
-      absl::StrAppend(&text, "followers   ",
-                      absl::StrJoin(state.primary_status().connected_followers(), " ",
-                                    [](std::string* out, const clustermetadata::ID& id) {
-                                      absl::StrAppend(out, ComponentName("multipooler", id));
-                                    }),
-                      "\n");
+      absl::StatusOr<std::vector<Multipooler>> all = ReadPoolers(context, pooler->shard_key().database(), "", nullptr);
+      const PoolerNames names(context, all.ok() ? *all : std::vector<Multipooler>());
+      absl::StrAppend(
+          &text, "followers   ",
+          absl::StrJoin(state.primary_status().connected_followers(), " ",
+                        [&](std::string* out, const clustermetadata::ID& id) { absl::StrAppend(out, names.Of(id)); }),
+          "\n");
     } else if (state.has_replication_status()) {
       const auto& replication = state.replication_status();
       absl::StrAppend(
@@ -288,7 +290,7 @@ int SetRestarts(Context& context, bool enabled) {
   }
   return context.Emit(response, [&] {
     return absl::StrCat(
-        ComponentName("multipooler", pooler->id()),
+        PoolerNames(context, {*pooler}).Of(*pooler),
         enabled ? " starts its PostgreSQL again when it ends\n" : " leaves its PostgreSQL alone when it ends\n");
   });
 }

@@ -1,6 +1,7 @@
 // restart --rolling: every PostgreSQL is restarted, and clients notice pauses only.
 #include "cli/commands/rolling.h"
 
+#include <set>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -64,16 +65,18 @@ absl::StatusOr<multigres::cli::v1::RollingOutput> RestartRolling(Context& contex
   }
   multigres::cli::v1::RollingOutput output;
   std::vector<const v1::ComponentStatus*> primaries;
-  size_t standbys = 0;
+  std::set<std::string> with_standbys;  // databases
   for (const v1::ComponentStatus& component : status.components()) {
     if (component.kind() == "postgres") {
-      standbys += component.role() == "standby" ? 1 : 0;
+      if (component.role() == "standby") {
+        with_standbys.insert(component.database());
+      }
       if (component.role() == "primary") {
         primaries.push_back(&component);
       }
     }
   }
-  if (standbys == 0) {
+  if (with_standbys.empty()) {
     return MakeError(absl::StatusCode::kFailedPrecondition, "there is no standby that could lead meanwhile",
                      {.reason = "NO_STANDBY", .hint = "'multigres restart' stops and starts everything"});
   }
@@ -84,6 +87,12 @@ absl::StatusOr<multigres::cli::v1::RollingOutput> RestartRolling(Context& contex
     }
   }
   for (const v1::ComponentStatus* primary : primaries) {
+    if (with_standbys.count(primary->database()) == 0) {
+      // A database of one cell has nobody to hand over to: its clients are cut off.
+      MG_RETURN_IF_ERROR(RestartStandby(context, primary->name(), deadline));
+      output.add_restarted(primary->name());
+      continue;
+    }
     admin::SwitchPrimaryRequest request;
     request.mutable_shard_key()->set_database(primary->database());
     request.mutable_shard_key()->set_table_group("default");
@@ -94,7 +103,11 @@ absl::StatusOr<multigres::cli::v1::RollingOutput> RestartRolling(Context& contex
         WithContext(CallAdmin<admin::ShardService>(context, &admin::ShardService::Stub::SwitchPrimary, request,
                                                    &response, std::min(kSwitchLimit, deadline - absl::Now())),
                     absl::StrCat("hand over ", primary->name())));
-    output.set_primary(absl::StrCat("postgres/", response.new_leader_id().cell()));
+    // postgres/zone1/shop: another cell, the same database.
+    std::string place = primary->name().substr(absl::StrCat(primary->kind(), "/", primary->cell()).size());
+    if (place.empty()) {
+      output.set_primary(absl::StrCat("postgres/", response.new_leader_id().cell()));
+    }
     // To hand over is to stop in order, and to come back as a standby.
     MG_RETURN_IF_ERROR(
         WithContext(AwaitHealth(context, deadline), absl::StrCat("after the restart of ", primary->name())));

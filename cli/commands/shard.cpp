@@ -49,7 +49,11 @@ std::string ShardText(const clustermetadata::ShardKey& shard) {
   return absl::StrCat(shard.database(), "/", shard.table_group(), "/", shard.shard());
 }
 
-std::string Name(const clustermetadata::ID& id) { return ComponentName("multipooler", id); }
+/// What to call a shard's poolers; without them, by their cells.
+PoolerNames NamesIn(Context& context, const std::string& database) {
+  absl::StatusOr<std::vector<clustermetadata::Multipooler>> poolers = ReadPoolers(context, database, "", nullptr);
+  return PoolerNames(context, poolers.ok() ? *poolers : std::vector<clustermetadata::Multipooler>());
+}
 
 int RunSwitchPrimary(Context& context) {
   absl::StatusOr<clustermetadata::ShardKey> shard = ShardOf(context);
@@ -65,7 +69,7 @@ int RunSwitchPrimary(Context& context) {
     if (!poolers.ok()) {
       return context.Fail(poolers.status());
     }
-    absl::StatusOr<clustermetadata::Multipooler> target = FindRecord(*poolers, "multipooler", context.args().Get("to"));
+    absl::StatusOr<clustermetadata::Multipooler> target = FindPooler(context, *poolers, context.args().Get("to"));
     if (!target.ok()) {
       return context.Fail(target.status());
     }
@@ -78,12 +82,14 @@ int RunSwitchPrimary(Context& context) {
     return context.Fail(status);
   }
   return context.Emit(response, [&]() -> std::string {
+    const PoolerNames names = NamesIn(context, shard->database());
     if (response.new_leader_id().name() == response.old_leader_id().name()) {
-      return absl::StrCat(Name(response.new_leader_id()), " is the primary already\n");
+      return absl::StrCat(names.Of(response.new_leader_id()), " is the primary already\n");
     }
     absl::Duration took = absl::Seconds(response.duration().seconds()) + absl::Nanoseconds(response.duration().nanos());
-    return absl::StrCat(Name(response.new_leader_id()), " is the primary now (before: ", Name(response.old_leader_id()),
-                        "), after ", absl::FormatDuration(absl::Trunc(took, absl::Milliseconds(1))), "\n");
+    return absl::StrCat(names.Of(response.new_leader_id()),
+                        " is the primary now (before: ", names.Of(response.old_leader_id()), "), after ",
+                        absl::FormatDuration(absl::Trunc(took, absl::Milliseconds(1))), "\n");
   });
 }
 
@@ -135,12 +141,12 @@ absl::StatusOr<RuleArguments> ReadRuleArguments(Context& context) {
   MG_ASSIGN_OR_RETURN(result.shard, ShardOf(context));
   MG_ASSIGN_OR_RETURN(std::vector<clustermetadata::Multipooler> members, Members(context, result.shard));
   if (args.Has("leader")) {
-    MG_ASSIGN_OR_RETURN(clustermetadata::Multipooler leader, FindRecord(members, "multipooler", args.Get("leader")));
+    MG_ASSIGN_OR_RETURN(clustermetadata::Multipooler leader, FindPooler(context, members, args.Get("leader")));
     result.leader = leader.id();
   }
   for (absl::string_view name : absl::StrSplit(args.Has("cohort") ? args.Get("cohort") : "", ',', absl::SkipEmpty())) {
     MG_ASSIGN_OR_RETURN(clustermetadata::Multipooler member,
-                        FindRecord(members, "multipooler", std::string(absl::StripAsciiWhitespace(name))));
+                        FindPooler(context, members, std::string(absl::StripAsciiWhitespace(name))));
     result.cohort.push_back(member.id());
   }
   return result;
@@ -182,12 +188,12 @@ absl::StatusOr<multiadmin::ApplyCertifiedRuleChangeRequest> CertifiedRequest(con
   return request;
 }
 
-std::string RuleLine(const clustermetadata::ShardRule& rule) {
+std::string RuleLine(const PoolerNames& names, const clustermetadata::ShardRule& rule) {
   std::vector<std::string> cohort;
   for (const clustermetadata::ID& member : rule.cohort_members()) {
-    cohort.push_back(Name(member));
+    cohort.push_back(names.Of(member));
   }
-  return absl::StrCat("rule ", RuleText(rule.rule_number()), ": led by ", Name(rule.leader_id()), ", ",
+  return absl::StrCat("rule ", RuleText(rule.rule_number()), ": led by ", names.Of(rule.leader_id()), ", ",
                       rule.durability_policy().policy_name(), " of ", absl::StrJoin(cohort, " "), "\n");
 }
 
@@ -220,9 +226,9 @@ int RunApplyRuleChange(Context& context) {
       return context.Fail(status);
     }
     return context.Emit(response, [&] {
-      return absl::StrCat(RuleLine(response.installed_rule()), "certificate: rule ",
-                          RuleText(response.cert_used().term_revocation().outgoing_rule()), " ended at ",
-                          response.cert_used().frozen_lsn(), "\n");
+      return absl::StrCat(RuleLine(NamesIn(context, wanted->shard.database()), response.installed_rule()),
+                          "certificate: rule ", RuleText(response.cert_used().term_revocation().outgoing_rule()),
+                          " ended at ", response.cert_used().frozen_lsn(), "\n");
     });
   }
   if (!args.Has("leader") && !args.Has("cohort") && !args.Has("durability")) {
@@ -251,7 +257,7 @@ int RunApplyRuleChange(Context& context) {
   if (!status.ok()) {
     return context.Fail(status);
   }
-  return context.Emit(response, [&] { return RuleLine(response.rule()); });
+  return context.Emit(response, [&] { return RuleLine(NamesIn(context, wanted->shard.database()), response.rule()); });
 }
 
 }  // namespace

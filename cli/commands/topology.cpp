@@ -4,6 +4,7 @@
 #include "cli/commands/admin_reads.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
+#include "cli/commands/database.h"
 #include "common/status/status.h"
 #include "multiadminservice.grpc.pb.h"
 
@@ -44,6 +45,9 @@ int RunCellGet(Context& context) {
 }
 
 int RunDatabaseList(Context& context) {
+  if (context.args().Has("long")) {
+    return ShowDatabases(context);
+  }
   multiadmin::GetDatabaseNamesResponse response;
   absl::Status status =
       CallAdmin<multiadmin::MultiadminService>(context, &multiadmin::MultiadminService::Stub::GetDatabaseNames,
@@ -87,7 +91,9 @@ std::vector<Command> TopologyCommands() {
        .run = RunCellGet},
       {.path = "topology db list",
        .summary = "list the databases",
-       .examples = {{"multigres topology db list", "names, one a line"}},
+       .flags = {{.name = "long", .letter = 'l', .help = "with cells, durability, poolers and primary"}},
+       .examples = {{"multigres topology db list", "names, one a line"},
+                    {"multigres topology db list --long", "a table"}},
        .aliases = {"db list"},
        .group = "TOPOLOGY",
        .run = RunDatabaseList},

@@ -13,12 +13,21 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "common/rpc/rpc.h"
+#include "components/multiadmin/database_service.h"
 #include "components/multiadmin/watch_service.h"
 
 namespace mg::multiadmin {
 namespace {
 
-constexpr char kWatch[] = "/multigres.admin.v1.TopologyService/WatchTopology";
+constexpr absl::string_view kTopology = "multigres.admin.v1.TopologyService";
+constexpr absl::string_view kDatabases = "multigres.admin.v1.DatabaseService";
+
+/// Their services serve them by themselves.
+bool IsStream(absl::string_view method) {
+  return method == "/multigres.admin.v1.TopologyService/WatchTopology" ||
+         method == "/multigres.admin.v1.DatabaseService/CreateDatabase" ||
+         method == "/multigres.admin.v1.DatabaseService/DeleteDatabase";
+}
 
 std::string Text(grpc::string_ref text) { return std::string(text.data(), text.size()); }
 
@@ -78,7 +87,7 @@ Credentials CredentialsOf(const grpc::ServerContextBase& context) {
 
 GrpcService::GrpcService(const std::string& name, const Methods* methods) {
   for (const RpcRule& rule : RpcRules()) {
-    if (absl::StartsWith(rule.method, absl::StrCat("/", name, "/")) && rule.method != kWatch) {
+    if (absl::StartsWith(rule.method, absl::StrCat("/", name, "/")) && !IsStream(rule.method)) {
       names_.emplace_back(rule.method);
     }
   }
@@ -93,7 +102,8 @@ GrpcService::GrpcService(const std::string& name, const Methods* methods) {
   }
 }
 
-std::vector<std::unique_ptr<grpc::Service>> MakeGrpcServices(const Methods* methods, TopologyCache* cache) {
+std::vector<std::unique_ptr<grpc::Service>> MakeGrpcServices(const Methods* methods, TopologyCache* cache,
+                                                             Databases* databases) {
   std::set<std::string> names;
   for (const RpcRule& rule : RpcRules()) {
     std::vector<std::string> parts = absl::StrSplit(rule.method, '/');
@@ -102,8 +112,10 @@ std::vector<std::unique_ptr<grpc::Service>> MakeGrpcServices(const Methods* meth
   std::vector<std::unique_ptr<grpc::Service>> services;
   services.reserve(names.size());
   for (const std::string& name : names) {
-    if (absl::StartsWith(kWatch, absl::StrCat("/", name, "/"))) {
+    if (name == kTopology) {
       services.push_back(std::make_unique<TopologyGrpcService>(methods, cache));
+    } else if (name == kDatabases) {
+      services.push_back(std::make_unique<DatabaseGrpcService>(methods, databases));
     } else {
       services.push_back(std::make_unique<GrpcService>(name, methods));
     }

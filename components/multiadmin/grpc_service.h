@@ -33,7 +33,10 @@ class GrpcService : public grpc::Service {
   std::vector<std::string> names_;  ///< gRPC keeps pointers to them
 };
 
-/// One for each service of the table, streams included. `cache` must outlive them.
-std::vector<std::unique_ptr<grpc::Service>> MakeGrpcServices(const Methods* methods, TopologyCache* cache);
+class Databases;
+
+/// One for each service of the table, streams included. `cache` and `databases` must outlive them.
+std::vector<std::unique_ptr<grpc::Service>> MakeGrpcServices(const Methods* methods, TopologyCache* cache,
+                                                             Databases* databases);
 
 }  // namespace mg::multiadmin

@@ -51,9 +51,12 @@ class Api {
     api->cells_ = std::make_unique<Cells>(api->cache_.get(), poolers);
     api->topology_ = mg::topology::Topology::Create(servers, root, etcd);
     api->backups_ = std::make_unique<Backups>(api->topology_.get(), poolers);
+    api->databases_ = std::make_unique<Databases>(
+        api->admin_.get(), api->backups_.get(),
+        ProvisionerPlace{.address = options.provisioner, .cluster = options.provisioner_cluster});
     RegisterMethods(api->methods_.get(), api->admin_.get(), api->backups_.get(), api->cells_.get(), api->cache_.get(),
-                    api->tokens_.get());
-    api->services_ = MakeGrpcServices(api->methods_.get(), api->cache_.get());
+                    api->tokens_.get(), api->databases_.get());
+    api->services_ = MakeGrpcServices(api->methods_.get(), api->cache_.get(), api->databases_.get());
     return api;
   }
 
@@ -79,6 +82,7 @@ class Api {
   std::unique_ptr<mg::topology::Topology> topology_;
   std::unique_ptr<mg::multiadmin::Backups> backups_;
   std::unique_ptr<mg::multiadmin::Cells> cells_;
+  std::unique_ptr<mg::multiadmin::Databases> databases_;
   std::vector<std::unique_ptr<grpc::Service>> services_;
 };
 

@@ -95,4 +95,24 @@ Methods::Answer Methods::Call(const std::string& name, const Credentials& creden
   return answer;
 }
 
+absl::Status Methods::Stream(const std::string& name, const Credentials& credentials, absl::Time wanted,
+                             const google::protobuf::Message& request,
+                             const std::function<absl::Status(absl::Time deadline)>& act) const {
+  const RpcRule* rule = FindRule(name);
+  if (rule == nullptr) {
+    return absl::UnimplementedError(absl::StrCat("method ", name, " is not implemented"));
+  }
+  MG_ASSIGN_OR_RETURN(Caller caller, gate_->Admit(*rule, credentials));
+  absl::Time begun = absl::Now();
+  absl::Status outcome = act(std::min(wanted, begun + rule->limit));
+  audit_->Write({.caller = caller.name,
+                 .role = caller.role,
+                 .peer = credentials.peer,
+                 .method = name,
+                 .subject = SubjectOf(request),
+                 .outcome = outcome,
+                 .took = absl::Now() - begun});
+  return outcome;
+}
+
 }  // namespace mg::multiadmin

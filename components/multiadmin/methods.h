@@ -59,6 +59,12 @@ class Methods {
   Answer Call(const std::string& method, const Credentials& credentials, absl::Time wanted,
               const std::function<absl::Status(google::protobuf::Message*)>& fill) const;
 
+  /// One call of a stream that changes something: likewise admitted, bounded and written to the audit log. Whoever
+  /// serves the stream hands out its messages.
+  absl::Status Stream(const std::string& method, const Credentials& credentials, absl::Time wanted,
+                      const google::protobuf::Message& request,
+                      const std::function<absl::Status(absl::Time deadline)>& act) const;
+
   explicit Methods(Gate* gate, Audit* audit) : gate_(gate), audit_(audit) {}
   Gate* gate() const { return gate_; }
 

@@ -10,6 +10,9 @@ void Options::AddTo(flags::FlagSet* flags) {
   flags->Add("auth-certificate-roles", &certificate_roles,
              "name=role for client certificates, by common or alternative name; needs --grpc-ca");
   flags->Add("audit-log-dir", &audit_dir, "directory of the audit log; empty: part of the log");
+  flags->Add("provisioner", &provisioner,
+             "where the Provisioner API is, unix:/path or host:port; empty: no databases on demand");
+  flags->Add("provisioner-cluster", &provisioner_cluster, "name of this cluster there");
 }
 
 absl::StatusOr<std::map<std::string, Role>> Options::CertificateRoles() const {

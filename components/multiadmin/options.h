@@ -1,4 +1,4 @@
-/// multiadmin's own flags: authentication and audit. Values after Parse; main thread only.
+/// multiadmin's own flags: authentication, audit and the provisioner. Values after Parse; main thread only.
 #pragma once
 
 #include <map>
@@ -15,6 +15,8 @@ struct Options {
   std::string auth = "token";
   std::string token_file, audit_dir;
   std::vector<std::string> certificate_roles;
+  std::string provisioner;          ///< `unix:/path` or `host:port` of the Provisioner API; empty: there is none
+  std::string provisioner_cluster;  ///< name of this cluster there
 
   void AddTo(flags::FlagSet* flags);
   /// INVALID_ARGUMENT for an unknown word.

@@ -125,14 +125,25 @@ void RegisterIdentity(Methods* methods, TokenStore* tokens) {
       token + "RevokeToken", [tokens](const auto& r, CallContext* c) { return RevokeToken(tokens, r, c->deadline); });
 }
 
+void RegisterDatabases(Methods* methods, Databases* databases) {
+  const std::string service = "/multigres.admin.v1.DatabaseService/";
+  methods->Add<v1::PlanDeleteDatabaseRequest, v1::PlanDeleteDatabaseResponse>(
+      service + "PlanDeleteDatabase",
+      [databases](const auto& r, CallContext* c) { return databases->PlanDelete(r, c->deadline); });
+  methods->Add<v1::ListDatabasesRequest, v1::ListDatabasesResponse>(
+      service + "ListDatabases",
+      [databases](const auto&, CallContext* c) { return databases->List(c->deadline, &c->errors); });
+}
+
 }  // namespace
 
 void RegisterMethods(Methods* methods, Admin* admin, Backups* backups, Cells* cells, TopologyCache* cache,
-                     TokenStore* tokens) {
+                     TokenStore* tokens, Databases* databases) {
   RegisterUpstream(methods, admin);
   RegisterBackups(methods, backups);
   RegisterTopology(methods, admin, cells, cache);
   RegisterIdentity(methods, tokens);
+  RegisterDatabases(methods, databases);
 }
 
 }  // namespace mg::multiadmin

@@ -5,12 +5,13 @@
 #include "components/multiadmin/auth/token_store.h"
 #include "components/multiadmin/backups.h"
 #include "components/multiadmin/cells.h"
+#include "components/multiadmin/database_service.h"
 #include "components/multiadmin/methods.h"
 
 namespace mg::multiadmin {
 
 /// All must outlive `methods`' use.
 void RegisterMethods(Methods* methods, Admin* admin, Backups* backups, Cells* cells, TopologyCache* cache,
-                     TokenStore* tokens);
+                     TokenStore* tokens, Databases* databases);
 
 }  // namespace mg::multiadmin

@@ -12,7 +12,7 @@ from harness import Sandbox, eventually, main
 READS = [
     ["status"], ["list"], ["version"], ["doctor"], ["agent", "status"], ["cluster", "diff"], ["events"], ["why", "multipooler/zone1"],
     ["wait", "--for", "ready"], ["connection-string"], ["topology", "cell", "list"], ["topology", "cell", "get", "zone1"],
-    ["topology", "db", "list"], ["topology", "db", "get", "postgres"], ["topology", "tree"], ["gateway", "list"], ["gateway", "list", "--cell", "zone2"],
+    ["topology", "db", "list"], ["topology", "db", "list", "--long"], ["topology", "db", "get", "postgres"], ["topology", "tree"], ["gateway", "list"], ["gateway", "list", "--cell", "zone2"],
     ["gateway", "get", "multigateway/zone1"], ["pooler", "list"], ["pooler", "list", "--database", "postgres"], ["pooler", "get", "zone1"],
     ["pooler", "status", "multipooler/zone2"], ["pooler", "replication"], ["orch", "list"], ["orch", "get", "zone2"], ["tablegroup", "list"],
     ["shard", "list"], ["shard", "get"], ["up", "--dry-run"],

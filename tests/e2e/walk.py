@@ -32,6 +32,9 @@ ARGUMENTS = {
     "topology cell update": [["walk-{form}", "--root", "/elsewhere/{form}"]],
     "topology cell delete": [["walk-{form}", "--yes"]],
     "topology db get": [["postgres"]],
+    "topology db list": [[], ["--long"]],
+    "topology db create": [["walk", "--cells", "zone1"]],
+    "topology db delete": [["walk", "--purge", "--yes"]],
     "gateway get": [["zone1"]],
     "gateway queries": [["zone1"], ["zone2", "--limit", "0", "--sort", "calls"]],
     "pooler get": [["zone1"]],
@@ -64,7 +67,7 @@ LAST = ["restart", "chaos kill", "chaos freeze", "chaos partition", "chaos slow"
 # They print the text of another program or language, or take the terminal over.
 NOT_OURS = {"psql", "completion"}
 # One run says as much as three.
-SLOW = {"down", "backup create", "backup verify", "shard switch-primary", "chaos fill-disk", "chaos partition"}
+SLOW = {"down", "topology db create", "topology db delete", "backup create", "backup verify", "shard switch-primary", "chaos fill-disk", "chaos partition"}
 # Without a cluster: these would make one.
 MAKES = {"up", "restart", "cluster start"}
 

@@ -34,16 +34,16 @@ void Tell(const v1::ComponentSpec& spec, v1::StepState state, const std::string&
   context.step(step);
 }
 
-int PortOfNeighbour(const Model& model, const std::string& kind, const std::string& cell) {
-  const v1::ComponentSpec* spec = model.Find(absl::StrCat(kind, "/", cell));
+int PortOfNeighbour(const Model& model, const std::string& kind, const v1::ComponentSpec& of) {
+  const v1::ComponentSpec* spec = model.Find(SiblingOf(of, kind));
   return spec == nullptr ? 0 : PortOf(*spec, "grpc");
 }
 
 absl::Status RestartPostgres(const Model& model, const v1::ComponentSpec& spec, Components* components,
                              ComponentRpc* rpc, provisioners::OperationContext& context) {
   absl::Time bound = std::min(context.deadline, absl::Now() + kStopBound);
-  int pooler = PortOfNeighbour(model, store::kMultipooler, spec.cell());
-  int pgctld = PortOfNeighbour(model, store::kPgctld, spec.cell());
+  int pooler = PortOfNeighbour(model, store::kMultipooler, spec);
+  int pgctld = PortOfNeighbour(model, store::kPgctld, spec);
   // The pooler is not told: it would take a stop for a failure otherwise, and it may start it first.
   MG_RETURN_IF_ERROR(rpc->SetPostgresRestarts(pooler, false, bound));
   absl::Status stopped = rpc->StopPostgres(pgctld, "fast", bound);
@@ -55,25 +55,33 @@ absl::Status RestartPostgres(const Model& model, const v1::ComponentSpec& spec, 
   return components->EnsurePostgres(spec, context.deadline, never).status();
 }
 
+/// Everything of a cell; whoever would act upon the end of the others goes first.
+std::vector<const v1::ComponentSpec*> InOrder(const Model& model, const std::string& cell) {
+  std::vector<const v1::ComponentSpec*> specs;
+  for (v1::ComponentKind kind :
+       {v1::COMPONENT_KIND_MULTIGATEWAY, v1::COMPONENT_KIND_MULTIORCH, v1::COMPONENT_KIND_MULTIPOOLER,
+        v1::COMPONENT_KIND_POSTGRES, v1::COMPONENT_KIND_PGCTLD}) {
+    for (const v1::ComponentSpec& spec : model.specs) {
+      if (spec.kind() == kind && spec.cell() == cell) {
+        specs.push_back(&spec);
+      }
+    }
+  }
+  return specs;
+}
+
 }  // namespace
 
 absl::Status RemoveCells(const Model& before, const std::vector<std::string>& cells, supervisor::Supervisor* supervisor,
                          Watchman* watchman, ComponentRpc* rpc, provisioners::OperationContext& context) {
-  // Whoever would act upon the end of the others goes first.
-  const std::vector<std::string> order = {store::kMultigateway, store::kMultiorch, store::kMultipooler,
-                                          store::kPostgres, store::kPgctld};
   for (const std::string& cell : cells) {
-    for (const std::string& kind : order) {
-      const v1::ComponentSpec* spec = before.Find(absl::StrCat(kind, "/", cell));
-      if (spec == nullptr) {
-        continue;
-      }
+    for (const v1::ComponentSpec* spec : InOrder(before, cell)) {
       absl::Time began = absl::Now();
       supervisor::Watched who = WatchedOf(before, spec->name());
       supervisor->ExpectEnd(who.run_dir);
       Tell(*spec, v1::STEP_STATE_RUNNING, "", began, context);
       if (spec->observed_only()) {
-        (void)rpc->StopPostgres(PortOfNeighbour(before, store::kPgctld, cell), "fast",
+        (void)rpc->StopPostgres(PortOfNeighbour(before, store::kPgctld, *spec), "fast",
                                 std::min(context.deadline, absl::Now() + kStopBound));
       }
       MG_RETURN_IF_ERROR(WithContext(supervisor->Stop(who, LadderOf(*spec)), absl::StrCat("stop ", spec->name())));
@@ -111,9 +119,9 @@ absl::Status ApplyPostgresSettings(const Model& model, const std::vector<v1::Com
   if (restarts.empty()) {
     return absl::OkStatus();
   }
-  std::string leader = AskReplication(model, rpc, std::min(context.deadline, absl::Now() + kAskBound)).leader_cell;
+  std::set<std::string> leaders = LeadersOf(model, rpc, std::min(context.deadline, absl::Now() + kAskBound));
   std::stable_partition(restarts.begin(), restarts.end(),
-                        [&](const v1::ComponentSpec* spec) { return spec->cell() != leader; });
+                        [&](const v1::ComponentSpec* spec) { return leaders.count(spec->name()) == 0; });
   Components components(model, supervisor, watchman, rpc);
   for (const v1::ComponentSpec* spec : restarts) {
     if (context.cancel->cancelled()) {

@@ -56,9 +56,9 @@ class BringUpRun {
       case PlannedStep::Kind::kPostgres:
         return Postgres(*step.spec, halt);
       case PlannedStep::Kind::kReplication:
-        return Replication(halt);
+        return Replication(step.database, halt);
       case PlannedStep::Kind::kServe:
-        return Serve(*step.spec, halt);
+        return Serve(*step.spec, step.database, halt);
       case PlannedStep::Kind::kSync:
         return Sync();
     }
@@ -72,7 +72,7 @@ class BringUpRun {
   }
 
   absl::StatusOr<StepOutcome> Postgres(const v1::ComponentSpec& spec, const Halt& halt) {
-    StartExistingData(spec.cell());
+    StartExistingData(spec);
     absl::StatusOr<StepOutcome> outcome = components_.EnsurePostgres(spec, deadline_, halt);
     if (outcome.ok()) {
       outcome->skipped &= running_.count(spec.name()) != 0;
@@ -82,33 +82,30 @@ class BringUpRun {
 
   /// Data that only has to be served again needs no pooler to say so: PostgreSQL starts (as a standby, always) while
   /// etcd and the pooler do. What goes wrong here the pooler finds again, and says.
-  void StartExistingData(const std::string& cell_name) {
-    if (running_.count(absl::StrCat(store::kPostgres, "/", cell_name)) != 0) {
+  void StartExistingData(const v1::ComponentSpec& postgres) {
+    if (running_.count(postgres.name()) != 0) {
       return;
     }
     absl::Time bound = std::min(deadline_, absl::Now() + kStartBound);
-    std::string pooler = absl::StrCat(store::kMultipooler, "/", cell_name);
+    std::string pooler = SiblingOf(postgres, store::kMultipooler);
     if (running_.count(pooler) != 0) {
       // The pooler decides how it starts; it may have been told to leave it stopped.
       (void)rpc_->SetPostgresRestarts(PortOf(*model_.Find(pooler), "grpc"), true, bound);
       return;
     }
-    for (const config::CellConfig& cell : model_.input.config.cells) {
-      std::string dir = PoolerDirOf(model_.input, cell);
-      if (cell.name == cell_name && Exists(JoinPath(store::PostgresData(dir), "PG_VERSION")) &&
-          !Exists(JoinPath(dir, kBootstrapMark)) && !Exists(JoinPath(dir, kRewindMark))) {
-        const v1::ComponentSpec* pgctld = model_.Find(absl::StrCat(store::kPgctld, "/", cell_name));
-        (void)rpc_->StartPostgres(PortOf(*pgctld, "grpc"), bound);
-      }
+    std::string dir = PoolerDirOf(model_.input, {.cell = postgres.cell(), .database = postgres.database()});
+    if (Exists(JoinPath(store::PostgresData(dir), "PG_VERSION")) && !Exists(JoinPath(dir, kBootstrapMark)) &&
+        !Exists(JoinPath(dir, kRewindMark))) {
+      (void)rpc_->StartPostgres(PortOf(*model_.Find(SiblingOf(postgres, store::kPgctld)), "grpc"), bound);
     }
   }
 
-  absl::StatusOr<StepOutcome> Replication(const Halt& halt) {
+  absl::StatusOr<StepOutcome> Replication(const std::string& database, const Halt& halt) {
     for (bool first = true;; first = false) {
       absl::Time now = absl::Now();
-      ReplicationState state = AskReplication(model_, rpc_, std::min(deadline_, now + kOneTry));
+      ReplicationState state = AskReplication(model_, rpc_, std::min(deadline_, now + kOneTry), database);
       if (state.problem.empty()) {
-        bool ran = running_.count(absl::StrCat(store::kPostgres, "/", state.leader_cell)) != 0;
+        bool ran = running_.count(store::ComponentName{store::kPostgres, state.leader_cell, database}.ToString()) != 0;
         return StepOutcome{.skipped = first && ran, .detail = state.summary};
       }
       if (now >= deadline_) {
@@ -121,17 +118,19 @@ class BringUpRun {
     }
   }
 
-  absl::StatusOr<StepOutcome> Serve(const v1::ComponentSpec& gateway, const Halt& halt) {
+  absl::StatusOr<StepOutcome> Serve(const v1::ComponentSpec& gateway, const std::string& database, const Halt& halt) {
     Login login{.port = PortOf(gateway, "postgres"),
                 .user = model_.input.config.postgres_user,
                 .password = model_.input.config.postgres_password,
-                .database = model_.input.config.database};
+                .database = DatabaseOf(model_.input, {.cell = "", .database = database})};
     absl::Time refused_since = absl::InfiniteFuture();
     for (bool first = true;; first = false) {
       absl::Time now = absl::Now();
       absl::Status status = SelectOne(login, std::min(deadline_, now + kOneTry));
       if (status.ok()) {
-        return StepOutcome{.skipped = first && running_.count(gateway.name()) != 0, .detail = "SELECT 1 works"};
+        return StepOutcome{
+            .skipped = first && running_.count(gateway.name()) != 0,
+            .detail = database.empty() ? "SELECT 1 works" : absl::StrCat("SELECT 1 works in ", database)};
       }
       refused_since = absl::IsUnauthenticated(status) ? std::min(refused_since, now) : absl::InfiniteFuture();
       if (now >= deadline_ || now - refused_since > kPatienceWithLogin) {
@@ -147,14 +146,18 @@ class BringUpRun {
 
   /// initdb and pg_basebackup ran without sync; this is the one that counts.
   absl::StatusOr<StepOutcome> Sync() {
-    for (const config::CellConfig& cell : model_.input.config.cells) {
-      UniqueFd fd(open(PoolerDirOf(model_.input, cell).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    bool own = false;  // the cluster's own file system, where all are that the file gives no directory
+    for (const Member& member : MembersOf(model_.input)) {
+      std::string dir = PoolerDirOf(model_.input, member);
+      bool below = dir == model_.input.paths.PoolerDir(model_.input.service_ids.at(member.Place()));
+      if ((below && own) || !Exists(dir)) {
+        continue;
+      }
+      UniqueFd fd(open(dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
       if (!fd.valid() || syncfs(fd.get()) != 0) {
-        return ErrnoStatus(errno, absl::StrCat("put the data of ", cell.name, " safely on disk"));
+        return ErrnoStatus(errno, absl::StrCat("put the data of ", member.Place(), " safely on disk"));
       }
-      if (cell.pooler_dir.empty()) {
-        break;  // all of them are on the cluster's own file system
-      }
+      own |= below;
     }
     return StepOutcome{.detail = "the new data is safely on disk"};
   }
@@ -168,9 +171,16 @@ class BringUpRun {
 };
 
 /// What is remembered of a bring-up that ended well.
-absl::Status RememberSuccess(const Model& model, bool was_stopped) {
+absl::Status RememberSuccess(const Model& model, bool was_stopped, Part part, const std::string& database) {
   return model.store->Update([&](store::ClusterRecord* record) {
-    record->set_initialised(true);
+    if (part == Part::kAll || database.empty()) {
+      record->set_initialised(true);
+    }
+    for (auto& [name, entry] : *record->mutable_databases()) {
+      if (!entry.leaving() && (part == Part::kAll || name == database)) {
+        entry.set_initialised(true);
+      }
+    }
     if (!was_stopped) {
       return;
     }
@@ -187,10 +197,10 @@ absl::Status RememberSuccess(const Model& model, bool was_stopped) {
 }  // namespace
 
 absl::StatusOr<bool> BringUp(const Model& model, Part part, supervisor::Supervisor* supervisor, Watchman* watchman,
-                             ComponentRpc* rpc, unsigned uid, provisioners::OperationContext& context) {
-  std::vector<std::string> cells(model.record.cells().begin(), model.record.cells().end());
-  std::set<std::string> running = RunningComponents(model.input.paths, cells);
-  std::vector<PlannedStep> planned = PlanSteps(model, part, running);
+                             ComponentRpc* rpc, unsigned uid, provisioners::OperationContext& context,
+                             const std::string& database) {
+  std::set<std::string> running = RunningComponents(model.input.paths, model.record);
+  std::vector<PlannedStep> planned = PlanSteps(model, part, running, database);
   BringUpRun run(model, supervisor, watchman, rpc, uid, context, running);
   std::vector<Step> steps;
   for (const PlannedStep& step : planned) {
@@ -207,7 +217,7 @@ absl::StatusOr<bool> BringUp(const Model& model, Part part, supervisor::Supervis
   if (part != Part::kBase) {
     // A stopped cluster was brought up, as against one that was repaired: nothing of the database ran.
     bool was_stopped = running.count(store::kEtcd) == 0;
-    MG_RETURN_IF_ERROR(RememberSuccess(model, was_stopped));
+    MG_RETURN_IF_ERROR(RememberSuccess(model, was_stopped, part, database));
   }
   return unchanged;
 }

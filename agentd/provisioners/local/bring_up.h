@@ -28,15 +28,19 @@ struct PlannedStep {
   std::string summary;
   std::vector<std::string> after;
   const v1::ComponentSpec* spec = nullptr;  ///< of the model; for kComponent, kPostgres and kServe
+  std::string database = {};                ///< for kReplication and kServe; empty: the default one
 };
 
-/// Steps in an order that respects `after`. `running`: components that run now. Pure.
-std::vector<PlannedStep> PlanSteps(const Model& model, Part part, const std::set<std::string>& running);
+/// Steps in an order that respects `after`. `running`: components that run now. `database`: with kDatabase the later
+/// database that is meant; empty: the default one. Databases that leave the cluster have none. Pure.
+std::vector<PlannedStep> PlanSteps(const Model& model, Part part, const std::set<std::string>& running,
+                                   const std::string& database = "");
 
 v1::PlanClusterResponse PlanResponse(const Model& model, const std::vector<PlannedStep>& steps);
 
 /// Carries it out. True: nothing had to be done.
 absl::StatusOr<bool> BringUp(const Model& model, Part part, supervisor::Supervisor* supervisor, Watchman* watchman,
-                             ComponentRpc* rpc, unsigned uid, provisioners::OperationContext& context);
+                             ComponentRpc* rpc, unsigned uid, provisioners::OperationContext& context,
+                             const std::string& database = "");
 
 }  // namespace mg::local

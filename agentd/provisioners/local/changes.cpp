@@ -22,6 +22,7 @@ namespace {
 using Settings = std::map<std::string, std::string>;
 
 constexpr char kHidden[] = "(hidden)";
+constexpr char kWatchTargets[] = "watch-targets";
 
 /// Flags by their names, the program, and what the component's environment says beyond the agent's own.
 Settings SettingsOf(const shim::LaunchSpec& launch) {
@@ -95,6 +96,12 @@ Settings ParseSettings(const std::string& text) {
   return settings;
 }
 
+/// What no configuration says, and an earlier version did not give: that it was started without is no reason to restart
+/// what runs well.
+bool IsOurs(const std::string& setting) {
+  return setting == "provisioner" || setting == "provisioner-cluster" || setting == "MT_DEFAULT_DATABASE";
+}
+
 /// What the data on disk was made with.
 bool IsOfData(const std::string& setting) {
   return setting == "pooler-dir" || setting == "pg-database" || setting == "pg-user" || setting == "topo-global-root";
@@ -110,7 +117,7 @@ class Finder {
   explicit Finder(Model* model) : model_(*model) {
     std::vector<std::string> cells(model_.record.cells().begin(), model_.record.cells().end());
     cells.insert(cells.end(), model_.removed_cells.begin(), model_.removed_cells.end());
-    running_ = RunningComponents(model_.input.paths, cells);
+    running_ = RunningComponents(model_.input.paths, cells, model_.record);
   }
 
   std::vector<v1::ComponentChange> Find() {
@@ -118,7 +125,7 @@ class Finder {
       return {};
     }
     for (const v1::ComponentSpec& spec : model_.specs) {
-      if (model_.added_cells.count(spec.cell()) != 0) {
+      if (spec.database().empty() && model_.added_cells.count(spec.cell()) != 0) {
         Add(spec.name(), "add", {});
       } else if (spec.observed_only()) {
         Postgres(spec);
@@ -234,6 +241,11 @@ class Finder {
             "half of the cells or more at once could take the only copies of what was committed: remove them one by "
             "one",
             change);
+      } else if (std::string database = DatabaseThatNeeds(removed); !database.empty()) {
+        Refuse(absl::StrCat("half of the cells of database ", database,
+                            " or more could take the only copies of what "
+                            "was committed: delete that database first, or remove the cells one by one"),
+               change);
       } else if (running_.empty()) {
         Refuse(
             "a cell is removed from a cluster that runs, so that the others can take over: run 'multigres up' with "
@@ -243,17 +255,26 @@ class Finder {
     }
   }
 
+  /// A later database that loses half of its cells or more; `model_` has what it keeps.
+  std::string DatabaseThatNeeds(const std::set<std::string>& removed) const {
+    store::ClusterRecord before = model_.store->Get();
+    for (const auto& [name, entry] : before.databases()) {
+      auto lost = std::count_if(entry.cells().begin(), entry.cells().end(),
+                                [&](const std::string& cell) { return removed.count(cell) != 0; });
+      if (lost > 0 && lost * 2 >= entry.cells_size()) {
+        return name;
+      }
+    }
+    return "";
+  }
+
   bool PasswordChanges(const v1::ComponentSpec& spec) const {
     if (spec.kind() != v1::COMPONENT_KIND_PGCTLD && spec.kind() != v1::COMPONENT_KIND_MULTIPOOLER) {
       return false;
     }
-    for (const config::CellConfig& cell : model_.input.config.cells) {
-      if (cell.name == spec.cell()) {
-        absl::StatusOr<std::string> now = ReadFile(store::PasswordFile(PoolerDirOf(model_.input, cell)));
-        return now.ok() && *now != model_.input.config.postgres_password;
-      }
-    }
-    return false;
+    Member member{.cell = spec.cell(), .database = spec.database()};
+    absl::StatusOr<std::string> now = ReadFile(store::PasswordFile(PoolerDirOf(model_.input, member)));
+    return now.ok() && *now != model_.input.config.postgres_password;
   }
 
   Model& model_;
@@ -264,7 +285,15 @@ class Finder {
 }  // namespace
 
 std::vector<v1::SettingChange> CompareLaunches(const shim::LaunchSpec& now, const shim::LaunchSpec& planned) {
-  return Compare(SettingsOf(now), SettingsOf(planned));
+  std::vector<v1::SettingChange> settings = Compare(SettingsOf(now), SettingsOf(planned));
+  std::erase_if(settings,
+                [](const v1::SettingChange& setting) { return setting.before().empty() && IsOurs(setting.name()); });
+  return settings;
+}
+
+bool OnlyWatchesOthers(const v1::ComponentChange& change) {
+  return absl::StartsWith(change.component(), absl::StrCat(store::kMultiorch, "/")) && change.settings_size() == 1 &&
+         change.settings(0).name() == kWatchTargets;
 }
 
 std::vector<v1::SettingChange> CompareSettings(const std::string& now, const std::string& planned,

@@ -12,8 +12,11 @@
 namespace mg::local {
 
 /// How a component's launch differs: `now` was launched, `planned` would be. Stop ladders and log bounds do not count,
-/// nor does what the agent's own environment adds. Pure.
+/// nor does what the agent's own environment adds, nor what an earlier version of ours did not give. Pure.
 std::vector<v1::SettingChange> CompareLaunches(const shim::LaunchSpec& now, const shim::LaunchSpec& planned);
+
+/// An orch that would watch other databases, and changes in nothing else.
+bool OnlyWatchesOthers(const v1::ComponentChange& change);
 
 /// How two files of PostgreSQL's settings differ. What was computed from the machine's memory does not count, unless
 /// the configuration gives it. Pure.

@@ -55,6 +55,36 @@ TEST(CompareLaunchesTest, TheAgentsOwnEnvironment_DoesNotCount) {
             (Expected{"POSTGRES_INITDB_ARGS:  -> --no-sync"}));
 }
 
+TEST(CompareLaunchesTest, WhatAnEarlierVersionDidNotGive_IsNoChange) {
+  Model before = ModelForTests(1), now = ModelForTests(1), moved = ModelForTests(1);
+  now.input.provisioner = "unix:/run/agent.sock";
+  now.specs = MakeSpecs(now.input);
+  moved.input.provisioner = "unix:/elsewhere/agent.sock";
+  moved.specs = MakeSpecs(moved.input);
+  shim::LaunchSpec old = LaunchOf(before, "multiadmin");
+  EXPECT_EQ(Words(CompareLaunches(old, LaunchOf(now, "multiadmin"))), Expected{});
+  EXPECT_EQ(Words(CompareLaunches(LaunchOf(now, "multiadmin"), LaunchOf(moved, "multiadmin"))),
+            (Expected{"provisioner: unix:/run/agent.sock -> unix:/elsewhere/agent.sock"}));
+  old = LaunchOf(before, "multigateway/zone1");
+  std::erase_if(old.environment, [](const std::string& word) { return word.starts_with("MT_DEFAULT_DATABASE="); });
+  EXPECT_EQ(Words(CompareLaunches(old, LaunchOf(before, "multigateway/zone1"))), Expected{});
+}
+
+TEST(CompareLaunchesTest, AnOrchThatWatchesOneDatabaseMore_IsToldFromOtherChanges) {
+  Model before = ModelForTests(2), after = ModelForTests(2);
+  AddDatabase(&after.input, "shop", {"zone1"});
+  after.specs = MakeSpecs(after.input);
+  v1::ComponentChange change;
+  change.set_component("multiorch/zone1");
+  for (const v1::SettingChange& setting :
+       CompareLaunches(LaunchOf(before, "multiorch/zone1"), LaunchOf(after, "multiorch/zone1"))) {
+    *change.add_settings() = setting;
+  }
+  EXPECT_TRUE(OnlyWatchesOthers(change)) << DescribeChange(change);
+  change.add_settings()->set_name("log-level");
+  EXPECT_FALSE(OnlyWatchesOthers(change));
+}
+
 TEST(CompareSettingsTest, ComputedMemory_CountsOnlyWhenItIsGiven) {
   config::ClusterConfig config;
   std::string now = PostgresSettings(config, 3, 8ull << 30);

@@ -176,4 +176,21 @@ std::set<int> Clusters::PortsOfOthers(const Cluster& cluster) {
   return ports;
 }
 
+provisioners::Provisioner::ClusterInfo InfoOf(Cluster* cluster) {
+  provisioners::Provisioner::ClusterInfo info{.name = cluster->place.name,
+                                              .cluster_id = "",
+                                              .root_dir = cluster->place.root_dir,
+                                              .config_file = cluster->place.config_file};
+  std::lock_guard lock(cluster->mutex);
+  if (cluster->store != nullptr) {
+    store::ClusterRecord record = cluster->store->Get();
+    info.cluster_id = record.cluster_id();
+    info.cells = record.cells_size();
+    if (record.has_started_at()) {
+      info.started_at = absl::FromUnixSeconds(record.started_at().seconds());
+    }
+  }
+  return info;
+}
+
 }  // namespace mg::local

@@ -42,4 +42,7 @@ class Clusters {
   std::map<std::string, std::shared_ptr<Cluster>> clusters_;  ///< by root
 };
 
+/// What the agent tells of a cluster, by its record.
+provisioners::Provisioner::ClusterInfo InfoOf(Cluster* cluster);
+
 }  // namespace mg::local

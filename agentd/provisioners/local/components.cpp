@@ -81,8 +81,8 @@ absl::Status Components::Blame(const std::string& component, absl::StatusCode co
   absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(component);
   if (name.ok() && name->kind == store::kPostgres && detail.log_tail.empty()) {
     // A PostgreSQL that never ran has nothing to say: whoever should have started it has.
-    detail.log_tail = LastLinesOf(store::ComponentName{store::kPgctld, name->cell, ""}.ToString());
-    detail.hint = absl::StrCat("see 'multigres logs pgctld/", name->cell, " multipooler/", name->cell,
+    detail.log_tail = LastLinesOf(store::ComponentName{store::kPgctld, name->cell, name->database}.ToString());
+    detail.hint = absl::StrCat("see 'multigres logs pgctld/", name->Place(), " multipooler/", name->Place(),
                                "'; 'multigres up' goes on from here");
   }
   if (DiskIsFull(model_, component, detail.log_tail)) {

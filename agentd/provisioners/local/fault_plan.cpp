@@ -124,13 +124,10 @@ absl::Status AddFill(const Model& model, const Specs& targets, std::int64_t most
   if (spec.kind() == v1::COMPONENT_KIND_ETCD) {
     data = beside = model.input.paths.EtcdData();
   }
-  for (const config::CellConfig& cell : model.input.config.cells) {
-    if (cell.name == spec.cell() &&
-        (spec.kind() == v1::COMPONENT_KIND_POSTGRES || spec.kind() == v1::COMPONENT_KIND_MULTIPOOLER ||
-         spec.kind() == v1::COMPONENT_KIND_PGCTLD)) {
-      beside = PoolerDirOf(model.input, cell);
-      data = store::PostgresData(beside);
-    }
+  if (spec.kind() == v1::COMPONENT_KIND_POSTGRES || spec.kind() == v1::COMPONENT_KIND_MULTIPOOLER ||
+      spec.kind() == v1::COMPONENT_KIND_PGCTLD) {
+    beside = PoolerDirOf(model.input, {.cell = spec.cell(), .database = spec.database()});
+    data = store::PostgresData(beside);
   }
   if (data.empty()) {
     return Usage(absl::StrCat(spec.name(), " keeps no data"), "name etcd or a postgres");
@@ -147,7 +144,8 @@ absl::Status AddFill(const Model& model, const Specs& targets, std::int64_t most
 void AddProbe(const Model& model, FaultRecord* record) {
   record->set_user(model.input.config.postgres_user);
   record->set_database(model.input.config.database);
-  record->set_password_file(store::PasswordFile(PoolerDirOf(model.input, model.input.config.cells.front())));
+  record->set_password_file(
+      store::PasswordFile(PoolerDirOf(model.input, {.cell = model.input.config.cells.front().name})));
   for (const v1::ComponentSpec& spec : model.specs) {
     if (spec.kind() == v1::COMPONENT_KIND_MULTIGATEWAY && ProcessOf(model, spec).ok()) {
       *record->add_gateways() = PortNamed(spec, PortOf(spec, "postgres"));

@@ -70,8 +70,8 @@ class Preparation {
     }
     MG_RETURN_IF_ERROR(Tree());
     MG_RETURN_IF_ERROR(Settings());
-    for (const config::CellConfig& cell : input_.config.cells) {
-      MG_RETURN_IF_ERROR(Cell(cell));
+    for (const Member& member : MembersOf(input_)) {
+      MG_RETURN_IF_ERROR(PrepareMember(member));
     }
     MG_RETURN_IF_ERROR(Certificates());
     MG_RETURN_IF_ERROR(AdminToken());
@@ -110,8 +110,9 @@ class Preparation {
 
   absl::Status Settings() {
     mode_t mode = input_.root ? 0644 : 0600;
-    MG_RETURN_IF_ERROR(WriteIfDifferent(input_.paths.PostgresConf(),
-                                        PostgresSettings(input_.config, model_.cell_count(), AvailableMemory()), mode));
+    MG_RETURN_IF_ERROR(WriteIfDifferent(
+        input_.paths.PostgresConf(),
+        PostgresSettings(input_.config, static_cast<int>(MembersOf(input_).size()), AvailableMemory()), mode));
     int number = 0;
     for (const std::string& sql : input_.config.init_sql) {
       MG_RETURN_IF_ERROR(WriteIfDifferent(input_.paths.InitSql(++number), absl::StrCat(sql, "\n"), mode));
@@ -119,11 +120,12 @@ class Preparation {
     return absl::OkStatus();
   }
 
-  absl::Status Cell(const config::CellConfig& cell) {
-    std::string dir = PoolerDirOf(input_, cell);
+  absl::Status PrepareMember(const Member& member) {
+    std::string dir = PoolerDirOf(input_, member);
     MG_RETURN_IF_ERROR(MakeDirectories(dir, input_.root ? kReadable : kPrivate));
     MG_RETURN_IF_ERROR(WriteIfDifferent(store::PasswordFile(dir), input_.config.postgres_password, 0600));
-    SocketPlace place = SocketPlaceOf(input_.paths.root(), dir, cell.name, uid_);
+    MG_RETURN_IF_ERROR(RestoreOrder(member, dir));
+    SocketPlace place = SocketPlaceOf(input_.paths.root(), dir, member.Place(), uid_);
     if (place.short_form) {
       std::string top = DirName(ShortDirectory(input_.paths.root(), uid_));
       MG_RETURN_IF_ERROR(EnsurePrivateDirectory(top, Way()));
@@ -135,6 +137,17 @@ class Preparation {
     }
     MG_RETURN_IF_ERROR(MakeDirectories(store::PoolerRun(dir), kPrivate));
     return SocketDirectory(place.postgres);
+  }
+
+  /// A pooler without data that finds one founds its shard from that backup; whoever copies another pooler drops it.
+  absl::Status RestoreOrder(const Member& member, const std::string& dir) {
+    const LaterDatabase* database = model_.FindDatabase(member.database);
+    if (database == nullptr || database->initialised || database->restore_backup_id.empty() ||
+        Exists(JoinPath(store::PostgresData(dir), "PG_VERSION"))) {
+      return absl::OkStatus();
+    }
+    return WriteIfDifferent(JoinPath(dir, "restore.json"),
+                            absl::StrCat("{\"backupId\":\"", database->restore_backup_id, "\"}\n"), 0600);
   }
 
   absl::Status SocketDirectory(const std::string& path) {
@@ -178,11 +191,14 @@ std::string ShortDirectory(const std::string& root, unsigned uid) {
   return absl::StrCat("/tmp/multigres-", uid, "-run/", absl::StrFormat("%08x", Fnv1a(root)));
 }
 
-SocketPlace SocketPlaceOf(const std::string& root, const std::string& pooler_dir, const std::string& cell,
+SocketPlace SocketPlaceOf(const std::string& root, const std::string& pooler_dir, const std::string& member,
                           unsigned uid) {
   SocketPlace place{.postgres = store::PostgresSockets(pooler_dir), .pooler = store::PoolerRun(pooler_dir)};
   if (place.postgres.size() + kLongestSocketName > kMaxSocketPath) {
-    std::string base = absl::StrCat(ShortDirectory(root, uid), "/", cell);
+    // Short for any name; a cell's own name stays readable.
+    bool plain = member.find('/') == std::string::npos;
+    std::string base =
+        absl::StrCat(ShortDirectory(root, uid), "/", plain ? member : absl::StrFormat("%08x", Fnv1a(member)));
     place = {.postgres = absl::StrCat(base, "/pg"), .pooler = absl::StrCat(base, "/run"), .short_form = true};
   }
   return place;
@@ -195,8 +211,8 @@ absl::Status RemoveShortDirectory(const Model& model, unsigned uid) {
   if (!Exists(directory)) {
     return absl::OkStatus();
   }
-  for (const config::CellConfig& cell : model.input.config.cells) {
-    std::string dir = PoolerDirOf(model.input, cell);
+  for (const Member& member : MembersOf(model.input)) {
+    std::string dir = PoolerDirOf(model.input, member);
     for (const std::string& link : {store::PostgresSockets(dir), store::PoolerRun(dir)}) {
       struct stat info {};
       if (lstat(link.c_str(), &info) == 0 && S_ISLNK(info.st_mode)) {

@@ -13,7 +13,8 @@ namespace mg::local {
 /// Longest path of a Unix socket that PostgreSQL and our components accept.
 inline constexpr size_t kMaxSocketPath = 100;
 
-/// Where the sockets of a cell are: below its pooler directory, or in a short directory that links point to.
+/// Where the sockets of a member are, by its Place(): below its pooler directory, or in a short directory that links
+/// point to.
 struct SocketPlace {
   std::string postgres;  ///< real directory of PostgreSQL's socket
   std::string pooler;    ///< real directory of the pooler's
@@ -22,7 +23,7 @@ struct SocketPlace {
 
 /// A directory of this cluster for sockets, short whatever the root's length: /tmp/multigres-<uid>-run/<8 hex>.
 std::string ShortDirectory(const std::string& root, unsigned uid);
-SocketPlace SocketPlaceOf(const std::string& root, const std::string& pooler_dir, const std::string& cell,
+SocketPlace SocketPlaceOf(const std::string& root, const std::string& pooler_dir, const std::string& place,
                           unsigned uid);
 
 /// Makes all of it: directories with their owners, password files, settings, links to short directories. Errors name

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "agentd/logkeeper/keeper.h"
@@ -9,6 +10,7 @@
 #include "agentd/provisioners/local/bring_up.h"
 #include "agentd/provisioners/local/changes.h"
 #include "agentd/provisioners/local/clusters.h"
+#include "agentd/provisioners/local/databases.h"
 #include "agentd/provisioners/local/fault_plan.h"
 #include "agentd/provisioners/local/fault_run.h"
 #include "agentd/provisioners/local/layout.h"
@@ -16,6 +18,7 @@
 #include "agentd/provisioners/local/orphans.h"
 #include "agentd/provisioners/local/preflight.h"
 #include "agentd/provisioners/local/records.h"
+#include "agentd/provisioners/local/single.h"
 #include "agentd/provisioners/local/status.h"
 #include "agentd/provisioners/local/teardown.h"
 #include "agentd/provisioners/local/under_way.h"
@@ -67,9 +70,8 @@ class LocalProvisioner final : public Provisioner {
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), request.cells(), ModelUse::kPlan));
     MG_RETURN_IF_ERROR(model.Complete());
     std::vector<v1::ComponentChange> changes = FindChanges(&model);
-    std::vector<std::string> cells(model.record.cells().begin(), model.record.cells().end());
     v1::PlanClusterResponse response =
-        PlanResponse(model, PlanSteps(model, Part::kAll, RunningComponents(model.input.paths, cells)));
+        PlanResponse(model, PlanSteps(model, Part::kAll, RunningComponents(model.input.paths, model.record)));
     for (v1::ComponentChange& change : changes) {
       *response.add_changes() = std::move(change);
     }
@@ -82,8 +84,27 @@ class LocalProvisioner final : public Provisioner {
 
   absl::StatusOr<bool> ProvisionDatabase(const v1::ProvisionDatabaseRequest& request,
                                          OperationContext& context) override {
-    MG_RETURN_IF_ERROR(CheckDatabase(request.cluster(), request.database()));
-    return Start(request.cluster(), 0, Part::kDatabase, context);
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model look, Build(cluster.get(), 0, ModelUse::kLook));
+    if (request.database().empty() || request.database() == look.input.config.database) {
+      if (request.create()) {
+        return MakeError(absl::StatusCode::kAlreadyExists,
+                         absl::StrCat(look.input.config.database, " is the cluster's default database"),
+                         {.reason = "DATABASE_EXISTS", .hint = "choose another name"});
+      }
+      return Start(request.cluster(), 0, Part::kDatabase, context);
+    }
+    MG_ASSIGN_OR_RETURN(bool is_new, EnterDatabase(look, request, context.deadline));
+    absl::StatusOr<Model> model = Build(cluster.get(), 0, ModelUse::kPlan);
+    absl::Status complete = model.ok() ? model->Complete() : model.status();
+    if (complete.ok()) {
+      complete = CheckUnchanged(&*model);
+    }
+    if (!complete.ok() && is_new) {
+      complete.Update(model.ok() ? EraseDatabase(*model, request.database()) : absl::OkStatus());
+    }
+    MG_RETURN_IF_ERROR(complete);
+    return Start(request.cluster(), 0, Part::kDatabase, context, request.database());
   }
 
   absl::StatusOr<bool> BringUp(const v1::BootstrapClusterRequest& request, OperationContext& context) override {
@@ -91,9 +112,12 @@ class LocalProvisioner final : public Provisioner {
   }
 
   absl::Status DeprovisionDatabase(const v1::DeprovisionDatabaseRequest& request, OperationContext& context) override {
-    MG_RETURN_IF_ERROR(CheckDatabase(request.cluster(), request.database()));
     MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    if (!request.database().empty() && request.database() != model.input.config.database) {
+      MG_RETURN_IF_ERROR(BeginLeaving(model, request, options_.boot_id));
+      return LeaveDatabase(cluster.get(), request.database(), context);
+    }
     ActivityMark mark(cluster.get(), Activity::kStopping);
     MG_RETURN_IF_ERROR(StopCluster(model, StopPart::kDatabase, &supervisor_, &rpc_, context).status());
     if (!request.clean()) {
@@ -101,7 +125,7 @@ class LocalProvisioner final : public Provisioner {
     }
     MG_RETURN_IF_ERROR(RemoveDatabaseRecords(model, context.deadline));
     for (const config::CellConfig& cell : model.input.config.cells) {
-      MG_RETURN_IF_ERROR(RemoveTree(PoolerDirOf(model.input, cell)));
+      MG_RETURN_IF_ERROR(RemoveTree(PoolerDirOf(model.input, {.cell = cell.name})));
     }
     return absl::OkStatus();
   }
@@ -133,7 +157,7 @@ class LocalProvisioner final : public Provisioner {
                 if (!spec->observed_only()) {
                   return components.Ensure(*spec, limit, halt);
                 }
-                MG_RETURN_IF_ERROR(LetPostgresRun(model, *spec, limit));
+                MG_RETURN_IF_ERROR(LetPostgresRun(model, *spec, &rpc_, limit));
                 return components.EnsurePostgres(*spec, limit, halt);
               }};
     return Execute({step}, context, [this] { supervisor_.Wake(); });
@@ -171,7 +195,7 @@ class LocalProvisioner final : public Provisioner {
               .run = [&](const Halt&) -> absl::StatusOr<StepOutcome> {
                 bool runs = shim::ReadShimState(who.run_dir).child_alive;
                 if (spec->observed_only()) {
-                  KeepPostgresDown(model, *spec, context.deadline);
+                  KeepPostgresDown(model, *spec, &rpc_, context.deadline);
                 }
                 MG_RETURN_IF_ERROR(supervisor_.Stop(who, LadderOf(*spec)));
                 return StepOutcome{.skipped = !runs, .detail = "stopped"};
@@ -224,6 +248,13 @@ class LocalProvisioner final : public Provisioner {
       }
     }
     return response;
+  }
+
+  absl::StatusOr<v1::ListDatabaseDataResponse> ListDatabaseData(const v1::ListDatabaseDataRequest& request) override {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
+    MG_RETURN_IF_ERROR(CheckLater(model, request.database()));
+    return local::ListDatabaseData(model, request.database());
   }
 
   absl::StatusOr<v1::ClusterStatus> Status(const v1::GetClusterStatusRequest& request, absl::Time deadline) override {
@@ -377,10 +408,9 @@ class LocalProvisioner final : public Provisioner {
     absl::StatusOr<std::vector<std::shared_ptr<Cluster>>> all = clusters_.All();
     for (const std::shared_ptr<Cluster>& cluster : all.ok() ? *all : std::vector<std::shared_ptr<Cluster>>()) {
       const store::ClusterRecord record = cluster->store->Get();
-      std::vector<std::string> cells(record.cells().begin(), record.cells().end());
       std::string kind = record.under_way_boot() == options_.boot_id ? record.under_way() : "";
       if (kind.empty() && !record.wanted() &&
-          !RunningComponents(store::Paths(cluster->place.root_dir), cells).empty()) {
+          !RunningComponents(store::Paths(cluster->place.root_dir), record).empty()) {
         kind = "down";
       }
       if (!kind.empty()) {
@@ -418,7 +448,8 @@ class LocalProvisioner final : public Provisioner {
     shim::ShimState state = shim::ReadShimState(who.run_dir);
     // A whole cluster's stop is finished as an operation, in its order.
     bool launched_now = state.shim && state.shim->boot_id == options_.boot_id;
-    if (!model.record.wanted() || !launched_now) {
+    const LaterDatabase* database = model.FindDatabase(spec.database());
+    if (!model.record.wanted() || !launched_now || (database != nullptr && database->leaving)) {
       supervisor_.Adopt(who, /*announce=*/true);
       return;
     }
@@ -441,15 +472,20 @@ class LocalProvisioner final : public Provisioner {
   }
 
   absl::StatusOr<Model> Build(Cluster* cluster, int cells, ModelUse use) {
-    ModelContext context{
-        .machine = &machine_, .environment = options_.environment, .uid = options_.uid, .ports_of_others = {}};
+    ModelContext context{.machine = &machine_,
+                         .environment = options_.environment,
+                         .uid = options_.uid,
+                         .ports_of_others = {},
+                         .provisioner = options_.socket.empty() ? "" : absl::StrCat("unix:", options_.socket)};
     if (use != ModelUse::kLook) {
       context.ports_of_others = clusters_.PortsOfOthers(*cluster);
     }
     return BuildModel(cluster, cells, use, context);
   }
 
-  absl::StatusOr<bool> Start(const v1::ClusterSelector& selector, int cells, Part part, OperationContext& context) {
+  /// `database`: a later one that is meant alone, with kDatabase.
+  absl::StatusOr<bool> Start(const v1::ClusterSelector& selector, int cells, Part part, OperationContext& context,
+                             const std::string& database = "") {
     MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/true));
     ActivityMark mark(cluster.get(), Activity::kStarting);
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), cells, ModelUse::kStart));
@@ -469,7 +505,9 @@ class LocalProvisioner final : public Provisioner {
     }
     model.record.set_wanted(true);
     for (auto& [name, entry] : *model.record.mutable_components()) {
-      entry.set_stopped_by_name(false);
+      if (database.empty() || absl::EndsWith(name, absl::StrCat("/", database))) {
+        entry.set_stopped_by_name(false);
+      }
     }
     UnderWay::Mark(&model.record, "up", options_.boot_id);
     model.record.set_started_boot(options_.boot_id);
@@ -482,64 +520,31 @@ class LocalProvisioner final : public Provisioner {
     if (!model.removed_cells.empty()) {
       MG_RETURN_IF_ERROR(RemoveCells(*before, model.removed_cells, &supervisor_, &watchman_, &rpc_, context));
     }
-    auto bring_up = [&] { return local::BringUp(model, part, &supervisor_, &watchman_, &rpc_, options_.uid, context); };
+    auto bring_up = [&] {
+      return local::BringUp(model, part, &supervisor_, &watchman_, &rpc_, options_.uid, context, database);
+    };
     MG_ASSIGN_OR_RETURN(bool unchanged, bring_up());
     model.to_restart.clear();
     MG_RETURN_IF_ERROR(ApplyPostgresSettings(model, changes, &supervisor_, &watchman_, &rpc_, context,
                                              [&] { return bring_up().status(); }));
+    if (part == Part::kAll) {
+      for (const LaterDatabase& later : model.input.databases) {
+        if (later.leaving) {
+          unchanged = false;
+          MG_RETURN_IF_ERROR(FinishLeaving(model, later.name, &supervisor_, &watchman_, &rpc_, options_.uid, context));
+        }
+      }
+    }
     return unchanged && changes.empty();
   }
 
-  absl::Status CheckDatabase(const v1::ClusterSelector& selector, const std::string& database) {
-    MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(selector, /*may_be_new=*/false));
-    MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
-    return database.empty() || database == model.input.config.database
-               ? absl::OkStatus()
-               : MakeError(absl::StatusCode::kUnimplemented,
-                           absl::StrCat("this version runs one database per cluster, here ",
-                                        model.input.config.database, ", not ", database),
-                           {.reason = "ONE_DATABASE", .hint = "use a cluster of its own for each database"});
-  }
-
-  static absl::Status CheckExists(const Model& model) {
-    return model.store != nullptr ? absl::OkStatus()
-                                  : MakeError(absl::StatusCode::kFailedPrecondition,
-                                              absl::StrCat("cluster ", model.place.name, " was never brought up"),
-                                              {.reason = "CLUSTER_STOPPED", .hint = "run 'multigres up'"});
-  }
-
-  /// PostgreSQL belongs to its pgctld and pooler: they must want it stopped, or they start it again.
-  void KeepPostgresDown(const Model& model, const v1::ComponentSpec& postgres, absl::Time deadline) {
-    const v1::ComponentSpec* pooler = model.Find(absl::StrCat(store::kMultipooler, "/", postgres.cell()));
-    const v1::ComponentSpec* pgctld = model.Find(absl::StrCat(store::kPgctld, "/", postgres.cell()));
-    absl::Time bound = std::min(deadline, absl::Now() + absl::Seconds(20));
-    (void)rpc_.SetPostgresRestarts(PortOf(*pooler, "grpc"), false, bound);
-    (void)rpc_.StopPostgres(PortOf(*pgctld, "grpc"), "fast", bound);
-  }
-
-  absl::Status LetPostgresRun(const Model& model, const v1::ComponentSpec& postgres, absl::Time deadline) {
-    const v1::ComponentSpec* pooler = model.Find(absl::StrCat(store::kMultipooler, "/", postgres.cell()));
-    const v1::ComponentSpec* pgctld = model.Find(absl::StrCat(store::kPgctld, "/", postgres.cell()));
-    (void)rpc_.SetPostgresRestarts(PortOf(*pooler, "grpc"), true, deadline);
-    return WithContext(rpc_.StartPostgres(PortOf(*pgctld, "grpc"), deadline),
-                       absl::StrCat("start ", postgres.name(), " through its pgctld"));
-  }
-
-  ClusterInfo InfoOf(Cluster* cluster) {
-    ClusterInfo info{.name = cluster->place.name,
-                     .cluster_id = "",
-                     .root_dir = cluster->place.root_dir,
-                     .config_file = cluster->place.config_file};
-    std::lock_guard lock(cluster->mutex);
-    if (cluster->store != nullptr) {
-      store::ClusterRecord record = cluster->store->Get();
-      info.cluster_id = record.cluster_id();
-      info.cells = record.cells_size();
-      if (record.has_started_at()) {
-        info.started_at = absl::FromUnixSeconds(record.started_at().seconds());
-      }
-    }
-    return info;
+  /// The record says already that it leaves.
+  absl::Status LeaveDatabase(Cluster* cluster, const std::string& database, OperationContext& context) {
+    UnderWay under_way(cluster->store);
+    MG_ASSIGN_OR_RETURN(Model model, Build(cluster, 0, ModelUse::kPlan));
+    MG_RETURN_IF_ERROR(model.Complete());
+    (void)FindChanges(&model);  // for to_restart: the orchs watch one shard less
+    return FinishLeaving(model, database, &supervisor_, &watchman_, &rpc_, options_.uid, context);
   }
 
   /// Where clusters keep their logs, and how much. A file that cannot be read now does not change what was agreed.

@@ -17,6 +17,7 @@ struct LocalOptions {
   std::map<std::string, std::string> environment;  ///< the agent's
   unsigned uid = 0;                                ///< the agent's effective user
   std::string boot_id;                             ///< of this boot; empty: the machine says it
+  std::string socket = {};                         ///< where the agent serves the Provisioner API; empty: nowhere
 };
 
 std::unique_ptr<provisioners::Provisioner> CreateLocalProvisioner(LocalOptions options);

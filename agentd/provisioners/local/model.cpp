@@ -100,7 +100,7 @@ absl::Status ChooseModelPorts(const std::vector<PortNeed>& needs, const ModelCon
   std::set<int> reserved_by_others;
   for (int round = 0; round < kMaxPortRounds; ++round) {
     PortFacts facts;
-    facts.running = RunningComponents(model->input.paths, NamesOf(model->input.config.cells));
+    facts.running = RunningComponents(model->input.paths, NamesOf(model->input.config.cells), model->record);
     facts.of_others = context.ports_of_others;
     facts.is_free = [&](int port) { return reserved_by_others.count(port) == 0 && net::IsPortFree(port); };
     facts.describe = [&](int port) {
@@ -161,23 +161,63 @@ void UseRecordedImplementations(Model* model) {
 /// Service ids: the file's, the record's, or new ones (kept in the cluster until they are on disk, so that a plan and
 /// the start after it agree).
 void ChooseServiceIds(Cluster* cluster, Model* model) {
+  std::map<std::string, std::string> given;
   for (const config::CellConfig& cell : model->input.config.cells) {
-    std::string& id = model->input.service_ids[cell.name];
-    auto recorded = model->record.service_ids().find(cell.name);
+    given[cell.name] = cell.service_id;
+  }
+  for (const Member& member : MembersOf(model->input)) {
+    const std::string place = member.Place();
+    std::string& id = model->input.service_ids[place];
+    auto recorded = model->record.service_ids().find(place);
     if (recorded != model->record.service_ids().end()) {
       id = recorded->second;
-    } else if (!cell.service_id.empty()) {
-      id = cell.service_id;
+    } else if (auto wish = given.find(place); wish != given.end() && !wish->second.empty()) {
+      id = wish->second;
     } else {
       std::lock_guard lock(cluster->mutex);
-      std::string& kept = cluster->service_ids[cell.name];
+      std::string& kept = cluster->service_ids[place];
       if (kept.empty()) {
         kept = topology::RandomName();
       }
       id = kept;
     }
-    (*model->record.mutable_service_ids())[cell.name] = id;
+    (*model->record.mutable_service_ids())[place] = id;
   }
+}
+
+/// The record's later databases, in those of their cells that the cluster has.
+std::vector<LaterDatabase> LaterDatabases(const Model& model) {
+  std::vector<std::string> cells = NamesOf(model.input.config.cells);
+  std::vector<LaterDatabase> databases;
+  for (const auto& [name, entry] : model.record.databases()) {
+    LaterDatabase& database = databases.emplace_back();
+    database = {.name = name,
+                .cells = {},
+                .durability_policy = entry.durability_policy(),
+                .initialised = entry.initialised(),
+                .leaving = entry.leaving(),
+                .backup_directory = entry.backup_directory(),
+                .restore_backup_id = entry.restore_backup_id()};
+    for (const std::string& cell : entry.cells()) {
+      if (std::find(cells.begin(), cells.end(), cell) != cells.end()) {
+        database.cells.push_back(cell);
+      }
+    }
+  }
+  std::sort(databases.begin(), databases.end(), [](const auto& a, const auto& b) { return a.name < b.name; });
+  return databases;
+}
+
+std::vector<PortNeed> AllPortNeeds(const SpecInput& input) {
+  std::vector<PortNeed> needs = PortNeeds(input.config);
+  int number = 0;
+  for (const Member& member : MembersOf(input)) {
+    if (!member.database.empty()) {
+      std::vector<PortNeed> more = MemberPortNeeds(member.cell, member.database, number++);
+      needs.insert(needs.end(), more.begin(), more.end());
+    }
+  }
+  return needs;
 }
 
 void FillRecord(Model* model) {
@@ -189,6 +229,17 @@ void FillRecord(Model* model) {
     if (store::IsPerCell(name.kind)) {
       record.mutable_components()->erase(name.ToString());
     }
+  }
+  for (const LaterDatabase& database : model->input.databases) {
+    auto& entry = (*record.mutable_databases())[database.name];
+    for (const std::string& cell : entry.cells()) {
+      if (std::find(database.cells.begin(), database.cells.end(), cell) == database.cells.end()) {
+        for (const char* kind : {store::kPgctld, store::kPostgres, store::kMultipooler}) {
+          record.mutable_components()->erase(store::ComponentName{kind, cell, database.name}.ToString());
+        }
+      }
+    }
+    entry.mutable_cells()->Assign(database.cells.begin(), database.cells.end());
   }
   record.clear_cells();
   for (const config::CellConfig& cell : model->input.config.cells) {
@@ -213,9 +264,22 @@ void FillRecord(Model* model) {
 
 }  // namespace
 
-std::set<std::string> RunningComponents(const store::Paths& paths, const std::vector<std::string>& cells) {
+std::set<std::string> RunningComponents(const store::Paths& paths, const store::ClusterRecord& record) {
+  return RunningComponents(paths, {record.cells().begin(), record.cells().end()}, record);
+}
+
+std::set<std::string> RunningComponents(const store::Paths& paths, const std::vector<std::string>& cells,
+                                        const store::ClusterRecord& record) {
+  std::vector<store::ComponentName> names = store::ComponentsOf(cells);
+  for (const auto& [database, entry] : record.databases()) {
+    for (const std::string& cell : entry.cells()) {
+      for (const char* kind : {store::kPgctld, store::kPostgres, store::kMultipooler}) {
+        names.push_back({.kind = kind, .cell = cell, .database = database});
+      }
+    }
+  }
   std::set<std::string> running;
-  for (const store::ComponentName& name : store::ComponentsOf(cells)) {
+  for (const store::ComponentName& name : names) {
     std::string run_dir = paths.RunDir(name);
     if (Exists(run_dir) && shim::ReadShimState(run_dir).child_alive) {
       running.insert(name.ToString());
@@ -227,6 +291,12 @@ std::set<std::string> RunningComponents(const store::Paths& paths, const std::ve
 const v1::ComponentSpec* Model::Find(const std::string& component) const {
   auto found = std::find_if(specs.begin(), specs.end(), [&](const auto& spec) { return spec.name() == component; });
   return found == specs.end() ? nullptr : &*found;
+}
+
+const LaterDatabase* Model::FindDatabase(const std::string& name) const {
+  auto found = std::find_if(input.databases.begin(), input.databases.end(),
+                            [&](const LaterDatabase& database) { return database.name == name; });
+  return found == input.databases.end() ? nullptr : &*found;
 }
 
 absl::Status Model::Complete() const { return implementations.ok() ? ports : implementations; }
@@ -262,12 +332,14 @@ absl::StatusOr<Model> BuildModel(Cluster* cluster, int cells, ModelUse use, cons
   input.shim = JoinPath(context.machine->libexec_dir(), "multigres-shim");
   input.root = context.uid == 0;
   input.init_sql_files = static_cast<int>(input.config.init_sql.size());
+  input.provisioner = context.provisioner;
+  input.databases = LaterDatabases(model);
   ChooseServiceIds(cluster, &model);
-  for (const config::CellConfig& cell : input.config.cells) {
-    input.socket_dirs[cell.name] =
-        SocketPlaceOf(input.paths.root(), PoolerDirOf(input, cell), cell.name, context.uid).postgres;
+  for (const Member& member : MembersOf(input)) {
+    input.socket_dirs[member.Place()] =
+        SocketPlaceOf(input.paths.root(), PoolerDirOf(input, member), member.Place(), context.uid).postgres;
   }
-  std::vector<PortNeed> needs = PortNeeds(input.config);
+  std::vector<PortNeed> needs = AllPortNeeds(input);
   if (use == ModelUse::kLook) {
     UseRecordedPorts(needs, &model);
     UseRecordedImplementations(&model);

@@ -32,8 +32,11 @@ struct Cluster {
   std::map<std::string, std::string> service_ids;  ///< chosen for a record that is not written yet
 };
 
-/// A component that runs now, by the files of its run directory.
-std::set<std::string> RunningComponents(const store::Paths& paths, const std::vector<std::string>& cells);
+/// Components that run now, by the files of their run directories: of these cells, and of the record's later databases.
+std::set<std::string> RunningComponents(const store::Paths& paths, const std::vector<std::string>& cells,
+                                        const store::ClusterRecord& record);
+/// Of the record's own cells.
+std::set<std::string> RunningComponents(const store::Paths& paths, const store::ClusterRecord& record);
 
 struct Model {
   config::ClusterPlace place;
@@ -55,6 +58,8 @@ struct Model {
   const v1::ComponentSpec* Find(const std::string& component) const;
   absl::Status Complete() const;  ///< the first of the two problems
   int cell_count() const { return static_cast<int>(input.config.cells.size()); }
+  /// Null: there is no such later database.
+  const LaterDatabase* FindDatabase(const std::string& name) const;
 };
 
 enum class ModelUse {
@@ -68,6 +73,7 @@ struct ModelContext {
   std::map<std::string, std::string> environment;  ///< the agent's
   unsigned uid = 0;
   std::set<int> ports_of_others;  ///< recorded by other clusters
+  std::string provisioner = {};   ///< where components find the Provisioner API
 };
 
 /// `cells`: asked for by the caller when no file says it; 0: what the cluster has, or three.

@@ -34,6 +34,21 @@ inline SpecInput InputForTests(int cells, const std::string& root, bool as_root 
   return input;
 }
 
+/// Gives it a later database in these cells.
+inline void AddDatabase(SpecInput* input, const std::string& name, const std::vector<std::string>& cells) {
+  input->databases.push_back({.name = name, .cells = cells, .backup_directory = name + ".20260105T093011Z"});
+  int number = 0;
+  for (const Member& member : MembersOf(*input)) {
+    if (member.database == name) {
+      input->service_ids[member.Place()] = absl::StrCat(name, number);
+      input->socket_dirs[member.Place()] = absl::StrCat("/tmp/", name, number);
+      for (const PortNeed& need : MemberPortNeeds(member.cell, name, number++)) {
+        input->ports[need.component][need.name] = need.documented;
+      }
+    }
+  }
+}
+
 inline Model ModelForTests(int cells, const std::string& root = "/srv/mg") {
   Model model;
   model.place = {.name = "default", .root_dir = root};

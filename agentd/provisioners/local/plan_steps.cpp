@@ -16,20 +16,63 @@ constexpr char kReplication[] = "replication";
 constexpr char kServe[] = "serve";
 constexpr char kServeGroup[] = "SELECT 1";
 
+bool SharedKind(v1::ComponentKind kind) {
+  return kind == v1::COMPONENT_KIND_ETCD || kind == v1::COMPONENT_KIND_MULTIORCH ||
+         kind == v1::COMPONENT_KIND_MULTIGATEWAY;
+}
+
 bool IsBase(const v1::ComponentSpec& spec) {
   return spec.kind() == v1::COMPONENT_KIND_ETCD || spec.kind() == v1::COMPONENT_KIND_MULTIADMIN;
 }
 
-bool Wanted(const v1::ComponentSpec& spec, Part part) {
+bool Leaves(const Model& model, const std::string& database) {
+  const LaterDatabase* found = model.FindDatabase(database);
+  return found != nullptr && found->leaving;
+}
+
+/// Of the default database the orchs and gateways are a part; a later one needs them, and their new settings.
+bool Wanted(const Model& model, const v1::ComponentSpec& spec, Part part, const std::string& database) {
+  if (Leaves(model, spec.database())) {
+    return false;
+  }
   switch (part) {
     case Part::kBase:
       return IsBase(spec);
     case Part::kDatabase:
-      return spec.kind() != v1::COMPONENT_KIND_MULTIADMIN;
+      return spec.kind() != v1::COMPONENT_KIND_MULTIADMIN &&
+             (spec.database() == database || (spec.database().empty() && SharedKind(spec.kind())));
     case Part::kAll:
       return true;
   }
   return true;
+}
+
+struct DatabasePlan {
+  std::string name;  ///< empty: the default one
+  std::vector<std::string> cells;
+  bool is_new = false;
+};
+
+/// The databases that a part serves.
+std::vector<DatabasePlan> DatabasesOf(const Model& model, Part part, const std::string& database) {
+  std::vector<DatabasePlan> plans;
+  if (part == Part::kAll || database.empty()) {
+    DatabasePlan& plan =
+        plans.emplace_back(DatabasePlan{.name = "", .cells = {}, .is_new = !model.record.initialised()});
+    for (const config::CellConfig& cell : model.input.config.cells) {
+      plan.cells.push_back(cell.name);
+    }
+  }
+  for (const LaterDatabase& later : model.input.databases) {
+    if (!later.leaving && !later.cells.empty() && (part == Part::kAll || database == later.name)) {
+      plans.push_back({.name = later.name, .cells = later.cells, .is_new = !later.initialised});
+    }
+  }
+  return plans;
+}
+
+std::string Suffixed(const std::string& id, const std::string& database) {
+  return database.empty() ? id : absl::StrCat(id, "/", database);
 }
 
 std::string SummaryOf(const v1::ComponentSpec& spec, bool runs) {
@@ -59,7 +102,8 @@ std::vector<std::string> After(const v1::ComponentSpec& spec) {
 
 }  // namespace
 
-std::vector<PlannedStep> PlanSteps(const Model& model, Part part, const std::set<std::string>& running) {
+std::vector<PlannedStep> PlanSteps(const Model& model, Part part, const std::set<std::string>& running,
+                                   const std::string& database) {
   std::vector<std::string> cells;
   for (const config::CellConfig& cell : model.input.config.cells) {
     cells.push_back(cell.name);
@@ -76,9 +120,14 @@ std::vector<PlannedStep> PlanSteps(const Model& model, Part part, const std::set
                    .action = "write",
                    .summary = absl::StrCat("make directories, settings and password files in ", model.place.root_dir),
                    .after = {kPreflight}});
-  std::vector<std::string> servers, gateways, poolers;
+  std::vector<std::string> names = {model.input.config.database};
+  for (const LaterDatabase& later : model.input.databases) {
+    if (!later.leaving) {
+      names.push_back(later.name);
+    }
+  }
   for (const v1::ComponentSpec& spec : model.specs) {
-    if (!Wanted(spec, part)) {
+    if (!Wanted(model, spec, part, database)) {
       continue;
     }
     bool runs = running.count(spec.name()) != 0;
@@ -98,45 +147,56 @@ std::vector<PlannedStep> PlanSteps(const Model& model, Part part, const std::set
                        .group = kTopology,
                        .action = "write",
                        .summary = absl::StrCat("write the records of cells ", absl::StrJoin(cells, " "),
-                                               " and database ", model.input.config.database),
+                                               " and database ", absl::StrJoin(names, " ")),
                        .after = {store::kEtcd}});
-    }
-    if (spec.kind() == v1::COMPONENT_KIND_POSTGRES) {
-      servers.push_back(spec.name());
-    } else if (spec.kind() == v1::COMPONENT_KIND_MULTIPOOLER) {
-      poolers.push_back(spec.name());
     }
   }
   if (part == Part::kBase) {
     return steps;
   }
   std::vector<std::string> last;
-  for (const v1::ComponentSpec& spec : model.specs) {
-    if (spec.kind() == v1::COMPONENT_KIND_MULTIGATEWAY) {
-      steps.push_back({.kind = Kind::kServe,
-                       .id = absl::StrCat(kServe, "/", spec.cell()),
-                       .group = kServeGroup,
-                       .action = "wait",
-                       .summary = absl::StrCat("wait until SELECT 1 works through ", spec.name()),
-                       .after = {spec.name(), absl::StrCat(store::kPostgres, "/", spec.cell())},
-                       .spec = &spec});
-      last.push_back(steps.back().id);
+  bool is_new = false;
+  for (const DatabasePlan& plan : DatabasesOf(model, part, database)) {
+    std::vector<std::string> members, served;
+    for (const std::string& cell : plan.cells) {
+      members.push_back(store::ComponentName{store::kPostgres, cell, plan.name}.ToString());
+      members.push_back(store::ComponentName{store::kMultipooler, cell, plan.name}.ToString());
     }
+    for (const v1::ComponentSpec& spec : model.specs) {
+      if (spec.kind() == v1::COMPONENT_KIND_MULTIGATEWAY) {
+        // A gateway serves databases too that have no member in its cell.
+        bool here = std::find(plan.cells.begin(), plan.cells.end(), spec.cell()) != plan.cells.end();
+        const std::string& cell = here ? spec.cell() : plan.cells.front();
+        steps.push_back({.kind = Kind::kServe,
+                         .id = Suffixed(absl::StrCat(kServe, "/", spec.cell()), plan.name),
+                         .group = kServeGroup,
+                         .action = "wait",
+                         .summary = absl::StrCat("wait until SELECT 1 works through ", spec.name(),
+                                                 plan.name.empty() ? "" : absl::StrCat(" in ", plan.name)),
+                         .after = {spec.name(), store::ComponentName{store::kPostgres, cell, plan.name}.ToString()},
+                         .spec = &spec,
+                         .database = plan.name});
+        served.push_back(steps.back().id);
+      }
+    }
+    if (plan.cells.size() > 1) {
+      // After the gateways have found the leader: an appointment may be repeated until it is settled.
+      std::vector<std::string> after = std::move(members);
+      after.insert(after.end(), served.begin(), served.end());
+      steps.push_back({.kind = Kind::kReplication,
+                       .id = Suffixed(kReplication, plan.name),
+                       .group = kReplication,
+                       .action = "wait",
+                       .summary = absl::StrCat("wait until one PostgreSQL leads and every other one streams from it",
+                                               plan.name.empty() ? "" : absl::StrCat(" in ", plan.name)),
+                       .after = std::move(after),
+                       .database = plan.name});
+      served = {steps.back().id};
+    }
+    last.insert(last.end(), served.begin(), served.end());
+    is_new |= plan.is_new;
   }
-  if (cells.size() > 1) {
-    // After the gateways have found the leader: an appointment may be repeated until it is settled.
-    std::vector<std::string> after = servers;
-    after.insert(after.end(), poolers.begin(), poolers.end());
-    after.insert(after.end(), last.begin(), last.end());
-    steps.push_back({.kind = Kind::kReplication,
-                     .id = kReplication,
-                     .group = kReplication,
-                     .action = "wait",
-                     .summary = "wait until one PostgreSQL leads and every other one streams from it",
-                     .after = std::move(after)});
-    last = {kReplication};
-  }
-  if (!model.record.initialised()) {
+  if (is_new) {
     steps.push_back({.kind = Kind::kSync,
                      .id = "sync",
                      .group = "sync",

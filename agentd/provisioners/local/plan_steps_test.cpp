@@ -89,6 +89,30 @@ TEST(PlanSteps_, WhatRuns_IsKept) {
   }
 }
 
+TEST(PlanSteps_, OfALaterDatabase_AreItsOwnServersAndWhatIsShared) {
+  Model model = ModelForTests(3);
+  model.record.set_initialised(true);
+  AddDatabase(&model.input, "shop", {"zone1", "zone2"});
+  model.specs = MakeSpecs(model.input);
+  GraphOf(PlanSteps(model, Part::kAll, {}));
+  std::vector<PlannedStep> steps = PlanSteps(model, Part::kDatabase, {}, "shop");
+  GraphOf(steps);
+  std::vector<std::string> ids = IdsOf(steps);
+  std::set<std::string> found(ids.begin(), ids.end());
+  for (const char* wanted : {"etcd", "pgctld/zone1/shop", "postgres/zone2/shop", "multipooler/zone1/shop",
+                             "multiorch/zone3", "replication/shop", "serve/zone3/shop", "sync"}) {
+    EXPECT_TRUE(found.count(wanted)) << wanted;
+  }
+  for (const char* other : {"multiadmin", "postgres/zone1", "pgctld/zone1", "multipooler/zone3", "serve/zone1",
+                            "replication", "postgres/zone3/shop"}) {
+    EXPECT_FALSE(found.count(other)) << other;
+  }
+  model.input.databases[0].leaving = true;
+  ids = IdsOf(PlanSteps(model, Part::kAll, {}));
+  EXPECT_EQ(std::count_if(ids.begin(), ids.end(), [](const std::string& id) { return id.ends_with("/shop"); }), 0)
+      << "nobody starts what leaves";
+}
+
 TEST(PlanResponse_, ShowsTheCommandLineOfWhatItStarts) {
   Model model = ModelForTests(1);
   v1::PlanClusterResponse plan = PlanResponse(model, PlanSteps(model, Part::kAll, {}));

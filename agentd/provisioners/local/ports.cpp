@@ -60,6 +60,19 @@ std::vector<PortNeed> PortNeeds(const config::ClusterConfig& config) {
   return list.Take();
 }
 
+std::vector<PortNeed> MemberPortNeeds(const std::string& cell, const std::string& database, int number) {
+  // The documents give later databases no ports: ours begin a thousand above the default database's.
+  NeedList list;
+  const config::Ports none;
+  list.Add({store::kPgctld, cell, database}, none, "http", 16400 + number);
+  list.Add({store::kPgctld, cell, database}, none, "grpc", 16470 + number);
+  list.Add({store::kPgctld, cell, database}, none, "pgbackrest", 19432 + number);
+  list.Add({store::kPostgres, cell, database}, none, "postgres", 26432 + number);
+  list.Add({store::kMultipooler, cell, database}, none, "http", 16200 + number);
+  list.Add({store::kMultipooler, cell, database}, none, "grpc", 16270 + number);
+  return list.Take();
+}
+
 absl::StatusOr<PortChoice> ChoosePorts(const std::vector<PortNeed>& needs, const PortMap& recorded,
                                        const PortFacts& facts) {
   auto recorded_port = [&](const PortNeed& need) {

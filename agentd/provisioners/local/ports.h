@@ -24,8 +24,10 @@ struct PortNeed {
   config::PortWish wish;  ///< what the file says
 };
 
-/// Everything that a cluster listens on, in the order of components.
+/// Everything that a cluster listens on but for its later databases, in the order of components.
 std::vector<PortNeed> PortNeeds(const config::ClusterConfig& config);
+/// What a member of a later database listens on; `number` counts such members.
+std::vector<PortNeed> MemberPortNeeds(const std::string& cell, const std::string& database, int number);
 
 struct PortFacts {
   std::function<bool(int port)> is_free;          ///< could be listened on, and nobody reserved it

@@ -152,9 +152,9 @@ void CheckUser(const Model& model, Checks* checks) {
     return checks->Bad("user", "PostgreSQL refuses to run as root, and run-as names root",
                        "name another user in 'postgres: run-as:'");
   }
-  for (const config::CellConfig& cell : model.input.config.cells) {
+  for (const Member& member : MembersOf(model.input)) {
     // What lies in the cluster's own directory is made so that it can be passed; what is above it is not ours.
-    std::string dir = PoolerDirOf(model.input, cell);
+    std::string dir = PoolerDirOf(model.input, member);
     if (std::string blocked = BlockedAt(dir, *user); !blocked.empty()) {
       return checks->Bad("user", absl::StrCat("user ", user->name, " cannot pass through ", blocked, " to ", dir),
                          absl::StrCat("run 'chmod o+x ", blocked, "', or give MULTIGRES_HOME a directory that ",
@@ -166,8 +166,8 @@ void CheckUser(const Model& model, Checks* checks) {
 
 void CheckSocketPaths(const Model& model, unsigned uid, Checks* checks) {
   bool short_form = false;
-  for (const config::CellConfig& cell : model.input.config.cells) {
-    short_form |= SocketPlaceOf(model.place.root_dir, PoolerDirOf(model.input, cell), cell.name, uid).short_form;
+  for (const Member& member : MembersOf(model.input)) {
+    short_form |= SocketPlaceOf(model.place.root_dir, PoolerDirOf(model.input, member), member.Place(), uid).short_form;
   }
   checks->Good("socket-path", short_form ? absl::StrCat("sockets are in ", ShortDirectory(model.place.root_dir, uid))
                                          : "sockets are in the cluster's directory");

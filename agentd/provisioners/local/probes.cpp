@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "agentd/store/component_name.h"
 #include "common/net/exchange.h"
 #include "common/net/http.h"
 #include "common/net/listeners.h"
@@ -224,13 +225,14 @@ std::vector<ProbeResult> ProbeAll(const std::vector<const v1::ComponentSpec*>& s
       result.ready = questions[q].status;
     }
     result.multipooler = std::move(questions[q].multipooler);
-    answers_sql[specs[poolers[q]]->cell()] = questions[q].status.ok() && result.multipooler.status().postgres_ready();
+    answers_sql[SiblingOf(*specs[poolers[q]], store::kPostgres)] =
+        questions[q].status.ok() && result.multipooler.status().postgres_ready();
   }
   // PostgreSQL forks a process for every connection, its pooler asks on a kept one: a second question only where the
   // first was not answered.
   std::vector<size_t> unanswered;
   for (size_t place : servers) {
-    if (answers_sql[specs[place]->cell()]) {
+    if (answers_sql[specs[place]->name()]) {
       results[place].ready = absl::OkStatus();
     } else {
       unanswered.push_back(place);

@@ -8,6 +8,7 @@
 #include "agentd/store/component_name.h"
 #include "clustermetadata.pb.h"
 #include "common/etcd/etcd_client.h"
+#include "common/fs/fs.h"
 #include "common/status/status.h"
 
 namespace mg::local {
@@ -18,17 +19,17 @@ constexpr char kDefaultPolicy[] = "AT_LEAST_2";
 constexpr char kMultiCellPolicy[] = "MULTI_CELL_AT_LEAST_2";
 constexpr char kLocalPolicy[] = "AT_LEAST_1";
 
-clustermetadata::DurabilityPolicy PolicyOf(const config::ClusterConfig& config) {
+clustermetadata::DurabilityPolicy PolicyOf(const std::string& wished, size_t cells) {
   clustermetadata::DurabilityPolicy policy;
   policy.set_policy_version(1);
   policy.set_quorum_type(clustermetadata::QUORUM_TYPE_AT_LEAST_N);
-  if (config.cells.size() == 1) {
+  if (cells == 1) {
     policy.set_policy_name(kLocalPolicy);
     policy.set_required_count(1);
     policy.set_description("a commit is durable on its own node; there is only one");
     return policy;
   }
-  policy.set_policy_name(config.durability_policy.empty() ? kDefaultPolicy : config.durability_policy);
+  policy.set_policy_name(wished.empty() ? kDefaultPolicy : wished);
   policy.set_required_count(2);
   policy.set_description("a commit is durable on two nodes");
   if (policy.policy_name() == kMultiCellPolicy) {
@@ -50,8 +51,12 @@ std::string CellKey(const Model& model, const std::string& cell) {
   return absl::StrCat(model.input.config.global_topo_root, "/cells/", cell, "/Cell");
 }
 
-std::string DatabasePrefix(const Model& model) {
-  return absl::StrCat(model.input.config.global_topo_root, "/databases/", model.input.config.database, "/");
+std::string DatabasePrefix(const Model& model, const std::string& database) {
+  return absl::StrCat(model.input.config.global_topo_root, "/databases/", database, "/");
+}
+
+std::string RootOf(const config::CellConfig& cell) {
+  return cell.topo_root.empty() ? absl::StrCat("/multigres/", cell.name) : cell.topo_root;
 }
 
 /// True: something was written.
@@ -84,7 +89,7 @@ absl::StatusOr<bool> WriteCell(const Model& model, const config::CellConfig& cel
 /// An existing database is told of cells that came or went; nothing else of it is ours to change.
 absl::StatusOr<bool> UpdateDatabaseCells(const Model& model, etcd::Client* client,
                                          const clustermetadata::Database& wanted, absl::Time deadline) {
-  std::string key = absl::StrCat(DatabasePrefix(model), "Database");
+  std::string key = absl::StrCat(DatabasePrefix(model, wanted.name()), "Database");
   MG_ASSIGN_OR_RETURN(etcd::KeyValue present, client->Get(key, deadline));
   clustermetadata::Database record;
   if (!record.ParseFromString(present.value) ||
@@ -96,18 +101,16 @@ absl::StatusOr<bool> UpdateDatabaseCells(const Model& model, etcd::Client* clien
   return true;
 }
 
-absl::StatusOr<bool> WriteDatabase(const Model& model, etcd::Client* client, absl::Time deadline) {
-  const config::ClusterConfig& config = model.input.config;
+absl::StatusOr<bool> WriteDatabase(const Model& model, const std::string& name, const std::vector<std::string>& cells,
+                                   const std::string& policy, const std::string& backups, etcd::Client* client,
+                                   absl::Time deadline) {
   clustermetadata::Database record;
-  record.set_name(config.database);
-  for (const config::CellConfig& cell : config.cells) {
-    record.add_cells(cell.name);
-  }
-  *record.mutable_bootstrap_durability_policy() = PolicyOf(config);
-  record.mutable_backup_location()->mutable_filesystem()->set_path(
-      config.backup_path.empty() ? model.input.paths.Backups() : config.backup_path);
+  record.set_name(name);
+  record.mutable_cells()->Add(cells.begin(), cells.end());
+  *record.mutable_bootstrap_durability_policy() = PolicyOf(policy, cells.size());
+  record.mutable_backup_location()->mutable_filesystem()->set_path(backups);
   absl::StatusOr<std::int64_t> created =
-      client->Create(absl::StrCat(DatabasePrefix(model), "Database"), record.SerializeAsString(), deadline);
+      client->Create(absl::StrCat(DatabasePrefix(model, name), "Database"), record.SerializeAsString(), deadline);
   if (absl::IsAlreadyExists(created.status())) {
     return UpdateDatabaseCells(model, client, record, deadline);
   }
@@ -137,20 +140,32 @@ absl::StatusOr<StepOutcome> WriteRecords(const Model& model, absl::Time deadline
     written |= changed;
     names.push_back(cell.name);
   }
-  MG_ASSIGN_OR_RETURN(bool changed, WriteDatabase(model, client.get(), deadline));
+  const std::string& policy = model.input.config.durability_policy;
+  std::vector<std::string> databases = {model.input.config.database};
+  const std::string backups = BackupsOf(model.input);
+  MG_ASSIGN_OR_RETURN(bool changed, WriteDatabase(model, databases[0], names, policy, backups, client.get(), deadline));
   written |= changed;
+  for (const LaterDatabase& later : model.input.databases) {
+    if (!later.leaving) {
+      MG_ASSIGN_OR_RETURN(changed, WriteDatabase(model, later.name, later.cells,
+                                                 later.durability_policy.empty() ? policy : later.durability_policy,
+                                                 JoinPath(backups, later.backup_directory), client.get(), deadline));
+      written |= changed;
+      databases.push_back(later.name);
+    }
+  }
   return StepOutcome{
       .skipped = !written,
-      .detail = absl::StrCat("cells ", absl::StrJoin(names, " "), " · database ", model.input.config.database)};
+      .detail = absl::StrCat("cells ", absl::StrJoin(names, " "),
+                             databases.size() > 1 ? " · databases " : " · database ", absl::StrJoin(databases, " "))};
 }
 
 absl::Status RemoveDatabaseRecords(const Model& model, absl::Time deadline) {
   std::unique_ptr<etcd::Client> client = Dial(model);
-  std::vector<std::string> prefixes = {DatabasePrefix(model)};
+  std::vector<std::string> prefixes = {DatabasePrefix(model, model.input.config.database)};
   for (const config::CellConfig& cell : model.input.config.cells) {
-    std::string root = cell.topo_root.empty() ? absl::StrCat("/multigres/", cell.name) : cell.topo_root;
     for (const char* kind : {"poolers/", "gateways/", "orchs/"}) {
-      prefixes.push_back(absl::StrCat(root, "/", kind));
+      prefixes.push_back(absl::StrCat(RootOf(cell), "/", kind));
     }
   }
   for (const std::string& prefix : prefixes) {
@@ -159,13 +174,45 @@ absl::Status RemoveDatabaseRecords(const Model& model, absl::Time deadline) {
   return absl::OkStatus();
 }
 
+absl::Status RemoveLaterDatabaseRecords(const Model& model, const std::string& database, absl::Time deadline) {
+  std::unique_ptr<etcd::Client> client = Dial(model);
+  for (const config::CellConfig& cell : model.input.config.cells) {
+    MG_ASSIGN_OR_RETURN(etcd::RangeResult found, client->GetPrefix(absl::StrCat(RootOf(cell), "/poolers/"),
+                                                                   /*keys_only=*/false, deadline));
+    for (const etcd::KeyValue& entry : found.entries) {
+      clustermetadata::Multipooler pooler;
+      if (pooler.ParseFromString(entry.value) && pooler.shard_key().database() == database) {
+        absl::Status status = client->Delete(entry.key, deadline);
+        if (!status.ok() && !absl::IsNotFound(status)) {
+          return status;
+        }
+      }
+    }
+  }
+  return DeletePrefix(DatabasePrefix(model, database), client.get(), deadline);
+}
+
+absl::Status CheckPolicy(const std::string& policy, size_t cells) {
+  if (!policy.empty() && policy != kDefaultPolicy && policy != kMultiCellPolicy && policy != kLocalPolicy) {
+    return MakeError(absl::StatusCode::kInvalidArgument, absl::StrCat("'", policy, "' is no durability policy"),
+                     {.reason = "BAD_POLICY", .hint = absl::StrCat("use ", kDefaultPolicy, " or ", kMultiCellPolicy)});
+  }
+  bool alone = cells == 1;
+  if (!policy.empty() && alone != (policy == kLocalPolicy)) {
+    return MakeError(
+        absl::StatusCode::kInvalidArgument,
+        alone ? absl::StrCat("one cell cannot keep ", policy) : absl::StrCat(kLocalPolicy, " is for one cell alone"),
+        {.reason = "BAD_POLICY", .hint = alone ? "give it two cells, or no policy" : "leave the policy out"});
+  }
+  return absl::OkStatus();
+}
+
 absl::Status RemoveCellRecords(const Model& model, const std::string& cell, absl::Time deadline) {
   std::unique_ptr<etcd::Client> client = Dial(model);
   for (const config::CellConfig& config : model.input.config.cells) {
     if (config.name == cell) {
-      std::string root = config.topo_root.empty() ? absl::StrCat("/multigres/", cell) : config.topo_root;
       for (const char* kind : {"poolers/", "gateways/", "orchs/"}) {
-        MG_RETURN_IF_ERROR(DeletePrefix(absl::StrCat(root, "/", kind), client.get(), deadline));
+        MG_RETURN_IF_ERROR(DeletePrefix(absl::StrCat(RootOf(config), "/", kind), client.get(), deadline));
       }
     }
   }

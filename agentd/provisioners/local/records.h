@@ -12,8 +12,14 @@ namespace mg::local {
 /// everything was there.
 absl::StatusOr<StepOutcome> WriteRecords(const Model& model, absl::Time deadline);
 
-/// Removes the database with all that is registered for it; the cells stay.
+/// Removes the default database with all that is registered for it; the cells stay.
 absl::Status RemoveDatabaseRecords(const Model& model, absl::Time deadline);
+
+/// Removes a later database, and the poolers that are registered for it.
+absl::Status RemoveLaterDatabaseRecords(const Model& model, const std::string& database, absl::Time deadline);
+
+/// INVALID_ARGUMENT for what is no durability policy, or one that so many cells cannot keep. Empty: as the cluster's.
+absl::Status CheckPolicy(const std::string& policy, size_t cells);
 
 /// Removes one cell, with all that is registered in it.
 absl::Status RemoveCellRecords(const Model& model, const std::string& cell, absl::Time deadline);

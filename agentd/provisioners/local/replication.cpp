@@ -42,73 +42,18 @@ MemberState MemberOf(const data::Status& status) {
   return member;
 }
 
-void Problem(ReplicationState* state, const std::string& kind, const std::string& cell, const std::string& problem) {
+void Problem(ReplicationState* state, const store::ComponentName& component, const std::string& problem) {
   if (state->problem.empty()) {
-    state->component = absl::StrCat(kind, "/", cell);
+    state->component = component.ToString();
     state->problem = problem;
   }
 }
 
-}  // namespace
-
-std::optional<std::uint64_t> ParseLsn(const std::string& text) {
-  std::vector<std::string> parts = absl::StrSplit(text, '/');
-  std::uint32_t high = 0, low = 0;
-  if (parts.size() != 2 || !absl::SimpleHexAtoi(parts[0], &high) || !absl::SimpleHexAtoi(parts[1], &low)) {
-    return std::nullopt;
-  }
-  return static_cast<std::uint64_t>(high) << 32 | low;
-}
-
-ReplicationState JudgeReplication(const PoolerAnswers& answers) {
-  ReplicationState state;
-  int leaders = 0;
-  for (const auto& [cell, answer] : answers) {
-    if (!answer.ok()) {
-      Problem(&state, store::kMultipooler, cell,
-              absl::StrCat("does not answer: ", std::string(answer.status().message())));
-      continue;
-    }
-    MemberState member = MemberOf(answer->status());
-    if (member.role == "primary") {
-      ++leaders;
-      state.leader_cell = cell;
-    }
-    state.members.emplace(cell, std::move(member));
-  }
-  if (leaders != 1) {
-    state.leader_cell.clear();
-    std::string cell = answers.empty() ? "" : answers.begin()->first;
-    Problem(&state, store::kMultiorch, cell,
-            leaders == 0 ? "has not appointed a leader yet" : "has not settled which of several leaders remains");
-    return state;
-  }
-  std::optional<std::uint64_t> head = ParseLsn(state.members.at(state.leader_cell).lsn);
-  int streaming = 0;
-  for (auto& [cell, member] : state.members) {
-    if (cell == state.leader_cell) {
-      continue;
-    }
-    std::optional<std::uint64_t> at = ParseLsn(member.lsn);
-    if (head && at) {
-      // Two poolers are asked one after the other: a standby may have been asked later, and be ahead of the answer.
-      member.lag_bytes = static_cast<std::int64_t>(*head > *at ? *head - *at : 0);
-    }
-    if (member.role != "standby" || !member.streaming.value_or(false)) {
-      Problem(&state, store::kPostgres, cell, absl::StrCat("does not stream from postgres/", state.leader_cell));
-    } else {
-      ++streaming;
-    }
-  }
-  state.summary = absl::StrCat("postgres/", state.leader_cell, " leads, ", streaming, " stream");
-  return state;
-}
-
-ReplicationState AskReplication(const Model& model, ComponentRpc* rpc, absl::Time deadline) {
+PoolerAnswers AskPoolers(const Model& model, ComponentRpc* rpc, absl::Time deadline, const std::string& database) {
   std::vector<StatusQuestion> questions;
   std::vector<std::string> cells;
   for (const v1::ComponentSpec& spec : model.specs) {
-    if (spec.kind() == v1::COMPONENT_KIND_MULTIPOOLER) {
+    if (spec.kind() == v1::COMPONENT_KIND_MULTIPOOLER && spec.database() == database) {
       questions.push_back({.server = StatusQuestion::Server::kMultipooler, .port = PortOf(spec, "grpc")});
       cells.push_back(spec.cell());
     }
@@ -122,7 +67,85 @@ ReplicationState AskReplication(const Model& model, ComponentRpc* rpc, absl::Tim
       answers.emplace(cells[i], questions[i].status);
     }
   }
-  return JudgeReplication(answers);
+  return answers;
+}
+
+}  // namespace
+
+std::optional<std::uint64_t> ParseLsn(const std::string& text) {
+  std::vector<std::string> parts = absl::StrSplit(text, '/');
+  std::uint32_t high = 0, low = 0;
+  if (parts.size() != 2 || !absl::SimpleHexAtoi(parts[0], &high) || !absl::SimpleHexAtoi(parts[1], &low)) {
+    return std::nullopt;
+  }
+  return static_cast<std::uint64_t>(high) << 32 | low;
+}
+
+ReplicationState JudgeReplication(const PoolerAnswers& answers, const std::string& database) {
+  ReplicationState state;
+  int leaders = 0;
+  for (const auto& [cell, answer] : answers) {
+    if (!answer.ok()) {
+      Problem(&state, {store::kMultipooler, cell, database},
+              absl::StrCat("does not answer: ", std::string(answer.status().message())));
+      continue;
+    }
+    MemberState member = MemberOf(answer->status());
+    if (member.role == "primary") {
+      ++leaders;
+      state.leader_cell = cell;
+    }
+    state.members.emplace(cell, std::move(member));
+  }
+  if (leaders != 1) {
+    state.leader_cell.clear();
+    std::string cell = answers.empty() ? "" : answers.begin()->first;
+    Problem(&state, {store::kMultiorch, cell, ""},
+            absl::StrCat(
+                leaders == 0 ? "has not appointed a leader yet" : "has not settled which of several leaders remains",
+                database.empty() ? "" : absl::StrCat(" for database ", database)));
+    return state;
+  }
+  const store::ComponentName leader{store::kPostgres, state.leader_cell, database};
+  std::optional<std::uint64_t> head = ParseLsn(state.members.at(state.leader_cell).lsn);
+  int streaming = 0;
+  for (auto& [cell, member] : state.members) {
+    if (cell == state.leader_cell) {
+      continue;
+    }
+    std::optional<std::uint64_t> at = ParseLsn(member.lsn);
+    if (head && at) {
+      // Two poolers are asked one after the other: a standby may have been asked later, and be ahead of the answer.
+      member.lag_bytes = static_cast<std::int64_t>(*head > *at ? *head - *at : 0);
+    }
+    if (member.role != "standby" || !member.streaming.value_or(false)) {
+      Problem(&state, {store::kPostgres, cell, database}, absl::StrCat("does not stream from ", leader.ToString()));
+    } else {
+      ++streaming;
+    }
+  }
+  state.summary = absl::StrCat(leader.ToString(), " leads, ", streaming, " stream");
+  return state;
+}
+
+ReplicationState AskReplication(const Model& model, ComponentRpc* rpc, absl::Time deadline,
+                                const std::string& database) {
+  return JudgeReplication(AskPoolers(model, rpc, deadline, database), database);
+}
+
+std::set<std::string> LeadersOf(const Model& model, ComponentRpc* rpc, absl::Time deadline) {
+  std::vector<std::string> databases = {""};
+  for (const LaterDatabase& database : model.input.databases) {
+    databases.push_back(database.name);
+  }
+  std::set<std::string> leaders;
+  for (const std::string& database : databases) {
+    ReplicationState state = AskReplication(model, rpc, deadline, database);
+    if (!state.leader_cell.empty()) {
+      leaders.insert(store::ComponentName{store::kPostgres, state.leader_cell, database}.ToString());
+    }
+  }
+  return leaders;
 }
 
 }  // namespace mg::local

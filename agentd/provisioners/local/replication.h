@@ -3,6 +3,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "absl/time/time.h"
@@ -30,8 +31,13 @@ struct ReplicationState {
 
 using PoolerAnswers = std::map<std::string, absl::StatusOr<multipoolermanagerdata::StatusResponse>>;  ///< by cell
 
-ReplicationState JudgeReplication(const PoolerAnswers& answers);
-ReplicationState AskReplication(const Model& model, ComponentRpc* rpc, absl::Time deadline);
+/// Of one database; empty: the default one.
+ReplicationState JudgeReplication(const PoolerAnswers& answers, const std::string& database = "");
+ReplicationState AskReplication(const Model& model, ComponentRpc* rpc, absl::Time deadline,
+                                const std::string& database = "");
+
+/// The PostgreSQL that leads, of every database that has one: names of components.
+std::set<std::string> LeadersOf(const Model& model, ComponentRpc* rpc, absl::Time deadline);
 
 /// PostgreSQL's X/Y as a number; nothing when it is none.
 std::optional<std::uint64_t> ParseLsn(const std::string& text);

@@ -34,6 +34,7 @@ class SpecBuilder {
     spec_.set_name(name.ToString());
     spec_.set_kind(kind);
     spec_.set_cell(name.cell);
+    spec_.set_database(name.database);
     auto ports = input.ports.find(spec_.name());
     if (ports != input.ports.end()) {
       for (const auto& [port_name, number] : ports->second) {
@@ -179,6 +180,10 @@ v1::ComponentSpec Multiadmin(const SpecInput& input) {
       b.SecretFile(input.paths.AdminToken());
     }
     b.Flag("audit-log-dir", input.paths.AuditLogDir());
+    if (!input.provisioner.empty()) {
+      b.Flag("provisioner", input.provisioner);
+      b.Flag("provisioner-cluster", input.config.name);
+    }
   }
   b.Ready("http", b.port("http"), "/live");
   b.Service();
@@ -186,10 +191,10 @@ v1::ComponentSpec Multiadmin(const SpecInput& input) {
   return b.Take();
 }
 
-v1::ComponentSpec Pgctld(const SpecInput& input, const config::CellConfig& cell) {
-  ComponentName name{store::kPgctld, cell.name, ""};
-  ComponentName postgres{store::kPostgres, cell.name, ""};
-  std::string dir = PoolerDirOf(input, cell);
+v1::ComponentSpec Pgctld(const SpecInput& input, const Member& member) {
+  ComponentName name{store::kPgctld, member.cell, member.database};
+  ComponentName postgres{store::kPostgres, member.cell, member.database};
+  std::string dir = PoolerDirOf(input, member);
   int pg_port = input.ports.at(postgres.ToString()).at("postgres");
   SpecBuilder b(input, name, v1::COMPONENT_KIND_PGCTLD);
   b.Word("server");
@@ -197,7 +202,7 @@ v1::ComponentSpec Pgctld(const SpecInput& input, const config::CellConfig& cell)
   b.Flag("grpc-port", b.port("grpc"));
   b.Flag("http-port", b.port("http"));
   b.Flag("pg-port", pg_port);
-  b.Flag("pg-database", input.config.database);
+  b.Flag("pg-database", DatabaseOf(input, member));
   b.Flag("pg-user", input.config.postgres_user);
   b.Flag("timeout", input.config.pgctld_timeout_seconds);
   b.LogFlags();
@@ -239,8 +244,8 @@ v1::ComponentSpec Pgctld(const SpecInput& input, const config::CellConfig& cell)
   return b.Take();
 }
 
-v1::ComponentSpec Postgres(const SpecInput& input, const config::CellConfig& cell) {
-  ComponentName name{store::kPostgres, cell.name, ""};
+v1::ComponentSpec Postgres(const SpecInput& input, const Member& member) {
+  ComponentName name{store::kPostgres, member.cell, member.database};
   SpecBuilder b(input, name, v1::COMPONENT_KIND_POSTGRES);
   b.spec().clear_environment();
   b.spec().set_implementation("debian");
@@ -248,37 +253,37 @@ v1::ComponentSpec Postgres(const SpecInput& input, const config::CellConfig& cel
   b.spec().set_restart("never");  // by us: its pooler decides
   b.spec().set_run_as(input.root ? input.config.run_as : "");
   int port = b.port("postgres");
-  b.Ready("postgres", port, SocketFileOf(input, cell));
+  b.Ready("postgres", port, SocketFileOf(input, member));
   *b.spec().mutable_liveness() = b.spec().readiness();
   // Fast, then immediate: a shutdown that waits for sessions would wait for ever.
   b.StopBy(SIGINT, 10);
   b.StopBy(SIGQUIT, 5);
   b.StopBy(SIGKILL, 1);
-  b.After({ComponentName{store::kPgctld, cell.name, ""}.ToString()});
+  b.After({ComponentName{store::kPgctld, member.cell, member.database}.ToString()});
   return b.Take();
 }
 
-v1::ComponentSpec Multipooler(const SpecInput& input, const config::CellConfig& cell) {
-  ComponentName pgctld{store::kPgctld, cell.name, ""};
-  ComponentName postgres{store::kPostgres, cell.name, ""};
-  std::string dir = PoolerDirOf(input, cell);
+v1::ComponentSpec Multipooler(const SpecInput& input, const Member& member) {
+  ComponentName pgctld{store::kPgctld, member.cell, member.database};
+  ComponentName postgres{store::kPostgres, member.cell, member.database};
+  std::string dir = PoolerDirOf(input, member);
   int pg_port = input.ports.at(postgres.ToString()).at("postgres");
   const auto& pgctld_ports = input.ports.at(pgctld.ToString());
-  SpecBuilder b(input, {store::kMultipooler, cell.name, ""}, v1::COMPONENT_KIND_MULTIPOOLER);
+  SpecBuilder b(input, {store::kMultipooler, member.cell, member.database}, v1::COMPONENT_KIND_MULTIPOOLER);
   b.Flag("http-port", b.port("http"));
   b.Flag("grpc-port", b.port("grpc"));
   b.TopologyFlags();
-  b.Flag("cell", cell.name);
-  b.Flag("database", input.config.database);
+  b.Flag("cell", member.cell);
+  b.Flag("database", DatabaseOf(input, member));
   b.Flag("table-group", kTableGroup);
   b.Flag("shard", kShard);
-  b.Flag("service-id", input.service_ids.at(cell.name));
+  b.Flag("service-id", input.service_ids.at(member.Place()));
   b.Flag("pgctld-addr", absl::StrCat(kHost, ":", pgctld_ports.at("grpc")));
   b.LogFlags();
   b.Flag("pooler-dir", dir);
   b.Flag("pg-port", pg_port);
   b.Flag("hostname", kHost);
-  b.Flag("socket-file", SocketFileOf(input, cell));
+  b.Flag("socket-file", SocketFileOf(input, member));
   b.Flag("service-map", "grpc-pooler");
   b.Flag("pgbackrest-cert-file", absl::StrCat(input.paths.Certs(), "/pgbackrest.crt"));
   b.Flag("pgbackrest-key-file", absl::StrCat(input.paths.Certs(), "/pgbackrest.key"));
@@ -297,13 +302,24 @@ v1::ComponentSpec Multipooler(const SpecInput& input, const config::CellConfig& 
   return b.Take();
 }
 
+/// One shard per database. Every orch watches all of them, those too that have no member in its cell.
+std::string WatchTargets(const SpecInput& input) {
+  std::string targets = input.config.database;
+  for (const LaterDatabase& database : input.databases) {
+    if (!database.leaving) {
+      absl::StrAppend(&targets, ",", database.name);
+    }
+  }
+  return targets;
+}
+
 v1::ComponentSpec Multiorch(const SpecInput& input, const config::CellConfig& cell) {
   SpecBuilder b(input, {store::kMultiorch, cell.name, ""}, v1::COMPONENT_KIND_MULTIORCH);
   b.Flag("http-port", b.port("http"));
   b.Flag("grpc-port", b.port("grpc"));
   b.TopologyFlags();
   b.Flag("cell", cell.name);
-  b.Flag("watch-targets", input.config.database);
+  b.Flag("watch-targets", WatchTargets(input));
   b.LogFlags();
   b.Flag("hostname", kHost);
   b.Flag("pooler-health-check-interval", kOrchInterval);
@@ -327,6 +343,9 @@ v1::ComponentSpec Multigateway(const SpecInput& input, const config::CellConfig&
   b.LoopbackFlags();
   b.Flag("pg-bind-address", kLoopback);
   b.Flag("pg-replica-port", b.port("postgres_replica"));
+  if (b.builtin()) {
+    b.Env("MT_DEFAULT_DATABASE", input.config.database);
+  }
   b.Ready("http", b.port("http"), "/live");
   b.Service();
   b.After({store::kEtcd});
@@ -335,13 +354,31 @@ v1::ComponentSpec Multigateway(const SpecInput& input, const config::CellConfig&
 
 }  // namespace
 
-std::string PoolerDirOf(const SpecInput& input, const config::CellConfig& cell) {
-  return cell.pooler_dir.empty() ? input.paths.PoolerDir(input.service_ids.at(cell.name)) : cell.pooler_dir;
+std::vector<Member> MembersOf(const SpecInput& input) {
+  std::vector<Member> members;
+  for (const config::CellConfig& cell : input.config.cells) {
+    members.push_back({.cell = cell.name});
+  }
+  for (const LaterDatabase& database : input.databases) {
+    for (const std::string& cell : database.cells) {
+      members.push_back({.cell = cell, .database = database.name});
+    }
+  }
+  return members;
 }
 
-std::string SocketFileOf(const SpecInput& input, const config::CellConfig& cell) {
-  ComponentName postgres{store::kPostgres, cell.name, ""};
-  return absl::StrCat(input.socket_dirs.at(cell.name), "/.s.PGSQL.",
+std::string PoolerDirOf(const SpecInput& input, const Member& member) {
+  for (const config::CellConfig& cell : input.config.cells) {
+    if (cell.name == member.cell && member.database.empty() && !cell.pooler_dir.empty()) {
+      return cell.pooler_dir;
+    }
+  }
+  return input.paths.PoolerDir(input.service_ids.at(member.Place()));
+}
+
+std::string SocketFileOf(const SpecInput& input, const Member& member) {
+  ComponentName postgres{store::kPostgres, member.cell, member.database};
+  return absl::StrCat(input.socket_dirs.at(member.Place()), "/.s.PGSQL.",
                       input.ports.at(postgres.ToString()).at("postgres"));
 }
 
@@ -364,14 +401,34 @@ absl::StatusOr<std::string> ReadAdminToken(const SpecInput& input) {
   return std::string(absl::StripAsciiWhitespace(*text));
 }
 
+std::string BackupsOf(const SpecInput& input) {
+  return input.config.backup_path.empty() ? input.paths.Backups() : input.config.backup_path;
+}
+
+std::string DatabaseOf(const SpecInput& input, const Member& member) {
+  return member.database.empty() ? input.config.database : member.database;
+}
+
+std::string SiblingOf(const v1::ComponentSpec& spec, const std::string& kind) {
+  return ComponentName{kind, spec.cell(), spec.database()}.ToString();
+}
+
 std::vector<v1::ComponentSpec> MakeSpecs(const SpecInput& input) {
   std::vector<v1::ComponentSpec> specs = {Etcd(input), Multiadmin(input)};
   for (const config::CellConfig& cell : input.config.cells) {
-    specs.push_back(Pgctld(input, cell));
-    specs.push_back(Postgres(input, cell));
-    specs.push_back(Multipooler(input, cell));
+    Member member{.cell = cell.name};
+    specs.push_back(Pgctld(input, member));
+    specs.push_back(Postgres(input, member));
+    specs.push_back(Multipooler(input, member));
     specs.push_back(Multiorch(input, cell));
     specs.push_back(Multigateway(input, cell));
+  }
+  for (const Member& member : MembersOf(input)) {
+    if (!member.database.empty()) {
+      specs.push_back(Pgctld(input, member));
+      specs.push_back(Postgres(input, member));
+      specs.push_back(Multipooler(input, member));
+    }
   }
   return specs;
 }

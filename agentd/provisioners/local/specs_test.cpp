@@ -95,6 +95,35 @@ TEST(MakeSpecs_, ForMultigateway_IsTheContractsCommandLineWithAReadOnlyPort) {
             " --grpc-bind-address 127.0.0.1 --pg-bind-address 127.0.0.1 --pg-replica-port 15532");
 }
 
+TEST(MakeSpecs_, ForALaterDatabase_AreItsOwnServersAndOneMoreThingToWatch) {
+  SpecInput input = Input();
+  AddDatabase(&input, "shop", {"zone1", "zone3"});
+  EXPECT_EQ(MakeSpecs(input).size(), MakeSpecs(Input()).size() + 6);
+  EXPECT_TRUE(absl::StrContains(CommandLine(input, "multiorch/zone2"), " --watch-targets postgres,shop "));
+  EXPECT_EQ(CommandLine(input, "pgctld/zone1"), CommandLine(Input(), "pgctld/zone1"));
+  EXPECT_EQ(CommandLine(input, "multigateway/zone1"), CommandLine(Input(), "multigateway/zone1"));
+  v1::ComponentSpec pooler = SpecOf(input, "multipooler/zone3/shop");
+  EXPECT_EQ(pooler.cell(), "zone3");
+  EXPECT_EQ(pooler.database(), "shop");
+  std::string line = absl::StrJoin(pooler.argv(), " ");
+  EXPECT_TRUE(absl::StrContains(line, " --cell zone3 --database shop --table-group default ")) << line;
+  EXPECT_TRUE(absl::StrContains(line, " --pooler-dir /srv/mg/data/pooler_shop1 --pg-port 26433 ")) << line;
+  std::string pgctld = CommandLine(input, "pgctld/zone3/shop");
+  EXPECT_TRUE(absl::StrContains(pgctld, " --pg-database shop ")) << pgctld;
+  input.databases[0].leaving = true;
+  EXPECT_TRUE(absl::StrContains(CommandLine(input, "multiorch/zone2"), " --watch-targets postgres "));
+}
+
+TEST(MakeSpecs_, ForMultiadmin_TheProvisionerIsGivenWhereThereIsOne) {
+  SpecInput input = Input();
+  input.config.name = "one";
+  input.provisioner = "unix:/run/agent.sock";
+  EXPECT_TRUE(absl::EndsWith(CommandLine(input, "multiadmin"),
+                             " --provisioner unix:/run/agent.sock --provisioner-cluster one"));
+  input.implementations[store::kMultiadmin].is_builtin = false;
+  EXPECT_FALSE(absl::StrContains(CommandLine(input, "multiadmin"), "--provisioner"));
+}
+
 TEST(MakeSpecs_, ForPgctld_GivesItsEnvironmentByFilesAndNames) {
   SpecInput input = Input();
   input.config.initdb_args = {"--locale-provider=libc", "--wal-segsize=16"};

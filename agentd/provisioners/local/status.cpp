@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -74,6 +75,9 @@ void SetSince(const Observation& o, absl::Time now, v1::ComponentStatus* status)
   }
 }
 
+/// By database; empty: the default one.
+using Replications = std::map<std::string, ReplicationState>;
+
 void SetRole(const ReplicationState& replication, v1::ComponentStatus* status) {
   auto member = replication.members.find(status->cell());
   if (member == replication.members.end()) {
@@ -95,21 +99,23 @@ void SetRole(const ReplicationState& replication, v1::ComponentStatus* status) {
 }
 
 v1::ComponentStatus ComponentOf(const Model& model, const Observation& o, Activity activity,
-                                const ReplicationState& replication, absl::Time now) {
+                                const Replications& replications, absl::Time now) {
   const v1::ComponentSpec& spec = *o.spec;
   absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(spec.name());
   const store::ClusterRecord& record = model.record;
   auto recorded = record.components().find(spec.name());
   const auto& entry = recorded == record.components().end() ? multigres::state::v1::ComponentRecord::default_instance()
                                                             : recorded->second;
-  bool wanted = record.wanted() && !entry.stopped_by_name();
+  const LaterDatabase* database = model.FindDatabase(spec.database());
+  bool leaves = database != nullptr && database->leaving;
+  bool wanted = record.wanted() && !entry.stopped_by_name() && !leaves;
   v1::ComponentStatus status;
   status.set_name(spec.name());
   status.set_id(absl::StrCat(record.cluster_id(), "/", spec.name()));
   status.set_kind(name->kind);
   status.set_cell(spec.cell());
   bool of_database = store::IsPerCell(name->kind);
-  status.set_database(of_database ? model.input.config.database : "");
+  status.set_database(!of_database ? "" : spec.database().empty() ? model.input.config.database : spec.database());
   status.set_state(StateWord(o, wanted, activity, now));
   status.set_desired(wanted ? "running" : "stopped");
   status.set_ready(o.process.child_alive && o.probe.ready.ok() && !o.stopped_by_signal);
@@ -133,7 +139,7 @@ v1::ComponentStatus ComponentOf(const Model& model, const Observation& o, Activi
     status.mutable_next_start()->set_nanos(static_cast<int>(due.tv_nsec));
   }
   if (name->kind == store::kMultipooler || name->kind == store::kPostgres) {
-    SetRole(replication, &status);
+    SetRole(replications.at(spec.database()), &status);
   }
   if (std::string log = model.input.paths.LogFile(*name); Exists(log)) {
     status.set_log_file(log);
@@ -176,7 +182,7 @@ bool StoppedByReboot(const store::ClusterRecord& record, const std::string& boot
   return record.wanted() && !record.started_boot().empty() && record.started_boot() != boot_id;
 }
 
-void Judge(const Model& model, const ReplicationState& replication, Activity activity, const std::string& boot_id,
+void Judge(const Model& model, const Replications& replications, Activity activity, const std::string& boot_id,
            v1::ClusterStatus* status) {
   std::vector<std::string> alive, problems;
   for (const v1::ComponentStatus& component : status->components()) {
@@ -209,8 +215,15 @@ void Judge(const Model& model, const ReplicationState& replication, Activity act
                            : "it was stopped");
     return;
   }
-  if (problems.empty() && !replication.problem.empty() && model.record.wanted()) {
-    problems.push_back(absl::StrCat(replication.component, " ", replication.problem));
+  for (const auto& [database, replication] : replications) {
+    if (problems.empty() && !replication.problem.empty() && model.record.wanted()) {
+      problems.push_back(absl::StrCat(replication.component, " ", replication.problem));
+    }
+  }
+  for (const LaterDatabase& database : model.input.databases) {
+    if (database.leaving && model.record.wanted()) {
+      problems.push_back(absl::StrCat("database ", database.name, " is being deleted; 'multigres up' finishes it"));
+    }
   }
   if (!model.record.wanted()) {
     status->set_state("degraded");
@@ -220,7 +233,8 @@ void Judge(const Model& model, const ReplicationState& replication, Activity act
     return;
   }
   for (const v1::ComponentStatus& component : status->components()) {
-    if (component.desired() == "stopped") {
+    const LaterDatabase* database = model.FindDatabase(component.database());
+    if (component.desired() == "stopped" && (database == nullptr || !database->leaving)) {
       problems.push_back(absl::StrCat(component.name(), " was stopped by name"));
     }
   }
@@ -261,9 +275,10 @@ std::vector<Observation> Observe(const Model& model, const supervisor::Superviso
 
 v1::ClusterStatus Describe(const Model& model, const std::vector<Observation>& observations, Activity activity,
                            absl::Time now, const std::string& boot_id) {
-  PoolerAnswers answers;
+  std::map<std::string, PoolerAnswers> by_database;
   for (const Observation& o : observations) {
     if (o.spec->kind() == v1::COMPONENT_KIND_MULTIPOOLER) {
+      PoolerAnswers& answers = by_database[o.spec->database()];
       if (!o.process.child_alive) {
         answers.emplace(o.spec->cell(), absl::UnavailableError("it does not run"));
       } else if (o.probe.ready.ok()) {
@@ -273,7 +288,10 @@ v1::ClusterStatus Describe(const Model& model, const std::vector<Observation>& o
       }
     }
   }
-  ReplicationState replication = JudgeReplication(answers);
+  Replications replications;
+  for (const auto& [database, answers] : by_database) {
+    replications[database] = JudgeReplication(answers, database);
+  }
   v1::ClusterStatus status;
   status.set_schema_version(kSchemaVersion);
   status.set_cluster(model.place.name);
@@ -282,10 +300,10 @@ v1::ClusterStatus Describe(const Model& model, const std::vector<Observation>& o
   status.set_config_file(model.place.config_file);
   status.set_provisioner(kProvisioner);
   for (const Observation& o : observations) {
-    *status.add_components() = ComponentOf(model, o, activity, replication, now);
+    *status.add_components() = ComponentOf(model, o, activity, replications, now);
   }
   AddEndpoints(model, &status);
-  Judge(model, replication, activity, boot_id, &status);
+  Judge(model, replications, activity, boot_id, &status);
   if (model.cell_count() == 1) {
     status.add_notices("one cell: there is no redundancy, and a commit is durable on one node only");
   }

@@ -59,9 +59,10 @@ absl::Status InParallel(const std::vector<T>& things, Act act) {
 class Teardown {
  public:
   Teardown(const Model& model, StopPart part, supervisor::Supervisor* supervisor, ComponentRpc* rpc,
-           provisioners::OperationContext& context)
+           provisioners::OperationContext& context, std::string database)
       : model_(model),
         part_(part),
+        database_(std::move(database)),
         components_(model, supervisor, nullptr, rpc),
         supervisor_(supervisor),
         rpc_(rpc),
@@ -70,35 +71,37 @@ class Teardown {
   absl::StatusOr<bool> Run() {
     // Also of what waits for its next start; nothing is launched any more when this is done.
     for (const v1::ComponentSpec& spec : model_.specs) {
-      if (part_ == StopPart::kAll ||
-          (spec.kind() != v1::COMPONENT_KIND_ETCD && spec.kind() != v1::COMPONENT_KIND_MULTIADMIN)) {
+      if (InPart(spec)) {
         supervisor_->ExpectEnd(WatchedOf(model_, spec.name()).run_dir);
       }
     }
-    std::vector<std::string> cells(model_.record.cells().begin(), model_.record.cells().end());
-    running_ = RunningComponents(model_.input.paths, cells);
+    running_ = RunningComponents(model_.input.paths, model_.record);
+    std::erase_if(running_, [this](const std::string& name) {
+      const v1::ComponentSpec* spec = model_.Find(name);
+      return spec == nullptr || !InPart(*spec);
+    });
     MG_RETURN_IF_ERROR(EndOrphansBelow(model_.input.paths.Run(), context_.message));
-    std::vector<Leftover> leftovers = FindLeftovers(model_);
+    std::vector<Leftover> leftovers = OurLeftovers();
     if (running_.empty() && leftovers.empty()) {
       return true;
     }
-    std::string leader = FindLeader();
+    const std::vector<const v1::ComponentSpec*> leaders = FindLeaders();
     // First who would appoint another leader or send new work, and the leader with its pooler: poolers stop their
     // PostgreSQL, and would start it again. Then the standbys, who have everything by now.
     std::vector<const v1::ComponentSpec*> front =
         Running({v1::COMPONENT_KIND_MULTIORCH, v1::COMPONENT_KIND_MULTIGATEWAY});
     std::vector<const v1::ComponentSpec*> poolers = Running({v1::COMPONENT_KIND_MULTIPOOLER});
     std::vector<const v1::ComponentSpec*> servers = Running({v1::COMPONENT_KIND_POSTGRES});
-    if (!leader.empty()) {
-      std::copy_if(poolers.begin(), poolers.end(), std::back_inserter(front),
-                   [&](const v1::ComponentSpec* spec) { return spec->cell() == leader; });
-      std::erase_if(poolers, [&](const v1::ComponentSpec* spec) { return spec->cell() == leader; });
-      std::erase_if(servers, [&](const v1::ComponentSpec* spec) { return spec->cell() == leader; });
-    }
+    auto leads = [&](const v1::ComponentSpec* spec) {
+      return std::any_of(leaders.begin(), leaders.end(), [&](const v1::ComponentSpec* leader) {
+        return spec->cell() == leader->cell() && spec->database() == leader->database();
+      });
+    };
+    std::copy_if(poolers.begin(), poolers.end(), std::back_inserter(front), leads);
+    std::erase_if(poolers, leads);
+    std::erase_if(servers, leads);
     absl::Status status = Stop(front);
-    if (!leader.empty()) {
-      status.Update(StopPostgres(*model_.Find(absl::StrCat(store::kPostgres, "/", leader))));
-    }
+    status.Update(InParallel(leaders, [this](const v1::ComponentSpec* spec) { return StopPostgres(*spec); }));
     status.Update(Stop(poolers));
     // Nobody writes to the topology any more, so it may end beside PostgreSQL.
     absl::Status base_status;
@@ -108,7 +111,7 @@ class Teardown {
       }
     });
     status.Update(InParallel(servers, [this](const v1::ComponentSpec* spec) { return StopPostgres(*spec); }));
-    status.Update(InParallel(FindLeftovers(model_), [this](const Leftover& leftover) { return End(leftover); }));
+    status.Update(InParallel(OurLeftovers(), [this](const Leftover& leftover) { return End(leftover); }));
     status.Update(Stop(Running({v1::COMPONENT_KIND_PGCTLD})));
     base.join();
     status.Update(base_status);
@@ -127,13 +130,40 @@ class Teardown {
     return specs;
   }
 
-  /// Cell of the leader when it is known and its PostgreSQL runs.
-  std::string FindLeader() {
-    if (Running({v1::COMPONENT_KIND_POSTGRES}).size() < 2) {
-      return "";
+  bool InPart(const v1::ComponentSpec& spec) const {
+    switch (part_) {
+      case StopPart::kAll:
+        return true;
+      case StopPart::kDatabase:
+        return spec.database().empty() && spec.kind() != v1::COMPONENT_KIND_ETCD &&
+               spec.kind() != v1::COMPONENT_KIND_MULTIADMIN;
+      case StopPart::kLater:
+        return spec.database() == database_;
     }
-    ReplicationState state = AskReplication(model_, rpc_, absl::Now() + kAskBound);
-    return running_.count(absl::StrCat(store::kPostgres, "/", state.leader_cell)) != 0 ? state.leader_cell : "";
+    return true;
+  }
+
+  std::vector<Leftover> OurLeftovers() const {
+    std::vector<Leftover> leftovers = FindLeftovers(model_);
+    std::erase_if(leftovers, [this](const Leftover& leftover) {
+      const v1::ComponentSpec* spec = model_.Find(leftover.component);
+      return spec == nullptr || !InPart(*spec);
+    });
+    return leftovers;
+  }
+
+  /// The PostgreSQL that leads, of each database where it is known and runs.
+  std::vector<const v1::ComponentSpec*> FindLeaders() {
+    std::vector<const v1::ComponentSpec*> leaders;
+    if (Running({v1::COMPONENT_KIND_POSTGRES}).size() < 2) {
+      return leaders;
+    }
+    for (const std::string& name : LeadersOf(model_, rpc_, absl::Now() + kAskBound)) {
+      if (running_.count(name) != 0) {
+        leaders.push_back(model_.Find(name));
+      }
+    }
+    return leaders;
   }
 
   absl::Status Stop(const std::vector<const v1::ComponentSpec*>& specs) {
@@ -145,7 +175,7 @@ class Teardown {
   /// Fast through its pgctld, so that pgctld knows; by its own shim when there is no pgctld, or it does not manage.
   absl::Status StopPostgres(const v1::ComponentSpec& postgres) {
     return Told(postgres, [&]() -> absl::Status {
-      std::string pgctld_name = absl::StrCat(store::kPgctld, "/", postgres.cell());
+      std::string pgctld_name = SiblingOf(postgres, store::kPgctld);
       supervisor::Watched who = components_.WhoIs(postgres.name());
       if (running_.count(pgctld_name) != 0) {
         (void)rpc_->StopPostgres(PortOf(*model_.Find(pgctld_name), "grpc"), "fast", absl::Now() + kFastStop);
@@ -199,6 +229,7 @@ class Teardown {
 
   const Model& model_;
   const StopPart part_;
+  const std::string database_;
   Components components_;
   supervisor::Supervisor* const supervisor_;
   ComponentRpc* const rpc_;
@@ -224,14 +255,15 @@ bool IsBelow(const std::string& path, const std::string& directory) {
 }  // namespace
 
 absl::StatusOr<bool> StopCluster(const Model& model, StopPart part, supervisor::Supervisor* supervisor,
-                                 ComponentRpc* rpc, provisioners::OperationContext& context) {
-  return Teardown(model, part, supervisor, rpc, context).Run();
+                                 ComponentRpc* rpc, provisioners::OperationContext& context,
+                                 const std::string& database) {
+  return Teardown(model, part, supervisor, rpc, context, database).Run();
 }
 
 std::vector<Leftover> FindLeftovers(const Model& model) {
   std::vector<Leftover> leftovers;
-  for (const config::CellConfig& cell : model.input.config.cells) {
-    std::string data = store::PostgresData(PoolerDirOf(model.input, cell));
+  for (const Member& member : MembersOf(model.input)) {
+    std::string data = store::PostgresData(PoolerDirOf(model.input, member));
     absl::StatusOr<std::string> text = ReadFile(JoinPath(data, "postmaster.pid"));
     pid_t pid = 0;
     if (!text.ok() || !absl::SimpleAtoi(text->substr(0, text->find('\n')), &pid) || pid <= 0) {
@@ -241,7 +273,7 @@ std::vector<Leftover> FindLeftovers(const Model& model) {
     if (directory.empty() || directory != RealPath(data)) {
       continue;  // a stale file: the process is gone, or is another one by now
     }
-    store::ComponentName name{store::kPostgres, cell.name, ""};
+    store::ComponentName name{store::kPostgres, member.cell, member.database};
     shim::ShimState state = shim::ReadShimState(model.input.paths.RunDir(name));
     if (!state.shim_alive || !state.child || state.child->pid != pid) {
       leftovers.push_back({.component = name.ToString(), .pid = pid});
@@ -253,9 +285,9 @@ std::vector<Leftover> FindLeftovers(const Model& model) {
 std::vector<v1::DataEntry> ListClusterData(const Model& model) {
   const store::Paths& paths = model.input.paths;
   std::vector<v1::DataEntry> entries;
-  AddEntry(paths.Data(), "data of etcd and PostgreSQL, and backups", &entries);
+  AddEntry(paths.Data(), "data of etcd and PostgreSQL, backups, and what deleted databases left", &entries);
   for (const config::CellConfig& cell : model.input.config.cells) {
-    if (std::string dir = PoolerDirOf(model.input, cell); !IsBelow(dir, paths.Data())) {
+    if (std::string dir = PoolerDirOf(model.input, {.cell = cell.name}); !IsBelow(dir, paths.Data())) {
       AddEntry(dir, absl::StrCat("data of PostgreSQL in ", cell.name), &entries);
     }
   }

@@ -14,12 +14,17 @@
 namespace mg::local {
 
 /// What of the cluster.
-enum class StopPart { kAll, kDatabase };
+enum class StopPart {
+  kAll,
+  kDatabase,  ///< the default database, with the orchs and gateways
+  kLater,     ///< the members of one later database
+};
 
 /// Stops what runs and waits for its end. True: nothing ran. Obeys no cancellation: a half-stopped cluster helps
-/// nobody.
+/// nobody. `database`: with kLater.
 absl::StatusOr<bool> StopCluster(const Model& model, StopPart part, supervisor::Supervisor* supervisor,
-                                 ComponentRpc* rpc, provisioners::OperationContext& context);
+                                 ComponentRpc* rpc, provisioners::OperationContext& context,
+                                 const std::string& database = "");
 
 /// A PostgreSQL that runs in a pooler's data directory without a living shim, found by its postmaster.pid; proven by
 /// its working directory.

@@ -15,6 +15,7 @@
 #include "multiadminservice.pb.h"
 #include "multigres/admin/v1/backup.pb.h"
 #include "multigres/admin/v1/cell.pb.h"
+#include "multigres/admin/v1/database.pb.h"
 #include "multigres/admin/v1/shard.pb.h"
 #include "multigres/admin/v1/topology.pb.h"
 
@@ -27,7 +28,8 @@ TEST(RpcRules_, Have_ARowForEveryRpcAndNoOther) {
        {::multiadmin::GetCellRequest::descriptor()->file(), multigres::admin::v1::Cell::descriptor()->file(),
         multigres::admin::v1::Token::descriptor()->file(), multigres::admin::v1::Shard::descriptor()->file(),
         multigres::admin::v1::SwitchPrimaryRequest::descriptor()->file(),
-        multigres::admin::v1::RestoreBackupRequest::descriptor()->file()}) {
+        multigres::admin::v1::RestoreBackupRequest::descriptor()->file(),
+        multigres::admin::v1::ListDatabasesRequest::descriptor()->file()}) {
     for (int i = 0; i < file->service_count(); ++i) {
       for (int j = 0; j < file->service(i)->method_count(); ++j) {
         declared.insert(absl::StrCat("/", file->service(i)->full_name(), "/", file->service(i)->method(j)->name()));
@@ -48,7 +50,7 @@ TEST(RpcRules_, GiveNoWritingRpcToViewers) {
   for (const RpcRule& rule : RpcRules()) {
     std::string name(rule.method.substr(rule.method.rfind('/') + 1));
     bool reads = absl::StartsWith(name, "Get") || absl::StartsWith(name, "List") || absl::StartsWith(name, "Wait") ||
-                 absl::StartsWith(name, "Watch") || name == "WhoAmI";
+                 absl::StartsWith(name, "Watch") || absl::StartsWith(name, "Plan") || name == "WhoAmI";
     EXPECT_TRUE(reads || rule.role > multigres::admin::v1::ROLE_VIEWER) << rule.method;
     EXPECT_TRUE(!absl::StrContains(rule.method, "TokenService") || rule.role == multigres::admin::v1::ROLE_ADMIN);
   }
