@@ -121,7 +121,7 @@ def documents(form, text):
 
 
 def schema_of(path, words):
-    for flag in ("--list", "--dry-run", "--rolling"):
+    for flag in ("--list", "--long", "--dry-run", "--rolling"):
         if flag in words:
             return f"{path} {flag}"
     return path
