@@ -82,7 +82,11 @@ int main(int argc, char** argv) {
       break;
   }
   mg::cli::Context context(commands, std::move(parsed->arguments), std::move(environment));
-  const int status = context.args().command->run(context);
+  int status = context.args().command->run(context);
+  // An answer that nobody got is none.
+  if (status == mg::kExitOk && !context.OutputStatus().ok()) {
+    status = context.Fail(context.OutputStatus());
+  }
   // An orderly end of gRPC's connections and threads takes longer than most commands; the kernel closes what is open.
   std::fflush(nullptr);
   ::_exit(status);

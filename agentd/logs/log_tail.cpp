@@ -12,13 +12,13 @@ namespace {
 
 constexpr size_t kBatchRecords = 256;
 constexpr size_t kBatchBytes = 64 << 10;
-/// For a reader that is slower than we are: fewer messages, fewer changes between threads.
+/// Where there is much to read: fewer messages, fewer changes between threads.
 constexpr size_t kLargeBatchBytes = 256 << 10;
 constexpr size_t kQueuedBatches = 4;
 
 }  // namespace
 
-void FillBatch(const std::vector<Record>& records, bool structured, LogTail::Batch* batch) {
+void FillBatch(const std::vector<Record>& records, bool structured, multigres::agent::v1::TailLogsResponse* batch) {
   for (const Record& record : records) {
     auto* out = batch->add_records();
     timespec time = absl::ToTimespec(record.time);
@@ -45,7 +45,11 @@ absl::StatusOr<std::unique_ptr<LogTail>> LogTail::Open(Options options, std::fun
 }
 
 LogTail::LogTail(Options options, std::unique_ptr<Stream> stream, std::function<void()> wake)
-    : options_(std::move(options)), stream_(std::move(stream)), wake_(std::move(wake)), thread_(&LogTail::Read, this) {}
+    : options_(std::move(options)),
+      stream_(std::move(stream)),
+      wake_(std::move(wake)),
+      pool_(std::make_shared<TextPool>()),
+      thread_(&LogTail::Read, this) {}
 
 LogTail::~LogTail() {
   {
@@ -60,7 +64,7 @@ LogTail::~LogTail() {
 LogTail::Take LogTail::Next(Batch* batch, absl::Status* end) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (!queue_.empty()) {
-    batch->Swap(&queue_.front());
+    *batch = std::move(queue_.front());
     queue_.pop_front();
     if (queue_.size() <= kQueuedBatches / 2) {
       changed_.notify_all();
@@ -68,8 +72,8 @@ LogTail::Take LogTail::Next(Batch* batch, absl::Status* end) {
     return Take::kBatch;
   }
   if (dropped_ > 0) {
-    batch->set_dropped(std::exchange(dropped_, 0));
-    batch->set_cursor(dropped_cursor_);
+    batch->message.set_dropped(std::exchange(dropped_, 0));
+    batch->message.set_cursor(dropped_cursor_);
     return Take::kBatch;
   }
   if (ended_) {
@@ -101,29 +105,37 @@ bool LogTail::WaitForRoom(std::unique_lock<std::mutex>& lock) {
 }
 
 /// Fills the batch; the number of its records, 0 at the end.
-absl::StatusOr<size_t> LogTail::ReadBatch(bool behind, Batch* batch) {
+absl::StatusOr<size_t> LogTail::ReadBatch(bool much, Batch* batch) {
   if (options_.text.has_value()) {
     // Bytes as they are: what a component wrote need not be UTF-8.
-    return stream_->NextText(*options_.text, behind ? kLargeBatchBytes : kBatchBytes, batch->mutable_text());
+    std::shared_ptr<TextBuffer> text = pool_->Take();
+    MG_ASSIGN_OR_RETURN(size_t count,
+                        stream_->NextText(*options_.text, much ? kLargeBatchBytes : kBatchBytes, text.get()));
+    if (text->size() < kBatchBytes) {
+      pool_->Shrink();
+    }
+    batch->text = std::move(text);
+    return count;
   }
   MG_ASSIGN_OR_RETURN(std::vector<Record> records, stream_->Next(kBatchRecords));
-  FillBatch(records, options_.structured, batch);
+  FillBatch(records, options_.structured, &batch->message);
   return records.size();
 }
 
 void LogTail::Read() {
   std::unique_lock<std::mutex> lock(mutex_);
   if (options_.query.follow) {
-    queue_.emplace_back().set_cursor(stream_->cursor());
+    queue_.emplace_back().message.set_cursor(stream_->cursor());
   }
+  bool much = false;
   while (!stop_) {
-    bool behind = queue_.size() > 1;
     lock.unlock();
     wake_();
     Batch batch;
-    absl::StatusOr<size_t> count = ReadBatch(behind, &batch);
+    absl::StatusOr<size_t> count = ReadBatch(much, &batch);
+    much = batch.text != nullptr && batch.text->size() >= kBatchBytes;
     bool gap = stream_->TakeGap();
-    batch.set_cursor(stream_->cursor());
+    batch.message.set_cursor(stream_->cursor());
     lock.lock();
     if (!count.ok() || *count == 0) {
       ended_ = true;
@@ -132,14 +144,14 @@ void LogTail::Read() {
     }
     if (!WaitForRoom(lock)) {
       dropped_ += static_cast<std::int64_t>(*count);
-      dropped_cursor_ = batch.cursor();
+      dropped_cursor_ = batch.message.cursor();
       continue;
     }
     if (stop_) {
       break;
     }
     std::int64_t dropped = std::exchange(dropped_, 0);
-    batch.set_dropped(gap && dropped == 0 ? -1 : dropped);
+    batch.message.set_dropped(gap && dropped == 0 ? -1 : dropped);
     queue_.push_back(std::move(batch));
   }
   lock.unlock();

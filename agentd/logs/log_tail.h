@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
+#include "agentd/logs/text_pool.h"
 #include "common/logs/log_files.h"
 #include "multigres/agent/v1/agent.pb.h"
 
@@ -19,7 +20,10 @@ namespace mg::logs {
 
 class LogTail {
  public:
-  using Batch = multigres::agent::v1::TailLogsResponse;
+  struct Batch {
+    multigres::agent::v1::TailLogsResponse message;  ///< without its text
+    std::shared_ptr<const TextBuffer> text;          ///< the message's, to be sent without a copy; null: none
+  };
   struct Options {
     Query query;
     std::optional<TextForm> text;                 ///< text chunks instead of records
@@ -43,7 +47,7 @@ class LogTail {
  private:
   LogTail(Options options, std::unique_ptr<Stream> stream, std::function<void()> wake);
   void Read();
-  absl::StatusOr<size_t> ReadBatch(bool behind, Batch* batch);
+  absl::StatusOr<size_t> ReadBatch(bool much, Batch* batch);
   bool WaitForRoom(std::unique_lock<std::mutex>& lock);
 
   const Options options_;
@@ -57,10 +61,11 @@ class LogTail {
   bool stop_ = false;
   bool ended_ = false;
   absl::Status end_;
+  const std::shared_ptr<TextPool> pool_;
   std::thread thread_;
 };
 
 /// Records as a message.
-void FillBatch(const std::vector<Record>& records, bool structured, LogTail::Batch* batch);
+void FillBatch(const std::vector<Record>& records, bool structured, multigres::agent::v1::TailLogsResponse* batch);
 
 }  // namespace mg::logs

@@ -68,16 +68,20 @@ class LogTailTest : public ::testing::Test {
     return *std::move(tail);
   }
 
-  /// The next batch, waited for; unset at the end.
-  std::optional<LogTail::Batch> Next(LogTail& tail) {
+  /// The next batch as its reader gets it, waited for; unset at the end.
+  std::optional<multigres::agent::v1::TailLogsResponse> Next(LogTail& tail) {
     for (;;) {
       std::unique_lock<std::mutex> lock(mutex_);
       int seen = wakes_;
       lock.unlock();
-      LogTail::Batch batch;
+      LogTail::Batch taken;
       absl::Status end;
-      switch (tail.Next(&batch, &end)) {
+      auto& batch = taken.message;
+      switch (tail.Next(&taken, &end)) {
         case LogTail::Take::kBatch:
+          if (taken.text != nullptr) {
+            batch.set_text(std::string(taken.text->view()));
+          }
           if (batch.records_size() == 0 && batch.text().empty() && batch.dropped() == 0) {
             EXPECT_NE(batch.cursor(), "");
             begins_.push_back(batch.cursor());
@@ -187,8 +191,8 @@ TEST_F(LogTailTest, WhenFollowing_TheFirstCursorIsOfWhereItBegins) {
   while (tail->Next(&batch, &end) == LogTail::Take::kNothingYet) {
     std::this_thread::yield();
   }
-  ASSERT_EQ(batch.records_size(), 10);
-  EXPECT_EQ(batch.records(0).text(), "line 21");
+  ASSERT_EQ(batch.message.records_size(), 10);
+  EXPECT_EQ(batch.message.records(0).text(), "line 21");
 }
 
 TEST_F(LogTailTest, WhenStructured_EachRecordHasACursorThatGoesOnBehindIt) {

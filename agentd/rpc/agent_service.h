@@ -7,6 +7,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <vector>
 
 #include "agentd/events/event_log.h"
 #include "agentd/events/state_feed.h"
@@ -30,7 +31,10 @@ struct Domain {
   std::function<void()> shutdown;
 };
 
-class AgentServiceImpl final : public agent::AgentService::CallbackService {
+/// TailLogs' messages are made by hand (log_message.h).
+using AgentServiceBase = agent::AgentService::WithRawCallbackMethod_TailLogs<agent::AgentService::CallbackService>;
+
+class AgentServiceImpl final : public AgentServiceBase {
  public:
   AgentServiceImpl(Domain domain, agent::GetInfoResponse info) : domain_(std::move(domain)), info_(std::move(info)) {}
 
@@ -74,10 +78,11 @@ class AgentServiceImpl final : public agent::AgentService::CallbackService {
                                             agent::CancelOperationResponse*) override;
 
   // streams: agent_service_streams.cpp
+  /// Ends all of them, as the agent does: with the reason AGENT_STOPPED, or AGENT_RESTARTS where another one comes.
+  void EndStreams(bool restarts);
   grpc::ServerWriteReactor<agent::WatchStateResponse>* WatchState(grpc::CallbackServerContext*,
                                                                   const agent::WatchStateRequest*) override;
-  grpc::ServerWriteReactor<agent::TailLogsResponse>* TailLogs(grpc::CallbackServerContext*,
-                                                              const agent::TailLogsRequest*) override;
+  grpc::ServerWriteReactor<grpc::ByteBuffer>* TailLogs(grpc::CallbackServerContext*, const grpc::ByteBuffer*) override;
   grpc::ServerWriteReactor<agent::WatchEventsResponse>* WatchEvents(grpc::CallbackServerContext*,
                                                                     const agent::WatchEventsRequest*) override;
 
@@ -89,9 +94,15 @@ class AgentServiceImpl final : public agent::AgentService::CallbackService {
 
   Domain domain_;
   const agent::GetInfoResponse info_;
+  template <typename Response>
+  std::shared_ptr<PullStream<Response>> Known(std::shared_ptr<PullStream<Response>> stream);
+
   std::atomic<int> tails_ = 0;  ///< readers of logs
+  std::atomic<bool> restarts_ = false;
   std::mutex mutex_;
   std::map<std::string, std::weak_ptr<events::StateFeed>> state_feeds_;  ///< by the cluster's directory
+  /// Each ends a stream; false: it is over.
+  std::vector<std::function<bool(const absl::Status&)>> streams_;
 };
 
 /// Answers a unary call from the worker pool with what `act` (a function to absl::Status) gives.

@@ -32,7 +32,9 @@ grpc::ServerUnaryReactor* AgentServiceImpl::GetInfo(grpc::CallbackServerContext*
 }
 
 grpc::ServerUnaryReactor* AgentServiceImpl::Shutdown(grpc::CallbackServerContext* context,
-                                                     const agent::ShutdownRequest*, agent::ShutdownResponse* response) {
+                                                     const agent::ShutdownRequest* request,
+                                                     agent::ShutdownResponse* response) {
+  restarts_ = request->restarts();
   response->set_pid(::getpid());
   grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
   reactor->Finish(grpc::Status::OK);

@@ -1,9 +1,14 @@
+#include <grpcpp/support/proto_buffer_reader.h>
+
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "agentd/logs/log_tail.h"
 #include "agentd/logs/runs.h"
 #include "agentd/logs/select.h"
 #include "agentd/rpc/agent_service.h"
+#include "agentd/rpc/log_message.h"
 #include "common/status/status.h"
 
 namespace mg::rpc {
@@ -28,6 +33,7 @@ absl::StatusOr<logs::TextForm> TextFormOf(const agent::TailLogsRequest& request)
                      absl::StrCat("there is no time zone '", request.time_zone(), "' on this machine"),
                      {.reason = "BAD_TIME_ZONE", .hint = "set TZ to a name such as Europe/Berlin, or use --utc"});
   }
+  form.today = absl::ToCivilDay(absl::Now(), form.zone);
   return form;
 }
 
@@ -56,6 +62,10 @@ absl::StatusOr<logs::LogTail::Options> TailOptions(const agent::TailLogsRequest&
   options.query.cursor = request.cursor();
   options.query.stream = request.stream();
   options.structured = request.structured();
+  absl::Duration patience = absl::Seconds(request.patience().seconds()) + absl::Nanoseconds(request.patience().nanos());
+  if (patience > absl::ZeroDuration()) {
+    options.patience = patience;
+  }
   if (request.previous()) {
     MG_ASSIGN_OR_RETURN(options.query.sources, logs::PreviousRuns(std::move(options.query.sources)));
     options.query.follow = false;  // it is over
@@ -68,10 +78,49 @@ absl::StatusOr<logs::LogTail::Options> TailOptions(const agent::TailLogsRequest&
 
 }  // namespace
 
-grpc::ServerWriteReactor<agent::TailLogsResponse>* AgentServiceImpl::TailLogs(grpc::CallbackServerContext*,
-                                                                              const agent::TailLogsRequest* request) {
-  auto [stream, reactor] = PullStream<agent::TailLogsResponse>::Make();
-  domain_.workers.Run([this, stream = stream, request = *request] {
+/// Notes the stream, for the agent's end.
+template <typename Response>
+std::shared_ptr<PullStream<Response>> AgentServiceImpl::Known(std::shared_ptr<PullStream<Response>> stream) {
+  std::lock_guard<std::mutex> lock(mutex_);
+  streams_.erase(
+      std::remove_if(streams_.begin(), streams_.end(), [](const auto& end) { return !end(absl::OkStatus()); }),
+      streams_.end());
+  streams_.push_back([weak = std::weak_ptr<PullStream<Response>>(stream)](const absl::Status& status) {
+    auto living = weak.lock();
+    if (living != nullptr && !status.ok()) {
+      living->End(status);
+    }
+    return living != nullptr;
+  });
+  return stream;
+}
+
+void AgentServiceImpl::EndStreams(bool restarts) {
+  absl::Status status =
+      restarts || restarts_
+          ? MakeError(absl::StatusCode::kUnavailable, "the agent makes way for the next one",
+                      {.reason = "AGENT_RESTARTS", .hint = "try again"})
+          : MakeError(absl::StatusCode::kUnavailable, "the agent was stopped, and what follows it ends",
+                      {.reason = "AGENT_STOPPED", .hint = "multigres agent start; the components went on meanwhile"});
+  std::vector<std::function<bool(const absl::Status&)>> streams;
+  {
+    std::lock_guard<std::mutex> lock(mutex_);
+    streams.swap(streams_);
+  }
+  for (const auto& end : streams) {
+    end(status);
+  }
+}
+
+grpc::ServerWriteReactor<grpc::ByteBuffer>* AgentServiceImpl::TailLogs(grpc::CallbackServerContext*,
+                                                                       const grpc::ByteBuffer* bytes) {
+  auto [stream, reactor] = PullStream<grpc::ByteBuffer>::Make();
+  domain_.workers.Run([this, stream = Known(stream), bytes = *bytes]() mutable {
+    agent::TailLogsRequest request;
+    grpc::ProtoBufferReader reader(&bytes);
+    if (!request.ParseFromZeroCopyStream(&reader)) {
+      return stream->End(absl::InternalError("the request for logs cannot be read"));
+    }
     absl::StatusOr<logs::LogTail::Options> options = TailOptions(request, domain_.provisioner);
     if (!options.ok()) {
       return stream->End(options.status());
@@ -91,9 +140,11 @@ grpc::ServerWriteReactor<agent::TailLogsResponse>* AgentServiceImpl::TailLogs(gr
       tails_.fetch_sub(1);
     });
     stream->Attach(
-        [raw = tail.get()](agent::TailLogsResponse* response, absl::Status* end) {
-          switch (raw->Next(response, end)) {
+        [raw = tail.get()](grpc::ByteBuffer* response, absl::Status* end) {
+          logs::LogTail::Batch batch;
+          switch (raw->Next(&batch, end)) {
             case logs::LogTail::Take::kBatch:
+              *response = EncodeLogs(batch);
               return Pull::kItem;
             case logs::LogTail::Take::kNothingYet:
               return Pull::kNothingYet;
@@ -110,7 +161,7 @@ grpc::ServerWriteReactor<agent::TailLogsResponse>* AgentServiceImpl::TailLogs(gr
 grpc::ServerWriteReactor<agent::WatchEventsResponse>* AgentServiceImpl::WatchEvents(
     grpc::CallbackServerContext*, const agent::WatchEventsRequest* request) {
   auto [stream, reactor] = PullStream<agent::WatchEventsResponse>::Make();
-  domain_.workers.Run([this, stream = stream, request = *request] {
+  domain_.workers.Run([this, stream = Known(stream), request = *request] {
     std::string cluster;
     if (request.has_cluster()) {
       absl::StatusOr<provisioners::Provisioner::ClusterInfo> info = domain_.provisioner.Resolve(request.cluster());
@@ -178,7 +229,7 @@ grpc::ServerWriteReactor<agent::WatchStateResponse>* AgentServiceImpl::WatchStat
     std::shared_ptr<void> changes, events;
   };
   auto [stream, reactor] = PullStream<agent::WatchStateResponse>::Make();
-  domain_.workers.Run([this, stream = stream, request = *request] {
+  domain_.workers.Run([this, stream = Known(stream), request = *request] {
     absl::StatusOr<provisioners::Provisioner::ClusterInfo> info = domain_.provisioner.Resolve(request.cluster());
     if (!info.ok()) {
       return stream->End(info.status());

@@ -35,15 +35,11 @@ class PullStream : public std::enable_shared_from_this<PullStream<Response>> {
   /// Sets the source and begins. `keep` lives as long as the call: a subscription, a reading thread.
   void Attach(Source source, std::shared_ptr<void> keep = nullptr) {
     // Destroyed without the lock: to end a reading thread may mean to wait for one that wants the lock.
-    std::shared_ptr<void> unused;
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      if (reactor_ == nullptr) {
-        unused = std::move(keep);
-        return;
-      }
-      source_ = std::move(source);
-      keep_ = std::move(keep);
+    std::shared_ptr<void> unused = std::move(keep);
+    std::lock_guard<std::mutex> lock(mutex_);
+    if (reactor_ != nullptr) {
+      source_.swap(source);
+      keep_.swap(unused);
       PumpLocked();
     }
   }

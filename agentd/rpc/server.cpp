@@ -122,6 +122,8 @@ absl::StatusOr<std::unique_ptr<AgentServer>> AgentServer::Start(ServerOptions op
 AgentServer::~AgentServer() {
   ::unlink(impl_->options.paths.discovery.c_str());
   impl_->listener.reset();
+  // Where the socket is systemd's, the next who comes to it starts another agent.
+  impl_->agent_service.EndStreams(/*restarts=*/impl_->options.listener_fd >= 0);
   impl_->server->Shutdown(std::chrono::system_clock::now() + kDrain);
   impl_->server->Wait();
 }

@@ -14,6 +14,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "cli/client/log_stream.h"
 #include "cli/client/start_agent.h"
 #include "common/fs/fs.h"
 #include "common/rpc/rpc.h"
@@ -142,12 +143,8 @@ struct AgentClient::Impl {
 
   template <typename Request, typename Response>
   absl::Status Read(std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(grpc::ClientContext*, const Request&),
-                    const Request& request, const Reader<Response>& reader,
-                    absl::Time deadline = absl::InfiniteFuture()) {
+                    const Request& request, const Reader<Response>& reader) {
     Call call(this);
-    if (deadline != absl::InfiniteFuture()) {
-      rpc::SetDeadline(&call.context, deadline);
-    }
     std::shared_ptr<Stub> current = CurrentStub();
     std::unique_ptr<grpc::ClientReader<Response>> stream = (current.get()->*method)(&call.context, request);
     Response response;
@@ -280,9 +277,10 @@ absl::Status AgentClient::RestartComponent(const agent::ComponentRequest& reques
                                            const Reader<agent::OperationEvent>& reader) {
   return impl_->Read(&Stub::RestartComponent, request, reader);
 }
-absl::Status AgentClient::Stream(const agent::TailLogsRequest& request, const Reader<agent::TailLogsResponse>& reader,
-                                 absl::Time deadline) {
-  return impl_->Read(&Stub::TailLogs, request, reader, deadline);
+absl::Status AgentClient::Stream(const agent::TailLogsRequest& request, const LogReader& reader, absl::Time deadline) {
+  Impl::Call call(impl_.get());
+  rpc::SetDeadline(&call.context, deadline);
+  return FromAgent(ReadLogs(impl_->channel, &call.context, request, reader));
 }
 absl::Status AgentClient::Stream(const agent::WatchEventsRequest& request,
                                  const Reader<agent::WatchEventsResponse>& reader) {

@@ -8,9 +8,11 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "multigres/agent/v1/agent.pb.h"
 
@@ -93,7 +95,10 @@ class AgentClient {
   absl::Status StopComponent(const agent::ComponentRequest& request, const Reader<agent::OperationEvent>& reader);
   absl::Status RestartComponent(const agent::ComponentRequest& request, const Reader<agent::OperationEvent>& reader);
 
-  absl::Status Stream(const agent::TailLogsRequest& request, const Reader<agent::TailLogsResponse>& reader,
+  /// Gets each message of TailLogs, the text of one in text form apart from it, in pieces that are valid during the
+  /// call: it is not copied on its way.
+  using LogReader = std::function<bool(const agent::TailLogsResponse&, const std::vector<absl::string_view>& text)>;
+  absl::Status Stream(const agent::TailLogsRequest& request, const LogReader& reader,
                       absl::Time deadline = absl::InfiniteFuture());
   absl::Status Stream(const agent::WatchEventsRequest& request, const Reader<agent::WatchEventsResponse>& reader);
   absl::Status Stream(const agent::WatchStateRequest& request, const Reader<agent::WatchStateResponse>& reader);

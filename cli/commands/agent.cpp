@@ -70,13 +70,15 @@ int RunStatus(Context& context) {
   return info.ok() || NotRunning(info.status()) ? EmitInfo(context, info) : context.Fail(info.status());
 }
 
-/// Ends the agent that `info` names and waits for its end.
-absl::Status EndAgent(Context& context, const agent::GetInfoResponse& info) {
+/// Ends the agent that `info` names and waits for its end; `restarts`: another one is started at once.
+absl::Status EndAgent(Context& context, const agent::GetInfoResponse& info, bool restarts) {
   MG_ASSIGN_OR_RETURN(absl::Time deadline, context.Deadline(absl::Seconds(20)));
   absl::StatusOr<ProcessId> process = IdentifyProcess(info.pid());
   absl::StatusOr<UniqueFd> pidfd = process.ok() ? OpenPidfd(*process) : process.status();
   MG_ASSIGN_OR_RETURN(AgentClient * client, context.Agent(/*start=*/false, /*any=*/true));
-  MG_RETURN_IF_ERROR(client->Call(agent::ShutdownRequest(), deadline).status());
+  agent::ShutdownRequest request;
+  request.set_restarts(restarts);
+  MG_RETURN_IF_ERROR(client->Call(request, deadline).status());
   if (pidfd.ok()) {
     pollfd wait = {pidfd->get(), POLLIN, 0};
     int left = static_cast<int>(absl::ToInt64Milliseconds(std::max(deadline - absl::Now(), absl::ZeroDuration())));
@@ -96,7 +98,7 @@ int RunStop(Context& context) {
     return NotRunning(info.status()) ? context.Emit(output, [] { return "no agent runs\n"; })
                                      : context.Fail(info.status());
   }
-  if (absl::Status status = EndAgent(context, *info); !status.ok()) {
+  if (absl::Status status = EndAgent(context, *info, /*restarts=*/false); !status.ok()) {
     return context.Fail(status);
   }
   return context.Emit(output, [] { return "the agent is stopped; the components go on\n"; });
@@ -108,7 +110,7 @@ int RunRestart(Context& context) {
     return context.Fail(before.status());
   }
   if (before.ok()) {
-    if (absl::Status status = EndAgent(context, *before); !status.ok()) {
+    if (absl::Status status = EndAgent(context, *before, /*restarts=*/true); !status.ok()) {
       return context.Fail(status);
     }
   }

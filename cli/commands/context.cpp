@@ -13,6 +13,7 @@
 #include "cli/client/remote_contexts.h"
 #include "cli/output/error.h"
 #include "cli/output/render.h"
+#include "cli/output/write_pieces.h"
 #include "common/config/cluster_config.h"
 #include "common/status/error_codes.h"
 #include "common/status/exit_code.h"
@@ -145,13 +146,25 @@ int Context::Emit(const google::protobuf::Message& message, const std::function<
   return kExitOk;
 }
 
-void Context::Out(const std::string& text) const {
+void Context::Out(const std::vector<absl::string_view>& pieces) const {
   if (sink_ != nullptr) {
-    sink_->append(text);
+    for (absl::string_view piece : pieces) {
+      sink_->append(piece.data(), piece.size());
+    }
     return;
   }
-  std::fwrite(text.data(), 1, text.size(), stdout);
-  std::fflush(stdout);
+  int error = std::fflush(stdout) == 0 ? WritePieces(STDOUT_FILENO, pieces) : errno;
+  output_error_ = output_error_ != 0 ? output_error_ : error;
+}
+
+absl::Status Context::OutputStatus() const {
+  if (output_error_ == 0) {
+    return absl::OkStatus();
+  }
+  return MakeError(
+      absl::StatusCode::kInternal,
+      absl::StrCat("cannot write the output: ", std::string(ErrnoStatus(output_error_, "standard output").message())),
+      {.reason = "OUTPUT_NOT_WRITTEN", .hint = "make room there, or send the output elsewhere"});
 }
 
 void Context::Err(const std::string& text) const {

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "cli/args/command.h"
 #include "cli/output/terminal.h"
@@ -67,7 +68,11 @@ class Context {
 
   /// Prints the answer in the chosen format: the message as JSON or YAML, or what `text` gives. Returns 0.
   int Emit(const google::protobuf::Message& message, const std::function<std::string()>& text) const;
-  void Out(const std::string& text) const;
+  /// To stdout, at once. What cannot be written is noted (OutputStatus).
+  void Out(const std::string& text) const { Out(std::vector<absl::string_view>{text}); }
+  void Out(const std::vector<absl::string_view>& pieces) const;
+  /// The first failure to write to stdout.
+  absl::Status OutputStatus() const;
   /// From now on Out appends to `sink` instead of stdout; nullptr: no longer.
   void Redirect(std::string* sink) { sink_ = sink; }
   void Err(const std::string& text) const;
@@ -87,6 +92,7 @@ class Context {
   std::unique_ptr<AgentClient> agent_;
   AdminRoute remote_;
   std::string* sink_ = nullptr;
+  mutable int output_error_ = 0;
 };
 
 }  // namespace mg::cli

@@ -1,13 +1,17 @@
+#include <malloc.h>
+
 #include <algorithm>
 #include <csignal>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/civil_time.h"
 #include "absl/time/clock.h"
 #include "cli/args/moment.h"
 #include "cli/client/agent_client.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
+#include "cli/commands/next_agent.h"
 #include "cli/output/render.h"
 #include "common/status/status.h"
 #include "multigres/agent/v1/agent.pb.h"
@@ -19,6 +23,7 @@ namespace agent = multigres::agent::v1;
 namespace {
 
 constexpr int kFollowedTail = 20;
+constexpr int kKeptMemory = 32 << 20;
 /// An agent that dies as often as this, without a record in between, has a trouble of its own.
 constexpr int kMostReconnects = 5;
 
@@ -37,14 +42,31 @@ bool WantsText(const Context& context) { return context.format() == Format::kTex
 
 absl::Status SetRange(const Context& context, agent::TailLogsRequest* request) {
   const Arguments& args = context.args();
-  absl::Time now = absl::Now();
+  absl::Time now = absl::Now(), since = absl::InfinitePast();
   if (args.Has("since")) {
-    MG_ASSIGN_OR_RETURN(absl::Time since, ParseMoment(args.Get("since"), "since", now, ZoneOf(context)));
+    MG_ASSIGN_OR_RETURN(since, ParseMoment(args.Get("since"), "since", now, ZoneOf(context)));
     SetTimestamp(request->mutable_since(), since);
   }
   if (args.Has("until")) {
     MG_ASSIGN_OR_RETURN(absl::Time until, ParseMoment(args.Get("until"), "until", now, ZoneOf(context)));
+    if (until <= since) {
+      return MakeError(absl::StatusCode::kInvalidArgument,
+                       absl::StrCat("--until ", args.Get("until"), " is not after --since ", args.Get("since")),
+                       {.reason = "USAGE", .hint = "exchange them: 10m is ten minutes before now"});
+    }
     SetTimestamp(request->mutable_until(), until);
+  }
+  if (args.Has("patience")) {
+    absl::Duration patience;
+    if (!absl::ParseDuration(args.Get("patience"), &patience) || patience <= absl::ZeroDuration() ||
+        patience > absl::Hours(24 * 365)) {
+      return MakeError(absl::StatusCode::kInvalidArgument,
+                       absl::StrCat("--patience: '", args.Get("patience"), "' is not a duration"),
+                       {.reason = "USAGE", .hint = "use for example 30s or 10m"});
+    }
+    request->mutable_patience()->set_seconds(absl::ToInt64Seconds(patience));
+    request->mutable_patience()->set_nanos(
+        static_cast<std::int32_t>(absl::ToInt64Nanoseconds(patience % absl::Seconds(1))));
   }
   std::string tail = args.Get("tail", "all");
   int lines = 0;
@@ -73,6 +95,10 @@ absl::StatusOr<agent::TailLogsRequest> RequestOf(const Context& context) {
   if (request.follow() && args.Has("previous")) {
     return MakeError(absl::StatusCode::kInvalidArgument, "--previous and --watch exclude each other",
                      {.reason = "USAGE", .hint = "a run that is over writes nothing more"});
+  }
+  if (args.Has("cursor") && args.Has("tail")) {
+    return MakeError(absl::StatusCode::kInvalidArgument, "--cursor and --tail exclude each other",
+                     {.reason = "USAGE", .hint = "a cursor says by itself where to begin"});
   }
   MG_RETURN_IF_ERROR(SetRange(context, &request));
   request.set_grep(args.Get("grep"));
@@ -103,9 +129,10 @@ Style StyleOfComponent(const std::string& name) {
 /// Writes batches as the command line wants them.
 class Printer {
  public:
-  explicit Printer(const Context& context) : context_(context), zone_(ZoneOf(context)) {}
+  explicit Printer(const Context& context)
+      : context_(context), zone_(ZoneOf(context)), today_(absl::ToCivilDay(absl::Now(), zone_)) {}
 
-  void Print(const agent::TailLogsResponse& batch) {
+  void Print(const agent::TailLogsResponse& batch, const std::vector<absl::string_view>& text) {
     std::string out;
     if (batch.dropped() != 0) {
       Append(Dropped(batch), &out);
@@ -116,8 +143,8 @@ class Printer {
     if (!out.empty()) {
       context_.Out(out);
     }
-    if (!batch.text().empty()) {
-      context_.Out(batch.text());
+    if (!text.empty()) {
+      context_.Out(text);
     }
   }
 
@@ -155,7 +182,9 @@ class Printer {
       name_width_ = std::max(name_width_, record.component().size());
       std::string name = record.component();
       name.append(name_width_ - name.size(), ' ');
-      const char* format = context_.args().Has("utc") ? "%Y-%m-%dT%H:%M:%E6SZ" : "%H:%M:%E3S";
+      const char* format = context_.args().Has("utc")                ? "%Y-%m-%dT%H:%M:%E6SZ"
+                           : absl::ToCivilDay(time, zone_) != today_ ? "%Y-%m-%d %H:%M:%E3S"
+                                                                     : "%H:%M:%E3S";
       absl::StrAppend(out, Styled(absl::FormatTime(format, time, zone_), Style::kDim, colour), " ",
                       Styled(name, StyleOfComponent(record.component()), colour), " ");
     }
@@ -166,13 +195,9 @@ class Printer {
 
   const Context& context_;
   const absl::TimeZone zone_;
+  const absl::CivilDay today_;
   size_t name_width_ = 16;
 };
-
-/// The connection broke, or the agent ended: the next one goes on behind what was shown.
-bool AgentIsGone(const absl::Status& status) {
-  return absl::IsCancelled(status) || DetailOf(status).value_or(ErrorDetail{}).reason == "AGENT_GONE";
-}
 
 int RunLogs(Context& context) {
   absl::StatusOr<agent::TailLogsRequest> request = RequestOf(context);
@@ -184,32 +209,34 @@ int RunLogs(Context& context) {
   if (!deadline.ok()) {
     return context.Fail(deadline.status());
   }
+  // What gRPC reads into is used again and again: not to be given back, and got anew and zeroed, each time.
+  ::mallopt(M_TRIM_THRESHOLD, kKeptMemory);
+  ::mallopt(M_MMAP_THRESHOLD, kKeptMemory);
   // A closed pipe (… | head) ends us quietly, as every filter.
   ::signal(SIGPIPE, SIG_DFL);
   Printer printer(context);
-  absl::Status status;
-  for (int attempt = 0; attempt < kMostReconnects; ++attempt) {
-    absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/true);
-    if (!client.ok()) {
-      return context.Fail(client.status());
-    }
-    status = (*client)->Stream(
+  absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/true);
+  absl::Status status = client.status();
+  for (int attempt = 1; status.ok(); ++attempt) {
+    absl::Status ended = (*client)->Stream(
         *request,
-        [&](const agent::TailLogsResponse& batch) {
-          printer.Print(batch);
+        [&](const agent::TailLogsResponse& batch, const std::vector<absl::string_view>& text) {
+          printer.Print(batch, text);
           if (!batch.cursor().empty()) {
             // Only a batch that came whole is behind us.
             request->set_cursor(batch.cursor());
             request->clear_tail();
             attempt = 0;
           }
-          return true;
+          return context.OutputStatus().ok();
         },
         *deadline);
-    if (!AgentIsGone(status)) {
+    if (!AgentIsGone(ended) || attempt == kMostReconnects) {
+      status = ended;
       break;
     }
-    context.LeaveAgent();
+    status = NextAgent(context, ended);
+    client = context.Agent(/*start=*/false);
   }
   bool bounded_follow = request->follow() && absl::IsDeadlineExceeded(status);
   return status.ok() || bounded_follow ? 0 : context.Fail(status);
@@ -245,6 +272,9 @@ Command LogsCommand() {
                 {.name = "stream", .value = "STREAM", .help = "only this stream", .choices = {"out", "err"}},
                 {.name = "previous", .help = "only the run of each component before its present or last one"},
                 {.name = "cursor", .value = "CURSOR", .help = "go on behind a record, by the cursor that --json gave"},
+                {.name = "patience",
+                 .value = "TIME",
+                 .help = "how long a stuck reader misses nothing; 1m unless given"},
                 {.name = "utc", .help = "full times in UTC; WHEN is in UTC, too"},
                 {.name = "no-prefix", .help = "the lines alone, without time and component"}},
       .examples = {{"multigres logs multipooler --watch", "all poolers, as it happens"},

@@ -20,8 +20,20 @@ struct CriLine {
   absl::string_view text;
 };
 
+/// The times of lines in a row, of which most are of the same second. One thread.
+class CriClock {
+ public:
+  /// As CriTime.
+  std::int64_t Time(absl::string_view line);
+
+ private:
+  static constexpr size_t kHead = 20;  ///< the stamp up to its fraction
+  char head_[kHead] = {};
+  std::int64_t second_ = kNoTime;  ///< in nanoseconds
+};
+
 /// `line` without its line end. False: not a CRI line (torn or foreign).
-bool ParseCri(absl::string_view line, CriLine* out);
+bool ParseCri(absl::string_view line, CriClock* clock, CriLine* out);
 
 /// The time of a line alone; kNoTime when it has none.
 std::int64_t CriTime(absl::string_view line);

@@ -11,8 +11,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/civil_time.h"
 #include "absl/time/time.h"
 #include "common/logs/level.h"
+#include "common/logs/text_buffer.h"
 
 namespace mg::logs {
 
@@ -51,6 +53,7 @@ struct TextForm {
   bool prefix = true;                         ///< time and component; without: the text alone
   bool utc = false;                           ///< RFC 3339 with microseconds, instead of the zone's hour:minute:second
   absl::TimeZone zone = absl::UTCTimeZone();  ///< for that
+  std::optional<absl::CivilDay> today;        ///< there: of other days the date is written, too; unset: of none
 };
 
 /// A merged stream. One reader; Next and NextText block.
@@ -64,7 +67,7 @@ class Stream {
   virtual absl::StatusOr<std::vector<Record>> Next(size_t limit) = 0;
   /// The same as text, appended to `out`, until it has `bytes` or a little more; the number of records. Several times
   /// as fast: nothing is made of a record but its line.
-  virtual absl::StatusOr<size_t> NextText(const TextForm& form, size_t bytes, std::string* out) = 0;
+  virtual absl::StatusOr<size_t> NextText(const TextForm& form, size_t bytes, TextBuffer* out) = 0;
   /// True once, after files of a source were removed before they were read.
   virtual bool TakeGap() = 0;
   /// Cursor behind the last record that Next gave.

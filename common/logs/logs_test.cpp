@@ -318,22 +318,50 @@ TEST_F(LogsTest, StreamAndRunOfASource_AreChosen) {
   EXPECT_EQ(Texts({.sources = {a}, .tail = 5}), std::vector<std::string>{"err 2"});
 }
 
+TEST_F(LogsTest, WhenASourceWasQuiet_ItsNewRecordComesBeforeNewerOnesOfOthers) {
+  Source a = MakeSource("a"), b = MakeSource("b");
+  absl::Time soon = absl::Now() + absl::Minutes(1);
+  auto line = [&](int second, const std::string& text) {
+    return absl::StrCat(absl::FormatTime("%Y-%m-%dT%H:%M:%E9SZ", soon + absl::Seconds(second), absl::UTCTimeZone()),
+                        " stdout F ", text, "\n");
+  };
+  ASSERT_TRUE(WriteFileAtomically(a.directory + "/current.log", line(1, "a1") + line(3, "a3")).ok());
+  auto stream = *Stream::Open({.sources = {a, b}});
+  EXPECT_EQ((*stream->Next(1))[0].text, "a1");
+  ASSERT_TRUE(WriteFileAtomically(b.directory + "/current.log", line(2, "b2")).ok());
+  EXPECT_EQ((*stream->Next(1))[0].text, "b2");
+  EXPECT_EQ((*stream->Next(1))[0].text, "a3");
+}
+
+TEST_F(LogsTest, WhenACursorIsDamaged_SaysSo) {
+  for (const char* cursor : {"2", "1;", "1;x", "1;a=1:2", "1;a=1:2:x", "1;a=1:-2:3", "1;a=1:2:3:4"}) {
+    EXPECT_EQ(Stream::Open({.sources = {MakeSource("a")}, .cursor = cursor}).status().code(),
+              absl::StatusCode::kInvalidArgument)
+        << cursor;
+  }
+  EXPECT_TRUE(Stream::Open({.sources = {MakeSource("a")}, .cursor = "1;gone=1:2:3"}).ok());
+}
+
 TEST_F(LogsTest, TextForm_HasWhatTheRecordsHave) {
   Source a = MakeSource("a"), b = MakeSource("b");
   ASSERT_TRUE(WriteFileAtomically(a.directory + "/current.log", Line(1, "a1") + Line(3, "a3")).ok());
   ASSERT_TRUE(WriteFileAtomically(b.directory + "/current.log", Line(2, "b2")).ok());
   auto text = [&](TextForm form, size_t bytes) {
     absl::StatusOr<std::unique_ptr<Stream>> stream = Stream::Open({.sources = {a, b}});
-    std::string out, chunk;
+    std::string out;
+    TextBuffer chunk;
     while (*(*stream)->NextText(form, bytes, &chunk) > 0) {
-      out += chunk + "|";
-      chunk.clear();
+      out += std::string(chunk.view()) + "|";
+      chunk.Clear();
     }
     return out;
   };
   EXPECT_EQ(text({}, 10000),
             "16:00:01.000 a                a1\n16:00:02.000 b                b2\n"
             "16:00:03.000 a                a3\n|");
+  EXPECT_EQ(text({.today = absl::CivilDay(2026, 11, 23)}, 1), text({}, 1));
+  EXPECT_EQ(text({.today = absl::CivilDay(2026, 11, 24)}, 1).substr(0, 44),
+            "2026-11-23 16:00:01.000 a                a1\n");
   EXPECT_EQ(text({.utc = true}, 1),
             "2026-11-23T16:00:01.000000Z a                a1\n|2026-11-23T16:00:02.000000Z b       "
             "         b2\n|2026-11-23T16:00:03.000000Z a                a3\n|");

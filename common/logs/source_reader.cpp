@@ -304,7 +304,7 @@ const Line* SourceReader::Peek() {
   absl::string_view text;
   while (!have_ && FindLine(&text)) {
     CriLine parsed;
-    if (!ParseCri(text, &parsed)) {
+    if (!ParseCri(text, &clock_, &parsed)) {
       continue;
     }
     std::string& partial = partial_[parsed.is_stderr ? 1 : 0];

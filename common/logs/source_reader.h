@@ -84,6 +84,7 @@ class SourceReader {
   size_t capacity_ = 0, begin_ = 0, end_of_buffer_ = 0;  ///< [begin, end) is read and not yet used
   off_t buffer_offset_ = 0;                              ///< of buffer_[0] in the file
   bool have_ = false;
+  CriClock clock_;
   Line line_;
   std::string partial_[2];  ///< of stdout and stderr: their parts may be mixed
   std::string joined_;

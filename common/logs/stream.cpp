@@ -8,6 +8,7 @@
 #include <atomic>
 #include <cerrno>
 #include <deque>
+#include <map>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -102,14 +103,17 @@ class StreamImpl final : public Stream {
     return batch;
   }
 
-  absl::StatusOr<size_t> NextText(const TextForm& form, size_t bytes, std::string* out) override {
+  absl::StatusOr<size_t> NextText(const TextForm& form, size_t bytes, TextBuffer* out) override {
     if (text_ == nullptr) {
       text_ = std::make_unique<TextWriter>(form, std::max<size_t>(name_width_, kLeastNameWidth));
+      for (Reader& reader : readers_) {
+        reader.label = text_->Label(reader.files.source().name);
+      }
     }
     size_t count = 0;
-    out->reserve(bytes + kReserve);
+    (void)out->Room(bytes + kReserve);
     MG_RETURN_IF_ERROR(Pull([&](Reader& reader, const Line& line, Level) {
-      text_->Append(line, reader.files.source().name, out);
+      text_->Append(line, reader.label, out);
       ++count;
       return out->size() < bytes;
     }));
@@ -149,6 +153,9 @@ class StreamImpl final : public Stream {
     explicit Reader(const Source& source) : files(source), since(Nanos(source.since)), until(Nanos(source.until)) {}
     SourceReader files;
     std::int64_t since, until;
+    std::string label;  ///< its name, as text has it
+    /// When it was found to have no more; what comes later is newer. kNoTime: it is to be looked at.
+    std::int64_t looked = kNoTime;
     std::int64_t first = kNoTime;                    ///< of the tail that is looked at
     Position given;                                  ///< behind what was given to the caller
     Level before[2] = {Level::kNone, Level::kNone};  ///< of the last line of each stream
@@ -182,17 +189,42 @@ class StreamImpl final : public Stream {
     return grep_ == nullptr || RE2::PartialMatch(re2::StringPiece(line.text.data(), line.text.size()), *grep_);
   }
 
+  void LookAtAll() {
+    for (Reader& reader : readers_) {
+      reader.looked = kNoTime;
+    }
+  }
+
+  /// Peek, but a look at files that had no more costs system calls: not for each record of the others.
+  static const Line* Look(Reader* reader) {
+    const Line* peeked = reader->files.Peek();
+    reader->looked = peeked == nullptr ? absl::GetCurrentTimeNanos() : kNoTime;
+    return peeked;
+  }
+
   /// The reader with the earliest record; none: the present end, or `until`.
   Reader* Earliest(const Line** line) {
-    Reader* first = nullptr;
-    for (Reader& reader : readers_) {
-      const Line* peeked = reader.files.Peek();
-      if (peeked != nullptr && peeked->nanos < reader.until && (first == nullptr || peeked->nanos < (*line)->nanos)) {
-        first = &reader;
-        *line = peeked;
+    for (;;) {
+      Reader* first = nullptr;
+      for (Reader& reader : readers_) {
+        const Line* peeked = reader.looked == kNoTime ? Look(&reader) : nullptr;
+        if (peeked != nullptr && peeked->nanos < reader.until && (first == nullptr || peeked->nanos < (*line)->nanos)) {
+          first = &reader;
+          *line = peeked;
+        }
+      }
+      if (first == nullptr || (*line)->nanos >= until_) {
+        return nullptr;
+      }
+      // What a quiet source has got since may be older than this record.
+      bool again = false;
+      for (Reader& reader : readers_) {
+        again |= reader.looked != kNoTime && reader.looked <= (*line)->nanos && Look(&reader) != nullptr;
+      }
+      if (!again) {
+        return first;
       }
     }
-    return first != nullptr && (*line)->nanos < until_ ? first : nullptr;
   }
 
   /// Gives records to `sink(reader, line, level)` until that says false, or until there are none now and some were
@@ -203,6 +235,7 @@ class StreamImpl final : public Stream {
       ReadTail();
       tail_wanted_ = false;
     }
+    LookAtAll();  // each is looked at once for a batch, whatever the clocks say
     bool any = false;
     while (!held_.empty()) {
       any = true;
@@ -223,6 +256,7 @@ class StreamImpl final : public Stream {
           return absl::OkStatus();
         }
         Wait();
+        LookAtAll();
         continue;
       }
       Level level = Level::kNone;
@@ -251,6 +285,7 @@ class StreamImpl final : public Stream {
     bool whole = true;
     for (Reader& reader : readers_) {
       reader.before[0] = reader.before[1] = Level::kNone;
+      reader.looked = kNoTime;
       bool all = reader.files.SeekTail(lines);
       reader.given = reader.files.Here();
       const Line* first = reader.files.Peek();
@@ -302,25 +337,29 @@ class StreamImpl final : public Stream {
     }
   }
 
+  /// `1;name=inode:offset:nanos;…`. Names of components that are not asked for now are passed over.
   absl::Status SeekCursor() {
+    std::map<std::string, Position> positions;
     std::vector<std::string> parts = absl::StrSplit(query_.cursor, ';');
-    if (parts[0] != "1") {
+    bool good = parts[0] == "1";
+    for (size_t i = 1; i < parts.size() && good; ++i) {
+      size_t equals = std::min(parts[i].rfind('='), parts[i].size());
+      std::vector<std::string> numbers = absl::StrSplit(parts[i].substr(equals), ':');
+      Position& position = positions[parts[i].substr(0, equals)];
+      good = numbers.size() == 3 &&
+             absl::SimpleAtoi(numbers[0].substr(std::min<size_t>(numbers[0].size(), 1)), &position.inode) &&
+             absl::SimpleAtoi(numbers[1], &position.offset) && absl::SimpleAtoi(numbers[2], &position.nanos) &&
+             position.offset >= 0;
+    }
+    if (!good) {
       return MakeError(absl::StatusCode::kInvalidArgument, "the cursor is not one of ours",
                        {.reason = "BAD_CURSOR", .hint = "give it as 'logs --json' wrote it, whole"});
     }
     for (Reader& reader : readers_) {
-      bool found = false;
-      for (const std::string& part : parts) {
-        Position position;
-        std::vector<std::string> numbers = absl::StrSplit(part.substr(std::min(part.size(), part.rfind('=') + 1)), ':');
-        if (absl::StartsWith(part, absl::StrCat(reader.files.source().name, "=")) && numbers.size() == 3 &&
-            absl::SimpleAtoi(numbers[0], &position.inode) && absl::SimpleAtoi(numbers[1], &position.offset) &&
-            absl::SimpleAtoi(numbers[2], &position.nanos)) {
-          reader.files.SeekPosition(position);
-          found = true;
-        }
-      }
-      if (!found) {
+      auto found = positions.find(reader.files.source().name);
+      if (found != positions.end()) {
+        reader.files.SeekPosition(found->second);
+      } else {
         reader.files.SeekTime(std::max(since_, reader.since));
       }
     }

@@ -6,6 +6,7 @@
 
 #include "common/logs/log_files.h"
 #include "common/logs/source_reader.h"
+#include "common/logs/text_buffer.h"
 
 namespace mg::logs {
 
@@ -13,14 +14,15 @@ class TextWriter {
  public:
   /// `width`: of the column of components' names.
   TextWriter(TextForm form, size_t width) : form_(form), width_(width) {}
-  void Append(const Line& line, const std::string& component, std::string* out);
-  const TextForm& form() const { return form_; }
+  /// A component's name as its column has it.
+  std::string Label(const std::string& component) const;
+  void Append(const Line& line, absl::string_view label, TextBuffer* out);
 
  private:
   const TextForm form_;
   const size_t width_;
-  std::int64_t second_ = kNoTime;
-  std::string head_;  ///< of that second: `16:00:00.`
+  std::int64_t second_ = kNoTime;  ///< the nanosecond at which it begins
+  std::string head_;               ///< of that second: `16:00:00.`
 };
 
 }  // namespace mg::logs

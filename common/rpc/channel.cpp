@@ -13,6 +13,9 @@ namespace {
 constexpr int kMaxMessageBytes = 16 << 20;
 constexpr int kMaxReconnectMillis = 1000;
 constexpr int kMinReconnectMillis = 50;
+/// How much a server may send before the reader has taken it, and at once: for logs, which are the only large answers.
+constexpr int kWindowBytes = 4 << 20;
+constexpr int kFrameBytes = 1 << 20;
 
 }  // namespace
 
@@ -38,6 +41,8 @@ std::shared_ptr<grpc::Channel> DialPlain(const std::string& target) {
 std::shared_ptr<grpc::Channel> ChannelFromFd(UniqueFd fd) {
   grpc::ChannelArguments arguments;
   arguments.SetMaxReceiveMessageSize(kMaxMessageBytes);
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, kWindowBytes);
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_FRAME_SIZE, kFrameBytes);
   return grpc::CreateCustomInsecureChannelFromFd("localhost", fd.Release(), arguments);
 }
 

@@ -6,12 +6,15 @@
 //   capture SHIM DIR MODE COUNT           runs it under the shim; prints seconds until the process and until its log
 //   end pipe MODE COUNT PROGRAM ARGUMENT…     runs it into another logger's stdin; prints seconds until both have ended
 //   file PATH BYTES                       writes a log file in CRI form of about that size, a line each microsecond
+//   socket BYTES                          copies as much through a Unix socket to another process; prints seconds
 //   tick COUNT PERIOD_US                  prints the monotonic time in nanoseconds, again and again
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -175,6 +178,38 @@ int File(const std::string& path, std::uint64_t bytes) {
   return std::fclose(file) == 0 ? 0 : 1;
 }
 
+/// What any stream from process to process costs at least.
+int Socket(std::uint64_t bytes) {
+  constexpr size_t kChunk = 256 << 10;
+  int ends[2];
+  if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
+    return 1;
+  }
+  std::string chunk(kChunk, '.');
+  absl::Time began = absl::Now();
+  pid_t reader = ::fork();
+  if (reader == 0) {
+    ::close(ends[1]);
+    ssize_t n = 0;
+    while ((n = ::read(ends[0], chunk.data(), chunk.size())) > 0) {
+    }
+    std::_Exit(n == 0 ? 0 : 1);
+  }
+  ::close(ends[0]);
+  std::uint64_t left = bytes;
+  while (left > 0) {
+    ssize_t n = ::write(ends[1], chunk.data(), std::min<std::uint64_t>(left, kChunk));
+    if (n <= 0) {
+      return 1;
+    }
+    left -= static_cast<std::uint64_t>(n);
+  }
+  ::close(ends[1]);
+  bool ok = Ended(reader);
+  std::printf("%.6f\n", absl::ToDoubleSeconds(absl::Now() - began));
+  return ok ? 0 : 1;
+}
+
 int Tick(long count, long period) {
   for (long i = 0; i < count; ++i) {
     timespec now{};
@@ -196,6 +231,9 @@ int Run(const std::vector<std::string>& words) {
   }
   if (is("capture", 4)) {
     return Capture(words[1], words[2], words[3], words[4]);
+  }
+  if (is("socket", 1)) {
+    return Socket(std::strtoull(words[1].c_str(), nullptr, 10));
   }
   if (is("pipe", 3)) {
     return Pipe(words[1], words[2], {words.begin() + 3, words.end()});
