@@ -12,6 +12,7 @@
 #include "cli/client/agent_client.h"
 #include "cli/commands/admin_call.h"
 #include "common/text/text.h"
+#include "common/topology/drained.h"
 #include "multiadminservice.grpc.pb.h"
 
 namespace mg::cli {
@@ -36,10 +37,12 @@ std::string ShardName(const clustermetadata::ShardKey& key) {
   return absl::StrCat(key.database(), "/", key.table_group(), "/", key.shard());
 }
 
-std::string ServingText(clustermetadata::PoolerServingStatus status) {
-  return status == clustermetadata::SERVING    ? "serving"
-         : status == clustermetadata::DRAINING ? "draining"
-                                               : "not serving";
+std::string ServingText(const Multipooler& record) {
+  clustermetadata::PoolerServingStatus status = record.serving_status();
+  return topology::IsDrained(record) && status != clustermetadata::SERVING ? "drained"
+         : status == clustermetadata::SERVING                              ? "serving"
+         : status == clustermetadata::DRAINING                             ? "draining"
+                                                                           : "not serving";
 }
 
 bool Higher(const clustermetadata::RuleNumber& a, const clustermetadata::RuleNumber& b) {
@@ -86,7 +89,7 @@ void Fill(const Multipooler& record, const std::string& name, const Answer& answ
   out->set_name(name);
   out->set_id(record.id().name());
   out->set_cell(record.id().cell());
-  out->set_serving(ServingText(record.serving_status()));
+  out->set_serving(ServingText(record));
   auto port = record.port_map().find("postgres");
   out->set_postgres(absl::StrCat(record.hostname(), ":", port == record.port_map().end() ? 0 : port->second));
   if (!answer.status.ok()) {

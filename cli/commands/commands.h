@@ -21,6 +21,7 @@ Command StopComponentCommand();
 Command SignalCommand();
 Command WaitCommand();
 Command WhyCommand();
+Command ShardWhyCommand();
 Command EventsCommand();
 Command StatusCommand();
 Command ListCommand();

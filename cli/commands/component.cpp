@@ -17,6 +17,7 @@
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/failover.h"
 #include "cli/output/relative.h"
 #include "common/status/status.h"
 #include "common/text/text.h"
@@ -144,6 +145,9 @@ std::string WhyText(const agent::ExplainComponentResponse& why, bool colour) {
 }
 
 int RunWhy(Context& context) {
+  if (context.args().positionals.empty()) {
+    return ShowLastFailover(context);
+  }
   absl::StatusOr<agent::ExplainComponentResponse> why = Explain(context, context.args().positionals.at(0));
   if (!why.ok()) {
     return context.Fail(why.status());
@@ -242,9 +246,11 @@ Command WhyCommand() {
       .summary = "say why a component is as it is",
       .description =
           "Say why a component is as it is: what it needs and which of that is at fault, what its probe "
-          "says, how it ended lately, when it is started again, and its last lines.",
-      .positionals = {{.name = "NAME", .help = "a component such as multipooler/zone1", .required = true}},
-      .examples = {{"multigres why multigateway/zone1", "why this gateway does not serve"}},
+          "says, how it ended lately, when it is started again, and its last lines. Without a name: what the last "
+          "change of the primary was about, as 'multigres shard why' tells it, and in its shape.",
+      .positionals = {{.name = "NAME", .help = "a component such as multipooler/zone1; nothing: the last failover"}},
+      .examples = {{"multigres why multigateway/zone1", "why this gateway does not serve"},
+                   {"multigres why", "what the last failover did"}},
       .aliases = {"cluster why"},
       .group = "CLUSTER",
       .run = RunWhy,

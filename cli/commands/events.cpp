@@ -1,4 +1,7 @@
+#include <algorithm>
 #include <csignal>
+#include <mutex>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -6,6 +9,8 @@
 #include "cli/commands/commands.h"
 #include "cli/commands/component.h"
 #include "cli/commands/context.h"
+#include "cli/commands/failover.h"
+#include "cli/failovers/failovers.h"
 #include "cli/output/render.h"
 #include "common/status/status.h"
 #include "multigres/agent/v1/agent.pb.h"
@@ -22,16 +27,70 @@ std::string LineOf(const agent::Event& event, bool colour, size_t* width) {
   *width = std::max(*width, who.size());
   who.append(*width - who.size(), ' ');
   double took = static_cast<double>(event.duration().seconds()) + event.duration().nanos() * 1e-9;
-  bool bad = event.type() == "exited" || event.type() == "failed" || event.type() == "crash-loop" ||
-             event.type() == "operation-failed" || event.type() == "not-answering";
+  bool bad = event.type() == "failover-detected" || event.type() == "failover-failed" || event.type() == "exited" ||
+             event.type() == "failed" || event.type() == "crash-loop" || event.type() == "operation-failed" ||
+             event.type() == "not-answering";
   std::string type = event.type();
-  type.append(type.size() < 17 ? 17 - type.size() : 0, ' ');
+  type.append(type.size() < 21 ? 21 - type.size() : 0, ' ');
   return absl::StrCat(
       Styled(absl::FormatTime("%Y-%m-%d %H:%M:%E3S", time, absl::LocalTimeZone()), Style::kDim, colour), " ", who, " ",
       bad ? Styled(type, Style::kRed, colour) : type, " ", event.message(),
       took > 0 ? absl::StrCat(" (", absl::FormatDuration(absl::Trunc(absl::Seconds(took), absl::Milliseconds(1))), ")")
                : "",
       "\n");
+}
+
+absl::Time TimeOf(const agent::Event& event) {
+  return absl::FromUnixSeconds(event.time().seconds()) + absl::Nanoseconds(event.time().nanos());
+}
+
+/// Writes events as the command line wants them. Any thread.
+class EventPrinter {
+ public:
+  EventPrinter(const Context& context, absl::Time since) : context_(context), since_(since) {}
+
+  void Print(const agent::Event& event) {
+    const std::vector<std::string>& names = context_.args().positionals;
+    if (TimeOf(event) < since_ ||
+        (!names.empty() && std::none_of(names.begin(), names.end(),
+                                        [&](const std::string& word) { return Names(word, event.component()); }))) {
+      return;
+    }
+    std::lock_guard lock(mutex_);
+    if (context_.format() == Format::kJson) {
+      context_.Out(ToJsonLine(event));
+    } else if (context_.format() == Format::kYaml) {
+      context_.Out(absl::StrCat("---\n", ToYaml(event)));
+    } else {
+      context_.Out(LineOf(event, context_.terminal().out_colour, &width_));
+    }
+  }
+
+ private:
+  const Context& context_;
+  const absl::Time since_;
+  std::mutex mutex_;
+  size_t width_ = 18;
+};
+
+/// The steps of changes of the primary, as the components log them.
+void FollowFailovers(const Context& context, AgentClient* client, absl::Time since, absl::Time deadline,
+                     const std::string& cluster, EventPrinter* printer) {
+  agent::TailLogsRequest request = FailoverRecords(context, since);
+  request.set_follow(true);
+  std::vector<agent::LogRecord> records;
+  size_t told = 0;
+  (void)client->Stream(
+      request,
+      [&](const agent::TailLogsResponse& batch, const std::vector<absl::string_view>&) {
+        records.insert(records.end(), batch.records().begin(), batch.records().end());
+        std::vector<agent::Event> events = EventsOf(TellFailovers(records), cluster);
+        for (; told < events.size(); ++told) {
+          printer->Print(events[told]);
+        }
+        return true;
+      },
+      deadline);
 }
 
 int RunEvents(Context& context) {
@@ -59,29 +118,48 @@ int RunEvents(Context& context) {
     return context.Fail(client.ok() ? deadline.status() : client.status());
   }
   ::signal(SIGPIPE, SIG_DFL);
-  size_t width = 18;
-  const std::vector<std::string>& names = context.args().positionals;
+  EventPrinter printer(context, since);
+  if (request.follow()) {
+    absl::Time begun = context.args().Has("since") ? since : absl::Now();
+    std::thread failovers(
+        [&] { FollowFailovers(context, *client, begun, *deadline, context.Selector().name(), &printer); });
+    absl::Status status = (*client)->Stream(request, [&](const agent::WatchEventsResponse& batch) {
+      for (const agent::Event& event : batch.events()) {
+        printer.Print(event);
+      }
+      return absl::Now() < *deadline;
+    });
+    (*client)->Cancel();
+    failovers.join();
+    return status.ok() ? 0 : context.Fail(status);
+  }
+  std::vector<agent::Event> events;
   absl::Status status = (*client)->Stream(request, [&](const agent::WatchEventsResponse& batch) {
-    std::string out;
-    for (const agent::Event& event : batch.events()) {
-      absl::Time time = absl::FromUnixSeconds(event.time().seconds()) + absl::Nanoseconds(event.time().nanos());
-      if (time < since || (!names.empty() && std::none_of(names.begin(), names.end(), [&](const std::string& word) {
-            return Names(word, event.component());
-          }))) {
-        continue;
-      }
-      if (context.format() == Format::kJson) {
-        absl::StrAppend(&out, ToJsonLine(event));
-      } else if (context.format() == Format::kYaml) {
-        absl::StrAppend(&out, "---\n", ToYaml(event));
-      } else {
-        absl::StrAppend(&out, LineOf(event, context.terminal().out_colour, &width));
-      }
-    }
-    context.Out(out);
+    events.insert(events.end(), batch.events().begin(), batch.events().end());
     return absl::Now() < *deadline;
   });
-  return status.ok() ? 0 : context.Fail(status);
+  if (!status.ok()) {
+    return context.Fail(status);
+  }
+  absl::Time first = events.empty() ? since : std::max(since, TimeOf(events.front()));
+  absl::StatusOr<std::vector<multigres::cli::v1::FailoverOutput>> failovers =
+      events.empty() ? std::vector<multigres::cli::v1::FailoverOutput>() : ReadFailovers(context, first, *deadline);
+  if (!failovers.ok() && !absl::IsNotFound(failovers.status())) {
+    context.Err(absl::StrCat("warning: changes of the primary are left out: ", failovers.status().message(), "\n"));
+  } else if (failovers.ok()) {
+    for (agent::Event& event : EventsOf(*failovers, events.empty() ? "" : events.front().cluster())) {
+      auto place = std::upper_bound(events.begin(), events.end(), event,
+                                    [](const auto& a, const auto& b) { return TimeOf(a) < TimeOf(b); });
+      if (place != events.begin()) {
+        event.set_cursor(std::prev(place)->cursor());
+      }
+      events.insert(place, event);
+    }
+  }
+  for (const agent::Event& event : events) {
+    printer.Print(event);
+  }
+  return 0;
 }
 
 }  // namespace
@@ -92,7 +170,8 @@ Command EventsCommand() {
       .summary = "show what happened: starts, ends, probes, operations",
       .description =
           "Show what happened to the cluster and its components, oldest first: every start, end, restart, "
-          "probe that changed its answer, adoption and operation. Events are kept on disk within a bound. "
+          "probe that changed its answer, adoption and operation, and every step of a change of the primary with the "
+          "time since it was noticed. Events are kept on disk within a bound. "
           "With --json one event per line, each with the cursor to read on from.",
       .positionals = {{.name = "NAME", .help = "only of these components, kinds or cells", .repeated = true}},
       .flags = {{.name = "watch", .letter = 'w', .help = "go on with new events as they come"},

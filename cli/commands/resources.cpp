@@ -12,12 +12,18 @@
 #include "cli/output/table.h"
 #include "common/text/suggest.h"
 #include "common/text/text.h"
+#include "common/topology/drained.h"
 #include "multiadminservice.grpc.pb.h"
+#include "multigres/admin/v1/shard.grpc.pb.h"
 
 namespace mg::cli {
 namespace {
 
+namespace admin = multigres::admin::v1;
 namespace v1 = multigres::cli::v1;
+
+/// A switch of the primary and what runs on the node may be in it.
+constexpr absl::Duration kDrainLimit = absl::Seconds(60);
 using Admin = multiadmin::MultiadminService;
 using clustermetadata::Multigateway;
 using clustermetadata::Multiorch;
@@ -147,6 +153,7 @@ int RunPoolerList(Context& context) {
     for (const Multipooler& pooler : *poolers) {
       bool primary = pooler.routing_state().role() == clustermetadata::ROUTING_ROLE_PRIMARY;
       const char* serving = pooler.serving_status() == clustermetadata::SERVING    ? "yes"
+                            : topology::IsDrained(pooler)                          ? "drained"
                             : pooler.serving_status() == clustermetadata::DRAINING ? "draining"
                                                                                    : "no";
       table.Add({names.Of(pooler), primary ? "primary" : "standby", serving, RuleText(pooler.routing_state().rule()),
@@ -212,6 +219,9 @@ int RunPoolerStatus(Context& context) {
                      primary                          ? "primary"
                      : state.has_replication_status() ? "standby"
                                                       : "unknown",
+                     state.pooler_type() == clustermetadata::DRAINED
+                         ? "\nservice     drained: no reads, and leads only where nobody else can"
+                         : "",
                      "\npostgres    ",
                      state.postgres_ready()     ? "answers"
                      : state.postgres_running() ? "runs and does not answer"
@@ -292,6 +302,52 @@ int SetRestarts(Context& context, bool enabled) {
     return absl::StrCat(
         PoolerNames(context, {*pooler}).Of(*pooler),
         enabled ? " starts its PostgreSQL again when it ends\n" : " leaves its PostgreSQL alone when it ends\n");
+  });
+}
+
+int RunDrain(Context& context) {
+  absl::StatusOr<Multipooler> pooler = NamedPooler(context);
+  if (!pooler.ok()) {
+    return context.Fail(pooler.status());
+  }
+  admin::DrainPoolerRequest request;
+  *request.mutable_pooler_id() = pooler->id();
+  request.set_reason(context.args().Get("reason"));
+  admin::DrainPoolerResponse response;
+  absl::Status status =
+      CallAdmin<admin::ShardService>(context, &admin::ShardService::Stub::DrainPooler, request, &response, kDrainLimit);
+  if (!status.ok()) {
+    return context.Fail(status);
+  }
+  return context.Emit(response, [&] {
+    const std::string name = ComponentName("multipooler", pooler->id());
+    std::string text = absl::StrCat(name, response.changed() ? " is drained" : " is drained already");
+    if (response.has_new_leader_id()) {
+      absl::StrAppend(&text, "; ", ComponentName("multipooler", response.new_leader_id()), " is the primary now");
+    }
+    if (response.cut() > 0) {
+      absl::StrAppend(&text, "; ", response.cut(), " statements were cut");
+    }
+    return absl::StrCat(text, "\n");
+  });
+}
+
+int RunUndrain(Context& context) {
+  absl::StatusOr<Multipooler> pooler = NamedPooler(context);
+  if (!pooler.ok()) {
+    return context.Fail(pooler.status());
+  }
+  admin::UndrainPoolerRequest request;
+  *request.mutable_pooler_id() = pooler->id();
+  admin::UndrainPoolerResponse response;
+  absl::Status status =
+      CallAdmin<admin::ShardService>(context, &admin::ShardService::Stub::UndrainPooler, request, &response);
+  if (!status.ok()) {
+    return context.Fail(status);
+  }
+  return context.Emit(response, [&] {
+    return absl::StrCat(ComponentName("multipooler", pooler->id()),
+                        response.changed() ? " is in service again\n" : " was not drained\n");
   });
 }
 
@@ -417,6 +473,14 @@ std::vector<Command> ResourceCommands() {
       With(Make("pooler restarts off", "have a pooler leave its PostgreSQL alone when it ends",
                 [](Context& context) { return SetRestarts(context, false); },
                 {{"multigres pooler restarts off multipooler/zone1", "for maintenance by hand"}}),
+           {pooler}),
+      With(
+          Make("pooler drain", "take a node out of service: no reads, and not the primary unless nobody else can be",
+               RunDrain,
+               {{"multigres pooler drain multipooler/zone2 --reason 'new disk'", "before maintenance of its machine"}}),
+          {pooler}, {{.name = "reason", .value = "TEXT", .help = "shown with the pooler"}}),
+      With(Make("pooler undrain", "take a drained node back into service", RunUndrain,
+                {{"multigres pooler undrain multipooler/zone2", "after it"}}),
            {pooler}),
       With(Make("orch list", "list the orchs", RunOrchList, {{"multigres orch list", "with their ports"}}), {},
            {kCellFlag}),

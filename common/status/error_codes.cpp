@@ -184,6 +184,8 @@ const std::vector<ErrorCode>& ErrorCodes() {
        "multigres why and multigres logs, with its name, say more"},
       {"NO_CONFIGURATION", kNotFound, "there is no multigres.yaml here or in a directory above",
        "multigres init writes one; without one the defaults hold"},
+      {"NO_FAILOVER", kNotFound, "the primary has not changed as far back as the logs of seven days go",
+       "multigres events shows what else happened"},
       {"NO_FREE_PORT", kResourceExhausted, "every port of the range is taken",
        "multigres doctor shows who holds them; other ports can be set in multigres.yaml"},
       {"NO_HOME", kFailedPrecondition, "neither MULTIGRES_HOME nor HOME is set",

@@ -59,7 +59,15 @@ class Admin {
   absl::StatusOr<multigres::admin::v1::ChangeRuleResponse> ChangeRule(
       const multigres::admin::v1::ChangeRuleRequest& request, absl::Time deadline);
 
+  /// Ours: a node out of service, and back.
+  absl::StatusOr<multigres::admin::v1::DrainPoolerResponse> DrainPooler(
+      const multigres::admin::v1::DrainPoolerRequest& request, absl::Time deadline);
+  absl::StatusOr<multigres::admin::v1::UndrainPoolerResponse> UndrainPooler(
+      const multigres::admin::v1::UndrainPoolerRequest& request, absl::Time deadline);
+
  private:
+  absl::Status CheckDrain(const clustermetadata::Multipooler& pooler,
+                          const std::vector<clustermetadata::Multipooler>& poolers, absl::Time deadline);
   /// Those of the leader's cell first.
   absl::StatusOr<std::vector<clustermetadata::Multiorch>> OrchsFor(const clustermetadata::ID& leader,
                                                                    absl::Time deadline);

@@ -84,6 +84,12 @@ void RegisterTopology(Methods* methods, Admin* admin, Cells* cells, TopologyCach
   methods->Add<v1::SwitchPrimaryRequest, v1::SwitchPrimaryResponse>(
       "/multigres.admin.v1.ShardService/SwitchPrimary",
       [admin](const auto& r, CallContext* c) { return admin->SwitchPrimaryTo(r, c->deadline); });
+  methods->Add<v1::DrainPoolerRequest, v1::DrainPoolerResponse>(
+      "/multigres.admin.v1.ShardService/DrainPooler",
+      [admin](const auto& r, CallContext* c) { return admin->DrainPooler(r, c->deadline); });
+  methods->Add<v1::UndrainPoolerRequest, v1::UndrainPoolerResponse>(
+      "/multigres.admin.v1.ShardService/UndrainPooler",
+      [admin](const auto& r, CallContext* c) { return admin->UndrainPooler(r, c->deadline); });
   const std::string topology = "/multigres.admin.v1.TopologyService/";
   methods->Add<v1::ListTableGroupsRequest, v1::ListTableGroupsResponse>(
       topology + "ListTableGroups",

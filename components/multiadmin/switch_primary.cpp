@@ -1,6 +1,7 @@
 // A planned change of a shard's leader: a wish to the orchs, then the leader is asked to hand over.
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "absl/strings/str_cat.h"
@@ -9,6 +10,7 @@
 #include "common/log/log.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
+#include "common/topology/drained.h"
 #include "common/topology/topology.h"
 #include "components/multiadmin/admin.h"
 #include "multigres/orch/v1/orch.grpc.pb.h"
@@ -86,6 +88,9 @@ absl::StatusOr<std::vector<Multipooler>> Admin::PoolersOf(const clustermetadata:
         absl::StrCat("shard ", topology::ShardKeyString(shard), " has no poolers",
                      errors.empty() ? "" : "; cells that could not be read: ", ErrorsText(errors)));
   }
+  // So that the first that could lead is one that should.
+  std::stable_partition(poolers.begin(), poolers.end(),
+                        [](const Multipooler& pooler) { return !topology::IsDrained(pooler); });
   return poolers;
 }
 

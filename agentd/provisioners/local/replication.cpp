@@ -36,6 +36,7 @@ MemberState MemberOf(const data::Status& status) {
     default:
       break;
   }
+  member.drained = status.pooler_type() == clustermetadata::DRAINED;
   if (member.lsn.empty()) {
     member.lsn = status.wal_position();
   }

@@ -17,6 +17,7 @@ struct MemberState {
   std::string role = "unknown";  ///< primary, standby, unknown
   std::string lsn;               ///< write position, or what was received
   std::optional<bool> streaming;
+  bool drained = false;  ///< taken out of service by a person
   std::optional<std::int64_t> lag_bytes;
   std::optional<double> lag_seconds;
 };

@@ -86,6 +86,9 @@ void SetRole(const ReplicationState& replication, v1::ComponentStatus* status) {
   }
   const MemberState& state = member->second;
   status->set_role(state.role);
+  if (state.drained && status->reason().empty()) {
+    status->set_reason("drained: takes no reads, and leads only where nobody else can");
+  }
   status->set_lsn(state.lsn);
   if (state.lag_bytes) {
     status->set_replication_lag_bytes(*state.lag_bytes);

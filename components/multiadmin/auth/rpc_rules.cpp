@@ -39,6 +39,8 @@ const std::vector<RpcRule>& RpcRules() {
       {"/multigres.admin.v1.BackupService/WaitBackupJob", kViewer, "how a backup ended, once it has", kLong},
       {"/multigres.admin.v1.BackupService/RestoreBackup", kAdmin, "replace data by that of a backup", kLong},
       {"/multigres.admin.v1.ShardService/ChangeRule", kAdmin, "change a rule under its quorum"},
+      {"/multigres.admin.v1.ShardService/DrainPooler", kOperator, "take a pooler out of service"},
+      {"/multigres.admin.v1.ShardService/UndrainPooler", kOperator, "take a pooler back into service"},
       {"/multigres.admin.v1.ShardService/SwitchPrimary", kOperator, "switch to a wished primary, and wait for it"},
       {"/multigres.admin.v1.TopologyService/WatchTopology", kViewer, "the topology as a stream"},
       {"/multigres.admin.v1.TopologyService/ListTableGroups", kViewer, "table groups"},

@@ -1,0 +1,296 @@
+#include "cli/failovers/failovers.h"
+
+#include <google/protobuf/struct.pb.h>
+
+#include <algorithm>
+#include <deque>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/time.h"
+
+namespace mg::cli {
+namespace {
+
+namespace agent = multigres::agent::v1;
+namespace v1 = multigres::cli::v1;
+
+// What was noticed longer before an appointment belongs to something else.
+constexpr absl::Duration kEvidenceHolds = absl::Seconds(60);
+
+absl::Time TimeOf(const agent::LogRecord& record) {
+  return absl::FromUnixSeconds(record.time().seconds()) + absl::Nanoseconds(record.time().nanos());
+}
+
+std::string Field(const agent::LogRecord& record, const std::string& name) {
+  auto found = record.fields().fields().find(name);
+  if (found == record.fields().fields().end()) {
+    return "";
+  }
+  const google::protobuf::Value& value = found->second;
+  return value.kind_case() == google::protobuf::Value::kNumberValue
+             ? absl::StrCat(static_cast<std::int64_t>(value.number_value()))
+             : value.string_value();
+}
+
+// multipooler-zone1-w2m9jgb8, as programs name each other, to multipooler/zone1, as people do.
+std::string ComponentOf(const std::string& id) {
+  std::size_t kind = id.find('-');
+  std::size_t name = id.rfind('-');
+  return kind == std::string::npos || name <= kind
+             ? id
+             : absl::StrCat(id.substr(0, kind), "/", id.substr(kind + 1, name - kind - 1));
+}
+
+// {7,0}: the term.
+std::int64_t TermOf(const std::string& rule) {
+  std::int64_t term = 0;
+  std::size_t comma = rule.find(',');
+  return rule.size() > 1 && comma != std::string::npos && absl::SimpleAtoi(rule.substr(1, comma - 1), &term) ? term : 0;
+}
+
+bool Is(const agent::LogRecord& record, const char* kind, absl::string_view message) {
+  return absl::StartsWith(record.component(), absl::StrCat(kind, "/")) && record.message() == message;
+}
+
+struct Step {
+  absl::Time at;
+  std::string component, type, detail;
+};
+
+class Teller {
+ public:
+  void Take(const agent::LogRecord& record) {
+    if (Is(record, "multiorch", "appointment begins")) {
+      Begin(record);
+    } else if (Evidence(record)) {
+      return;
+    } else if (!told_.empty()) {
+      Continue(record);
+    }
+    if (Is(record, "multipooler", "leader")) {
+      evidence_.clear();  // of what is over now
+    }
+  }
+
+  std::vector<v1::FailoverOutput> Finish() {
+    std::vector<v1::FailoverOutput> out;
+    for (Told& told : told_) {
+      Close(&told);
+      out.push_back(std::move(told.output));
+    }
+    return out;
+  }
+
+ private:
+  struct Told {
+    v1::FailoverOutput output;
+    std::vector<Step> steps;
+    absl::Time detected;
+    bool decided = false, rejoined = false, known = false;
+  };
+
+  void Add(const agent::LogRecord& record, const char* type, std::string detail) {
+    told_.back().steps.push_back({TimeOf(record), record.component(), type, std::move(detail)});
+  }
+
+  double Since(const agent::LogRecord& record) const {
+    return absl::ToDoubleSeconds(TimeOf(record) - told_.back().detected);
+  }
+
+  // Kept until an appointment begins, which says whom it was about.
+  bool Evidence(const agent::LogRecord& record) {
+    Step step{TimeOf(record), record.component(), "failover-detected", ""};
+    std::string about = record.component();
+    if (Is(record, "multipooler", "connection to PostgreSQL lost")) {
+      step.detail = "the connection to its PostgreSQL is lost";
+    } else if (Is(record, "multipooler", "PostgreSQL does not answer")) {
+      step.detail = "its PostgreSQL does not answer";
+    } else if (Is(record, "multipooler", "hands the lead over")) {
+      step.type = "failover-planned";
+      step.detail = "the primary hands over: new work waits";
+    } else if (Is(record, "multiorch", "health stream lost")) {
+      about = ComponentOf(Field(record, "pooler"));
+      step.detail = absl::StrCat("does not reach ", about, " any more");
+    } else if (Is(record, "multiorch", "decision") && absl::StrContains(Field(record, "why"), "no leader is alive")) {
+      about = "";
+      step.detail = Field(record, "why");
+    } else {
+      return false;
+    }
+    if (!told_.empty() && !told_.back().decided) {
+      return true;  // known already
+    }
+    evidence_.push_back({about, std::move(step)});
+    while (evidence_.front().second.at < TimeOf(record) - kEvidenceHolds) {
+      evidence_.pop_front();
+    }
+    return true;
+  }
+
+  void Begin(const agent::LogRecord& record) {
+    if (Field(record, "leader").empty()) {
+      return;  // the first appointment of a new shard changes nothing
+    }
+    std::int64_t term = 0;
+    (void)absl::SimpleAtoi(Field(record, "term"), &term);
+    if (told_.empty() || told_.back().decided) {
+      Told& told = told_.emplace_back();
+      told.output.set_old_primary(ComponentOf(Field(record, "leader")));
+      told.output.set_why(Field(record, "why"));
+      told.detected = TimeOf(record);
+      for (auto& [about, step] : evidence_) {
+        bool once = std::none_of(told.steps.begin(), told.steps.end(), [&](const Step& other) {
+          return other.component == step.component && other.type == step.type;
+        });
+        if (once && step.at >= TimeOf(record) - kEvidenceHolds &&
+            (about.empty() || told.output.old_primary().empty() || about == told.output.old_primary())) {
+          told.detected = std::min(told.detected, step.at);
+          told.output.set_planned(told.output.planned() || step.type == "failover-planned");
+          told.steps.push_back(std::move(step));
+        }
+      }
+      evidence_.clear();
+    }
+    told_.back().output.set_term(term);
+    Add(record, "failover-begun", absl::StrCat("recruits for term ", term, ": ", Field(record, "why")));
+  }
+
+  void Continue(const agent::LogRecord& record) {
+    Told& told = told_.back();
+    const std::int64_t term = told.output.term();
+    if (!told.decided && Is(record, "multiorch", "recruited")) {
+      Add(record, "failover-recruited",
+          absl::StrCat(ComponentOf(Field(record, "pooler")), " follows the old primary no more, at ",
+                       Field(record, "lsn")));
+    } else if (!told.decided && Is(record, "multiorch", "promoting")) {
+      Add(record, "failover-promoting",
+          absl::StrCat(ComponentOf(Field(record, "leader")), " is the most advanced of ", Field(record, "recruited")));
+    } else if (!told.decided && Is(record, "multipooler", "PostgreSQL is writable, the rule is not yet")) {
+      Add(record, "failover-promoted", "its PostgreSQL is writable; no client yet");
+    } else if (!told.decided && Is(record, "multiorch", "action failed")) {
+      Add(record, "failover-failed", Field(record, "error"));
+    } else if (!told.decided && Is(record, "multipooler", "leader") && TermOf(Field(record, "rule")) >= term) {
+      told.decided = true;
+      told.output.set_new_primary(record.component());
+      told.output.set_term(TermOf(Field(record, "rule")));
+      told.output.set_seconds_to_rule(Since(record));
+      Add(record, "failover-rule-written",
+          absl::StrCat("rule ", Field(record, "rule"), " is durable: it is the primary"));
+    } else if (Is(record, "multigateway", "primary changed") && TermOf(Field(record, "rule")) == term &&
+               (!told.decided || ComponentOf(Field(record, "pooler")) == told.output.new_primary())) {
+      // (A gateway may hear of the new primary before that one has logged it.)
+      if (!told.known) {
+        told.output.set_seconds_to_first_write(Since(record));
+      }
+      Add(record, "failover-gateway-told",
+          told.known ? "takes writes again" : "takes writes again, as the first gateway");
+      told.known = true;
+    } else if (told.decided && record.component() == told.output.old_primary()) {
+      OldPrimary(record, &told);
+    }
+  }
+
+  void OldPrimary(const agent::LogRecord& record, Told* told) {
+    if (record.message() == "log has diverged: rewinding") {
+      Add(record, "failover-rewinding", "the old primary wrote what nobody else has: it is rewound");
+    } else if (record.message() == "rewound, follows") {
+      Add(record, "failover-rewound", "the old primary is rewound");
+    } else if (record.message() == "streams from the primary" && !told->rejoined &&
+               told->output.old_primary() != told->output.new_primary()) {
+      told->rejoined = true;
+      told->output.set_seconds_to_rejoin(Since(record));
+      Add(record, "failover-rejoined", "the old primary streams from the new one");
+    }
+  }
+
+  static void Close(Told* told) {
+    std::stable_sort(told->steps.begin(), told->steps.end(), [](const Step& a, const Step& b) { return a.at < b.at; });
+    told->output.set_detected_at(absl::FormatTime(absl::RFC3339_full, told->detected, absl::UTCTimeZone()));
+    for (const Step& step : told->steps) {
+      v1::FailoverStep* out = told->output.add_steps();
+      out->set_time(absl::FormatTime(absl::RFC3339_full, step.at, absl::UTCTimeZone()));
+      out->set_seconds(absl::ToDoubleSeconds(step.at - told->detected));
+      out->set_component(step.component);
+      out->set_type(step.type);
+      out->set_detail(step.detail);
+    }
+  }
+
+  std::deque<std::pair<std::string, Step>> evidence_;  ///< whom it is about (empty: whoever led), and what
+  std::vector<Told> told_;
+};
+
+}  // namespace
+
+const std::vector<std::string> kFailoverKinds = {"multiorch", "multipooler", "multigateway"};
+const char kFailoverRecords[] =
+    "\"msg\":\"(appointment begins|decision|recruited|promoting|action failed|health stream lost|"
+    "connection to PostgreSQL lost|PostgreSQL does not answer|hands the lead over|"
+    "PostgreSQL is writable, the rule is not yet|leader|log has diverged: rewinding|rewound, follows|"
+    "streams from the primary|primary changed)\"";
+
+std::vector<v1::FailoverOutput> TellFailovers(const std::vector<agent::LogRecord>& records) {
+  Teller teller;
+  for (const agent::LogRecord& record : records) {
+    teller.Take(record);
+  }
+  return teller.Finish();
+}
+
+std::vector<agent::Event> EventsOf(const std::vector<v1::FailoverOutput>& failovers, const std::string& cluster) {
+  std::vector<agent::Event> events;
+  for (const v1::FailoverOutput& failover : failovers) {
+    for (const v1::FailoverStep& step : failover.steps()) {
+      agent::Event& event = events.emplace_back();
+      absl::Time time;
+      std::string error;
+      if (absl::ParseTime(absl::RFC3339_full, step.time(), &time, &error)) {
+        timespec at = absl::ToTimespec(time);
+        event.mutable_time()->set_seconds(at.tv_sec);
+        event.mutable_time()->set_nanos(static_cast<int>(at.tv_nsec));
+      }
+      event.set_cluster(cluster);
+      event.set_component(step.component());
+      event.set_type(step.type());
+      event.set_message(step.detail());
+      if (step.seconds() > 0) {
+        timespec took = absl::ToTimespec(absl::Seconds(step.seconds()));
+        event.mutable_duration()->set_seconds(took.tv_sec);
+        event.mutable_duration()->set_nanos(static_cast<int>(took.tv_nsec));
+      }
+    }
+  }
+  std::stable_sort(events.begin(), events.end(), [](const agent::Event& a, const agent::Event& b) {
+    return std::make_pair(a.time().seconds(), a.time().nanos()) < std::make_pair(b.time().seconds(), b.time().nanos());
+  });
+  return events;
+}
+
+std::string FailoverText(const v1::FailoverOutput& failover) {
+  absl::Time detected;
+  std::string error;
+  std::string when = absl::ParseTime(absl::RFC3339_full, failover.detected_at(), &detected, &error)
+                         ? absl::FormatTime("%Y-%m-%d %H:%M:%E3S", detected, absl::LocalTimeZone())
+                         : failover.detected_at();
+  auto seconds = [](bool known, double value) { return known ? absl::StrFormat("%.3f s", value) : "not yet"; };
+  std::string text = absl::StrCat(
+      failover.planned() ? "planned change of the primary: " : "failover: ",
+      failover.old_primary().empty() ? "nobody" : failover.old_primary(), " -> ",
+      failover.new_primary().empty() ? "nobody yet" : failover.new_primary(), "\nwhy          ", failover.why(),
+      "\nbegan        ", when, "\nrule         ", seconds(failover.has_seconds_to_rule(), failover.seconds_to_rule()),
+      "\nfirst write  ", seconds(failover.has_seconds_to_first_write(), failover.seconds_to_first_write()), "\n");
+  if (failover.old_primary() != failover.new_primary()) {
+    absl::StrAppend(&text, "rejoined     ", seconds(failover.has_seconds_to_rejoin(), failover.seconds_to_rejoin()),
+                    "\n");
+  }
+  absl::StrAppend(&text, "\n");
+  for (const v1::FailoverStep& step : failover.steps()) {
+    absl::StrAppend(&text, absl::StrFormat("%+8.3f s  %-20s  %s\n", step.seconds(), step.component(), step.detail()));
+  }
+  return text;
+}
+
+}  // namespace mg::cli

@@ -1,0 +1,104 @@
+#include "cli/failovers/failovers.h"
+
+#include <gtest/gtest.h>
+
+#include <map>
+
+namespace mg::cli {
+namespace {
+
+namespace agent = multigres::agent::v1;
+
+class FailoversTest : public testing::Test {
+ protected:
+  void Log(int milliseconds, const std::string& component, const std::string& message,
+           const std::map<std::string, std::string>& fields = {}) {
+    agent::LogRecord& record = records_.emplace_back();
+    record.mutable_time()->set_seconds(1700000000 + milliseconds / 1000);
+    record.mutable_time()->set_nanos(milliseconds % 1000 * 1000000);
+    record.set_component(component);
+    record.set_message(message);
+    for (const auto& [name, value] : fields) {
+      (*record.mutable_fields()->mutable_fields())[name].set_string_value(value);
+    }
+  }
+
+  void Crash(int at) {
+    Log(at, "multipooler/zone1", "connection to PostgreSQL lost");
+    Log(at + 10, "multiorch/zone2", "decision", {{"why", "no leader is alive under rule {6,0}"}});
+    Log(at + 20, "multiorch/zone2", "appointment begins",
+        {{"term", "7"}, {"leader", "multipooler-zone1-aaaa"}, {"why", "no leader is alive under rule {6,0}"}});
+    Log(at + 70, "multiorch/zone2", "recruited", {{"pooler", "multipooler-zone2-bbbb"}, {"lsn", "0/5000"}});
+    Log(at + 90, "multiorch/zone2", "promoting", {{"leader", "multipooler-zone2-bbbb"}, {"recruited", "2"}});
+    Log(at + 200, "multipooler/zone2", "PostgreSQL is writable, the rule is not yet");
+    Log(at + 300, "multipooler/zone2", "leader", {{"rule", "{7,0}"}});
+    Log(at + 310, "multigateway/zone3", "primary changed", {{"pooler", "multipooler-zone2-bbbb"}, {"rule", "{7,0}"}});
+    Log(at + 320, "multigateway/zone1", "primary changed", {{"pooler", "multipooler-zone2-bbbb"}, {"rule", "{7,0}"}});
+    Log(at + 900, "multipooler/zone1", "streams from the primary");
+  }
+
+  std::vector<agent::LogRecord> records_;
+};
+
+TEST_F(FailoversTest, WhenAPrimaryCrashes_TheStoryIsToldInOrder) {
+  Log(0, "multipooler/zone3", "connection to PostgreSQL lost");  // of another node: no cause
+  Crash(1000);
+  auto told = TellFailovers(records_);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].old_primary(), "multipooler/zone1");
+  EXPECT_EQ(told[0].new_primary(), "multipooler/zone2");
+  EXPECT_EQ(told[0].term(), 7);
+  EXPECT_FALSE(told[0].planned());
+  EXPECT_EQ(told[0].detected_at(), "2023-11-14T22:13:21+00:00");
+  EXPECT_NEAR(told[0].seconds_to_rule(), 0.3, 1e-6);
+  EXPECT_NEAR(told[0].seconds_to_first_write(), 0.31, 1e-6);
+  EXPECT_NEAR(told[0].seconds_to_rejoin(), 0.9, 1e-6);
+  std::vector<std::string> types;
+  for (const auto& step : told[0].steps()) {
+    types.push_back(step.type());
+  }
+  EXPECT_EQ(types,
+            (std::vector<std::string>{"failover-detected", "failover-detected", "failover-begun", "failover-recruited",
+                                      "failover-promoting", "failover-promoted", "failover-rule-written",
+                                      "failover-gateway-told", "failover-gateway-told", "failover-rejoined"}));
+  auto events = EventsOf(told, "default");
+  ASSERT_EQ(events.size(), 10u);
+  EXPECT_EQ(events[9].component(), "multipooler/zone1");
+  EXPECT_EQ(events[9].duration().nanos(), 900000000);
+}
+
+TEST_F(FailoversTest, WhenAnotherOrchTakesOver_ItIsOneStoryWithTwoBeginnings) {
+  Log(0, "multiorch/zone1", "appointment begins", {{"term", "7"}, {"leader", "multipooler-zone1-aaaa"}});
+  Log(500, "multiorch/zone1", "action failed", {{"error", "UNAVAILABLE: gone"}});
+  Log(1500, "multiorch/zone2", "appointment begins", {{"term", "8"}, {"leader", "multipooler-zone1-aaaa"}});
+  Log(1600, "multipooler/zone3", "leader", {{"rule", "{7,0}"}});  // of the term that was given up
+  Log(1700, "multipooler/zone2", "leader", {{"rule", "{8,0}"}});
+  auto told = TellFailovers(records_);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].new_primary(), "multipooler/zone2");
+  EXPECT_NEAR(told[0].seconds_to_rule(), 1.7, 1e-6);
+}
+
+TEST_F(FailoversTest, WhenNothingCameOfIt_NobodyLeads) {
+  Log(0, "multiorch/zone1", "appointment begins", {{"term", "7"}, {"leader", "multipooler-zone1-aaaa"}});
+  auto told = TellFailovers(records_);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].new_primary(), "");
+  EXPECT_FALSE(told[0].has_seconds_to_rule());
+  EXPECT_NE(FailoverText(told[0]).find("nobody yet"), std::string::npos);
+}
+
+TEST_F(FailoversTest, WhenThePrimaryHandsOver_ItIsPlanned) {
+  Log(0, "multipooler/zone1", "hands the lead over");
+  Log(50, "multiorch/zone1", "appointment begins", {{"term", "7"}, {"leader", "multipooler-zone1-aaaa"}});
+  Log(150, "multipooler/zone2", "leader", {{"rule", "{7,0}"}});
+  Crash(600000);
+  auto told = TellFailovers(records_);
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_TRUE(told[0].planned());
+  EXPECT_NEAR(told[0].seconds_to_rule(), 0.15, 1e-6);
+  EXPECT_FALSE(told[1].planned());
+}
+
+}  // namespace
+}  // namespace mg::cli
