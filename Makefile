@@ -6,7 +6,7 @@ PREFIX ?= /usr/local
 DESTDIR ?=
 JOBS   ?= $(shell nproc)
 
-.PHONY: help deps build up down test bench chaos golden install format tidy clean
+.PHONY: help deps build up down test bench chaos sanitize golden install format tidy clean
 
 help:
 	@echo "make up                  packages, build, and a running cluster"
@@ -20,6 +20,7 @@ help:
 	@echo "                         kills; 10000 steps (STEPS=10000) of a walk over commands and faults against the"
 	@echo "                         supervisor's model; MG_CHAOS_SEED repeats a run"
 	@echo "make golden              write docs/cli.md, docs/errors.md and tests/cli/golden anew, from what the CLI prints"
+	@echo "make sanitize            build agent and shim with ASan+UBSan and with TSan, and run their suites"
 	@echo "make install PREFIX=…    install (DESTDIR is obeyed)"
 	@echo "make format, make tidy   clang-format in place, clang-tidy"
 	@echo "make down, make clean    stop the cluster; remove $(BUILD)/"
@@ -69,6 +70,10 @@ chaos: build
 	MULTIGRES_BUILD_DIR=$(BUILD) MG_ROUNDS=10 python3 tests/e2e/upkeep.py several_clusters_side_by_side
 	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/chaos/faults_ha.py --rounds $(ROUNDS)
 	MULTIGRES_BUILD_DIR=$(BUILD) /usr/bin/python3 tests/chaos/pgbench_kills.py --seconds $(PGBENCH_SECONDS)
+
+sanitize: build
+	BUILD=$(abspath $(BUILD)) JOBS=$(JOBS) scripts/sanitize asan
+	BUILD=$(abspath $(BUILD)) JOBS=$(JOBS) scripts/sanitize tsan
 
 # The references in docs/ and in tests/cli/golden that the CLI itself makes.
 golden: export PYTHONDONTWRITEBYTECODE = 1

@@ -57,6 +57,13 @@ constexpr bool OnlyAsks() {
          !std::is_same_v<Request, agent::SignalComponentRequest>;
 }
 
+/// An operation that may be asked for twice: the second time it is joined, or finds everything done.
+template <typename Request, typename Response>
+constexpr bool Begins() {
+  return std::is_same_v<Response, agent::OperationEvent> && !std::is_same_v<Request, agent::JoinOperationRequest> &&
+         !std::is_same_v<Request, multigres::provisioner::v1::InjectFaultRequest>;
+}
+
 }  // namespace
 
 struct AgentClient::Impl {
@@ -144,12 +151,30 @@ struct AgentClient::Impl {
   template <typename Request, typename Response>
   absl::Status Read(std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(grpc::ClientContext*, const Request&),
                     const Request& request, const Reader<Response>& reader) {
+    for (int attempt = 1;; ++attempt) {
+      bool received = false;
+      absl::Status status = ReadOnce(method, request, reader, &received);
+      bool gone = DetailOf(status).value_or(ErrorDetail{}).reason == "AGENT_GONE";
+      // The first word of an operation comes at once: without it the agent had been killed before, and took the
+      // connection in its last moments.
+      if (!gone || received || !Begins<Request, Response>() || attempt == kMostAttempts) {
+        return status;
+      }
+      MG_RETURN_IF_ERROR(Open());
+    }
+  }
+
+  template <typename Request, typename Response>
+  absl::Status ReadOnce(std::unique_ptr<grpc::ClientReader<Response>> (Stub::*method)(grpc::ClientContext*,
+                                                                                      const Request&),
+                        const Request& request, const Reader<Response>& reader, bool* received) {
     Call call(this);
     std::shared_ptr<Stub> current = CurrentStub();
     std::unique_ptr<grpc::ClientReader<Response>> stream = (current.get()->*method)(&call.context, request);
     Response response;
     bool enough = false;
     while (stream->Read(&response)) {
+      *received = true;
       if (!enough && !reader(response)) {
         enough = true;
         call.context.TryCancel();
