@@ -506,17 +506,18 @@ TEST_F(ShimTest, MuchOutputThenAnImmediateEnd_IsCompleteAndInOrder) {
 
 TEST_F(ShimTest, FullDisk_NeitherBlocksNorKillsAndIsTold) {
   ASSERT_EQ(::mkfifo((root_ + "/go").c_str(), 0600), 0);
-  if (::mount("none", spec_.log_dir.c_str(), "tmpfs", 0, "size=64k") != 0) {
+  if (::mount("none", spec_.log_dir.c_str(), "tmpfs", 0, "size=2m") != 0) {
     GTEST_SKIP() << "only root may mount";
   }
-  absl::StatusOr<ShimState> state =
-      Start("seq 1 19999; echo done > " + root_ + "/done; read -r go < " + root_ + "/go; echo 20000; exec sleep 60");
+  // Five times the disk; and what waits in a pipe, with its times, goes into the room that is made.
+  absl::StatusOr<ShimState> state = Start("seq -f %0100.0f 1 100000; echo done > " + root_ + "/done; read -r go < " +
+                                          root_ + "/go; echo the last; exec sleep 60");
   bool went_on = Eventually([&] { return Exists(root_ + "/done"); });
   EXPECT_EQ(::truncate((spec_.log_dir + "/current.log").c_str(), 0), 0);
   std::ofstream(root_ + "/go") << "\n";
   bool told = Eventually([&] { return Log().find(" lines were lost ") != std::string::npos; });
   std::string log = Log();
-  bool caught_up = Eventually([&] { return Log().find(" stdout F 20000\n") != std::string::npos; });
+  bool caught_up = Eventually([&] { return Log().find(" stdout F the last\n") != std::string::npos; });
   EXPECT_TRUE(StopAndWait(spec_.run_dir, {{.signal = SIGTERM}}).ok());
   ::umount(spec_.log_dir.c_str());
   EXPECT_TRUE(state.ok());
