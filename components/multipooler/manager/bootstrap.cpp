@@ -10,6 +10,7 @@
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
 #include "components/multipooler/manager/base_backup.h"
+#include "components/multipooler/manager/divergence.h"
 #include "components/multipooler/manager/manager.h"
 #include "components/multipooler/manager/postgres_settings.h"
 #include "components/multipooler/manager/restore_order.h"
@@ -166,6 +167,9 @@ absl::Status Manager::StartStandby() {
   SetAction(multipoolermanagerdata::POSTGRES_ACTION_STARTING);
   watched_ = nullptr;
   absl::Status status = StartFollowing(Snapshot().suspected_divergence, kStartLimit);
+  Change([&](ManagerState& state) {
+    state.missing_segment = status.ok() ? "" : SegmentSaidToBeGone(std::string(status.message()));
+  });
   if (status.ok()) {
     log::Info("PostgreSQL started as a standby");
     Look();
@@ -223,6 +227,8 @@ absl::Status Manager::StartFollowing(bool suspected_divergence, absl::Duration l
     absl::Status started = pgctld_.Start(false, suspected_divergence, std::min(kStartLook, end - begun));
     // Which side of the call gives up first is chance, and pgctld's errors have one code.
     bool goes_on = absl::Now() - begun > 0.8 * kStartLook;
+    // What its source has no longer will not come; an orch may have it copied from a leader now.
+    goes_on = goes_on && SegmentSaidToBeGone(std::string(started.message())).empty();
     if (started.ok() || !goes_on || absl::Now() >= end || stop_) {
       return started;
     }

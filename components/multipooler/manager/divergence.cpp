@@ -1,10 +1,13 @@
 #include "components/multipooler/manager/divergence.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -59,6 +62,34 @@ absl::Status PrepareSource(const pgsql::ConnectOptions& leader, absl::Time deadl
     return absl::OkStatus();
   }
   return WithContext(connection->Execute("CHECKPOINT", deadline).status(), "checkpoint on the leader");
+}
+
+absl::StatusOr<bool> LacksLogAt(const pgsql::ConnectOptions& leader, const std::string& lsn, absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(std::unique_ptr<pgsql::Connection> connection, ConnectToPromoted(leader, deadline));
+  // Of a position at a segment's very end the next one is needed.
+  MG_ASSIGN_OR_RETURN(pgsql::Result row, connection->Query("SELECT pg_walfile_name($1::pg_lsn + 1)", {lsn}, deadline));
+  return LacksSegment(leader, row.Text(0, 0), deadline);
+}
+
+absl::StatusOr<bool> LacksSegment(const pgsql::ConnectOptions& leader, const std::string& segment,
+                                  absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(std::unique_ptr<pgsql::Connection> connection, ConnectToPromoted(leader, deadline));
+  MG_ASSIGN_OR_RETURN(
+      pgsql::Result row,
+      connection->Query("SELECT right($1, 16) < right(pg_walfile_name(pg_current_wal_lsn()), 16) AND NOT EXISTS "
+                        "(SELECT FROM pg_ls_waldir() WHERE length(name) = 24 AND right(name, 16) = right($1, 16))",
+                        {segment}, deadline));
+  return row.Bool(0, 0);
+}
+
+std::string SegmentSaidToBeGone(const std::string& log) {
+  const std::string before = "requested WAL segment ";
+  constexpr size_t kLength = 24;
+  size_t at = log.rfind(before);
+  std::string name = at == std::string::npos ? "" : log.substr(at + before.size(), kLength);
+  bool whole = name.size() == kLength &&
+               std::all_of(name.begin(), name.end(), [](unsigned char c) { return absl::ascii_isxdigit(c); });
+  return whole && absl::StartsWith(log.substr(at + before.size() + kLength), " has already been removed") ? name : "";
 }
 
 absl::StatusOr<bool> HasDiverged(const pgsql::ConnectOptions& leader, int timeline, const std::string& lsn,

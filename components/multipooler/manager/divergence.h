@@ -20,6 +20,16 @@ absl::StatusOr<bool> HasDiverged(const pgsql::ConnectOptions& leader, int timeli
 absl::StatusOr<bool> DivergesFromHistory(const std::string& history, int leader_timeline, int timeline,
                                          const std::string& lsn);
 
+/// True when the leader, past that position itself, has no file any more of the segment that holds it: a standby that
+/// needs it cannot be served by streaming, now or later.
+absl::StatusOr<bool> LacksLogAt(const pgsql::ConnectOptions& leader, const std::string& lsn, absl::Time deadline);
+
+/// The same of a segment, by its file's name; the timeline in it does not count.
+absl::StatusOr<bool> LacksSegment(const pgsql::ConnectOptions& leader, const std::string& segment, absl::Time deadline);
+
+/// Name of the segment that a server said, in what it wrote, is needed and gone from its source; empty: none.
+std::string SegmentSaidToBeGone(const std::string& log);
+
 /// Sees to it that the leader can be rewound from: it must have made a checkpoint on its present timeline. A leader
 /// does that by itself, but not while its rule waits for just this node.
 absl::Status PrepareSource(const pgsql::ConnectOptions& leader, absl::Time deadline);

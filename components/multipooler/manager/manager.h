@@ -142,6 +142,7 @@ class Manager {
   void Look();
   void Beat();
   void CheckQuorum();
+  void CheckStalled();
   void DropAside();
   void Connected(bool connected, PgState state);
   Observation Observe() const;
@@ -180,7 +181,10 @@ class Manager {
                               const clustermetadata::ShardRule& rule, const absl::Status& written);
   void BecomeLeader(const clustermetadata::ShardRule& rule);
   absl::Status FollowLocked(const clustermetadata::ReplicationPrimary& primary, absl::Time deadline);
-  absl::Status RewindLocked(const clustermetadata::ReplicationPrimary& primary);
+  absl::Status RewindLocked(const clustermetadata::ReplicationPrimary& primary, bool try_rewind);
+  bool HasLeaderToFollow(const ManagerState& state) const;
+  absl::Status FollowAgainLocked();
+  absl::StatusOr<bool> CopyWhatIsLostLocked(const clustermetadata::ReplicationPrimary& asked, absl::Time deadline);
   absl::StatusOr<pgsql::ConnectOptions> LeaderConnection(const clustermetadata::ReplicationPrimary& primary) const;
   absl::StatusOr<bool> DivergedLocked(const pgsql::ConnectOptions& leader, const PostgresView& view,
                                       absl::Time deadline);
@@ -209,6 +213,7 @@ class Manager {
   ConnectionPtr watched_;  ///< the monitor's own; its thread only, as the next
   bool streams_ = false;
   absl::Time next_beat_ = absl::InfinitePast();
+  absl::Time stalled_since_ = absl::InfiniteFuture();  ///< by QuorumWatch's clock; that a standby receives nothing
   QuorumWatch quorum_;
 
   std::timed_mutex status_mutex_;  ///< guards status_connection_

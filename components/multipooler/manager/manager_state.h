@@ -32,6 +32,8 @@ struct ManagerState {
   clustermetadata::RuleNumber leading_rule;
   clustermetadata::ReplicationPrimary replication_primary;
   bool suspected_divergence = false;
+  /// Segment that PostgreSQL, which does not answer yet, needs and was told to be gone; empty: none is known.
+  std::string missing_segment;
   std::optional<clustermetadata::LeadershipStatus> leadership;
 
   // Orders from outside.

@@ -22,6 +22,8 @@ constexpr absl::Duration kLookLimit = absl::Seconds(5);
 // How soon to look again at a PostgreSQL that runs and does not answer yet, or for a pgctld that does not.
 constexpr absl::Duration kFirstLook = absl::Milliseconds(5);
 constexpr absl::Duration kLongestLook = absl::Milliseconds(200);
+// A standby that receives nothing for this long is looked into; a walreceiver that lost its leader tries again at once.
+constexpr absl::Duration kStalled = absl::Seconds(5);
 // After an action failed.
 constexpr absl::Duration kFirstRetry = absl::Milliseconds(100);
 constexpr absl::Duration kLongestRetry = absl::Seconds(5);
@@ -36,6 +38,7 @@ void Manager::MonitorLoop() {
   while (!stop_) {
     Look();
     CheckQuorum();
+    CheckStalled();
     PublishState();
     Beat();
     DropAside();
@@ -209,6 +212,13 @@ void Manager::CheckQuorum() {
   }
 }
 
+void Manager::CheckStalled() {
+  ManagerState state = Snapshot();
+  bool receives = !state.connected || !state.view.has_value() || !state.view->in_recovery || state.manually_stopped ||
+                  state.view->receiver_status == "streaming" || !HasLeaderToFollow(state);
+  stalled_since_ = receives ? absl::InfiniteFuture() : std::min(stalled_since_, QuorumWatch::Now());
+}
+
 void Manager::Connected(bool connected, PgState state) {
   bool lost = false;
   {
@@ -233,6 +243,7 @@ void Manager::Connected(bool connected, PgState state) {
 Observation Manager::Observe() const {
   ManagerState state = Snapshot();
   Observation seen;
+  seen.stalled = QuorumWatch::Now() - stalled_since_ > kStalled;
   seen.postgres = state.postgres;
   seen.connected = state.connected && state.view.has_value();
   if (seen.connected) {
@@ -273,6 +284,9 @@ absl::Status Manager::Act(MonitorAction action) {
       return Resume();
     case MonitorAction::kDemote:
       return DemoteLocked(absl::Now() + config_.remote_operation_limit);
+    case MonitorAction::kFollow:
+      stalled_since_ = absl::InfiniteFuture();  // counted anew
+      return FollowAgainLocked();
   }
   return absl::OkStatus();
 }

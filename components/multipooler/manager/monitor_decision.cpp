@@ -37,7 +37,8 @@ MonitorAction DecideForPrimary(const Observation& seen) {
 
 MonitorAction DecideMonitorAction(const Observation& seen) {
   if (seen.connected) {
-    return seen.in_recovery ? MonitorAction::kNothing : DecideForPrimary(seen);
+    MonitorAction standby = seen.stalled ? MonitorAction::kFollow : MonitorAction::kNothing;
+    return seen.in_recovery ? standby : DecideForPrimary(seen);
   }
   switch (seen.postgres) {
     case PgState::kUnreachable:
@@ -75,6 +76,8 @@ std::string ToString(MonitorAction action) {
       return "resume";
     case MonitorAction::kDemote:
       return "demote";
+    case MonitorAction::kFollow:
+      return "follow";
   }
   return "unknown";
 }

@@ -23,6 +23,7 @@ struct Observation {
   bool restarts_enabled = true;
   bool claimed_as_seed = false;  ///< the shard's claim names this pooler
   bool has_source = false;       ///< a leader, or an initialised seed, to copy from
+  bool stalled = false;          ///< a standby whose leader is known, from which it has received nothing for a while
   clustermetadata::ID self;
 };
 
@@ -33,6 +34,7 @@ enum class MonitorAction {
   kStart,      ///< start existing data, as a standby
   kResume,     ///< this PostgreSQL leads under its own rule; only the pooler was away
   kDemote,     ///< it is writable without the right to be
+  kFollow,     ///< look why it does not stream, and rewind or copy where it cannot without
 };
 
 MonitorAction DecideMonitorAction(const Observation& seen);

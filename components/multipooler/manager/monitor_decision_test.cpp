@@ -93,6 +93,24 @@ TEST(MonitorDecision, WhenLeadingOrStandby_DoesNothing) {
   EXPECT_EQ(DecideMonitorAction(Connected(true, 2, 0, "a")), MonitorAction::kNothing);
 }
 
+TEST(MonitorDecision, WhenAStandbyReceivesNothing_LooksWhy) {
+  Observation seen = Connected(true, 3, 0, "b");
+  seen.stalled = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kFollow);
+  seen.in_recovery = false;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kDemote);
+}
+
+TEST(Divergence, SegmentSaidToBeGone_IsTheLastOneInTheLog) {
+  EXPECT_EQ(SegmentSaidToBeGone("LOG:  started streaming WAL from primary at 0/5000000 on timeline 3\n"
+                                "FATAL:  could not receive data from WAL stream: ERROR:  requested WAL segment "
+                                "000000030000000000000005 has already been removed\nLOG:  waiting for WAL"),
+            "000000030000000000000005");
+  EXPECT_EQ(SegmentSaidToBeGone("requested WAL segment 00000003 has already been removed"), "");
+  EXPECT_EQ(SegmentSaidToBeGone("requested WAL segment 000000030000000000000005"), "");
+  EXPECT_EQ(SegmentSaidToBeGone(""), "");
+}
+
 TEST(Divergence, WhenWrittenPastTheFork_HasDiverged) {
   const std::string history = "1\t0/3000148\tno recovery target specified\n2\t0/5000000\tno recovery target\n";
   EXPECT_FALSE(*DivergesFromHistory(history, 3, 1, "0/3000148"));

@@ -57,8 +57,16 @@ absl::StatusOr<clustermetadata::ConsensusStatus> Manager::SetPrimary(const conse
   if (consensus::IsRevoked(RuleOf(asked.position()).rule_number(), promises_->Get())) {
     return BuildConsensusStatus(config_, Snapshot(), promises_->Get());
   }
-  MG_ASSIGN_OR_RETURN(ConnectionPtr connection, Control(deadline));
-  MG_ASSIGN_OR_RETURN(PostgresView view, LookNow(*connection, deadline));
+  absl::StatusOr<ConnectionPtr> connection = Control(deadline);
+  if (!connection.ok()) {
+    MG_ASSIGN_OR_RETURN(bool copied, CopyWhatIsLostLocked(asked, deadline));
+    if (!copied) {
+      return connection.status();
+    }
+    Change([&](ManagerState& state) { state.replication_primary = asked; });
+    return ConsensusStatusNow(deadline);
+  }
+  MG_ASSIGN_OR_RETURN(PostgresView view, LookNow(**connection, deadline));
   int order = consensus::Compare(consensus::HighestNumber(asked.position()), consensus::HighestNumber(view.rule));
   if (order < 0) {
     return BuildConsensusStatus(config_, Snapshot(), promises_->Get());
@@ -94,9 +102,15 @@ absl::Status Manager::FollowLocked(const clustermetadata::ReplicationPrimary& as
       if (!asked.rewind_ready()) {
         MG_RETURN_IF_ERROR(PrepareSource(leader, absl::Now() + kLeaderCheckpointLimit));
       }
-      return RewindLocked(asked);
+      return RewindLocked(asked, /*try_rewind=*/true);
     }
     Change([](ManagerState& state) { state.suspected_divergence = false; });
+    if (stuck) {
+      MG_ASSIGN_OR_RETURN(bool lost, LacksLogAt(leader, view.lsn, std::min(deadline, absl::Now() + kAskLeaderLimit)));
+      if (lost) {
+        return RewindLocked(asked, /*try_rewind=*/false);
+      }
+    }
   }
   MG_RETURN_IF_ERROR(WriteReplicationPassfile(config_));
   if (view.primary_conninfo != conninfo) {
@@ -132,10 +146,44 @@ absl::StatusOr<bool> Manager::DivergedLocked(const pgsql::ConnectOptions& leader
                      std::min(deadline, absl::Now() + kAskLeaderLimit));
 }
 
+bool Manager::HasLeaderToFollow(const ManagerState& state) const {
+  const clustermetadata::ReplicationPrimary& leader = state.replication_primary;
+  return leader.has_primary() && leader.has_position() && leader.primary().postgres_port() != 0 &&
+         !consensus::SameNode(leader.primary().id(), config_.id) &&
+         !consensus::IsRevoked(RuleOf(leader.position()).rule_number(), promises_->Get());
+}
+
+// Of what no orch may ask for: the leader's rule may be waiting for just this node.
+absl::Status Manager::FollowAgainLocked() {
+  ManagerState state = Snapshot();
+  if (!HasLeaderToFollow(state)) {
+    return absl::OkStatus();
+  }
+  absl::Status status = FollowLocked(state.replication_primary, absl::Now() + config_.remote_operation_limit);
+  // A leader that is away is the orchs' business.
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? absl::OkStatus() : status;
+}
+
+// A standby that is not consistent yet answers nobody; what it lacks is known from its log, and asked of the leader.
+absl::StatusOr<bool> Manager::CopyWhatIsLostLocked(const clustermetadata::ReplicationPrimary& asked,
+                                                   absl::Time deadline) {
+  std::string segment = Snapshot().missing_segment;
+  if (segment.empty()) {
+    return false;
+  }
+  MG_ASSIGN_OR_RETURN(pgsql::ConnectOptions leader, LeaderConnection(asked));
+  MG_ASSIGN_OR_RETURN(bool lost, LacksSegment(leader, segment, std::min(deadline, absl::Now() + kAskLeaderLimit)));
+  if (lost) {
+    MG_RETURN_IF_ERROR(WithContext(RewindLocked(asked, /*try_rewind=*/false), "set primary"));
+  }
+  return lost;
+}
+
 // From here on the caller's deadline does not count: a half-rewound directory must be brought to an end.
-absl::Status Manager::RewindLocked(const clustermetadata::ReplicationPrimary& asked) {
+absl::Status Manager::RewindLocked(const clustermetadata::ReplicationPrimary& asked, bool try_rewind) {
   const clustermetadata::PoolerAddress& primary = asked.primary();
-  log::Warn("log has diverged: rewinding", {{"source", topology::IdString(primary.id())}});
+  log::Warn(try_rewind ? "log has diverged: rewinding" : "the leader has no longer what is needed: a new base backup",
+            {{"source", topology::IdString(primary.id())}});
   ManagerState state = Snapshot();
   if (state.view.has_value()) {
     // Until it is past where it was, this node knows less than it once said.
@@ -152,20 +200,28 @@ absl::Status Manager::RewindLocked(const clustermetadata::ReplicationPrimary& as
   Connected(false, PgState::kStopped);
   MG_RETURN_IF_ERROR(pgctld_.Stop("fast", kStopLimit));
   MG_RETURN_IF_ERROR(WriteFileAtomically(RewindSentinel(config_), "", 0600));
-  absl::Status rewound =
-      pgctld_.PgRewind(primary.host(), primary.postgres_port(), topology::ClusterIdString(config_.id), kRewindLimit);
+  absl::Status rewound = absl::UnavailableError("the leader's log does not reach back to this node's");
+  if (try_rewind) {
+    rewound =
+        pgctld_.PgRewind(primary.host(), primary.postgres_port(), topology::ClusterIdString(config_.id), kRewindLimit);
+  }
   if (rewound.ok()) {
     rewound = PrepareStandby(config_, config_.data_directory, primary.host(), primary.postgres_port());
   }
   if (!rewound.ok()) {
-    log::Warn("pg_rewind failed: taking a new base backup", {{"error", rewound}});
+    if (try_rewind) {
+      log::Warn("pg_rewind failed: taking a new base backup", {{"error", rewound}});
+    }
     MG_RETURN_IF_ERROR(
         TakeBaseBackup(config_, primary.host(), primary.postgres_port(), absl::Now() + kRewindLimit, stop_));
   }
   MG_RETURN_IF_ERROR(RemoveTree(RewindSentinel(config_)));
   MG_RETURN_IF_ERROR(StartFollowing(/*suspected_divergence=*/false, kStartLimit));
-  Change([](ManagerState& s) { s.suspected_divergence = false; });
-  log::Info("rewound, follows", {{"primary", topology::IdString(primary.id())}});
+  Change([](ManagerState& s) {
+    s.suspected_divergence = false;
+    s.missing_segment.clear();
+  });
+  log::Info(rewound.ok() ? "rewound, follows" : "copied, follows", {{"primary", topology::IdString(primary.id())}});
   return absl::OkStatus();
 }
 
