@@ -214,7 +214,46 @@ def a_leader_takes_over_with_a_node_that_has_to_be_rewound_first():
         shard.well()
 
 
+def leave_behind(shard, cell, leads):
+    """Writes so much log that the leader keeps no file that the stopped standby of this cell needs."""
+    with shard.connect(leads) as c, c.cursor() as cursor:
+        cursor.execute("select pg_walfile_name(pg_current_wal_lsn())")
+        needed = cursor.fetchone()[0]
+    for _ in range(30):
+        with shard.connect(leads) as c, c.cursor() as cursor:
+            for _ in range(3):
+                shard.written += 1
+                cursor.execute("insert into written values (%s)", (shard.written,))
+                cursor.execute("select pg_switch_wal()")
+            cursor.execute("checkpoint")
+            cursor.execute("select count(*) from pg_ls_waldir() where name <= %s and length(name) = 24", (needed,))
+            if cursor.fetchone()[0] == 0:
+                return
+    raise Failure("the leader keeps its log for ever")
+
+
+def a_standby_left_too_far_behind_is_copied_anew():
+    with Sandbox("behind") as s:
+        (s.work / "multigres.yaml").write_text(
+            "name: behind\npostgres:\n  settings:\n    wal_keep_size: 16MB\n    min_wal_size: 32MB\n    max_wal_size: 48MB\n")
+        s.run("up")
+        shard = Shard(s)
+        leads, _ = shard.primary()
+        away = shard.elsewhere(leads)
+        shard.write(leads)
+        s.run("cluster", "stop", f"multipooler/{away}", f"postgres/{away}", f"pgctld/{away}")
+        leave_behind(shard, away, leads)
+        s.run("cluster", "start", f"pgctld/{away}", f"postgres/{away}", f"multipooler/{away}", check=False)
+
+        def streams():
+            shards = s.json("pooler", "replication", check=False).get("shards", [])
+            poolers = {p["name"]: p for one in shards for p in one["poolers"]}
+            return poolers.get(f"multipooler/{away}", {}).get("link") == "streaming"
+        eventually(streams, HEALS, "the standby follows again, with a new copy")
+        shard.well()
+
+
 if __name__ == "__main__":
-    main([a_primary_that_dies_or_freezes_is_replaced, a_leader_takes_over_with_a_node_that_has_to_be_rewound_first,
+    main([a_standby_left_too_far_behind_is_copied_anew, a_primary_that_dies_or_freezes_is_replaced, a_leader_takes_over_with_a_node_that_has_to_be_rewound_first,
           while_etcd_is_away_a_failover_reaches_the_clients,
           a_primary_without_its_quorum_stops_serving_reads])
