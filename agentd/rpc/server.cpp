@@ -8,6 +8,9 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <map>
+#include <mutex>
+#include <string>
 #include <utility>
 
 #include "agentd/adminproxy/admin_proxy.h"
@@ -57,13 +60,44 @@ absl::Status WriteDiscovery(const std::string& path, const agent::GetInfoRespons
   return WriteFileAtomically(path, json, 0600);
 }
 
-absl::StatusOr<adminproxy::AdminProxy::Target> AdminTarget(provisioners::Provisioner& provisioner,
-                                                           const multigres::provisioner::v1::ClusterSelector& cluster) {
-  adminproxy::AdminProxy::Target target;
-  MG_ASSIGN_OR_RETURN(target.address, provisioner.AdminAddress(cluster));
-  MG_ASSIGN_OR_RETURN(target.token, provisioner.AdminToken(cluster));
-  return target;
-}
+/// Where calls go, and with which token. To say so the whole configuration of the cluster is read; what was said is
+/// good for a moment, so that a command that asks much at once does not pay for that with each of its calls. Any
+/// thread.
+class AdminTargets {
+ public:
+  explicit AdminTargets(provisioners::Provisioner& provisioner) : provisioner_(provisioner) {}
+
+  absl::StatusOr<adminproxy::AdminProxy::Target> Get(const multigres::provisioner::v1::ClusterSelector& cluster) {
+    const std::string key = cluster.SerializeAsString();
+    std::lock_guard lock(mutex_);
+    auto known = targets_.find(key);
+    if (known != targets_.end() && std::chrono::steady_clock::now() - known->second.since < kGoodFor) {
+      return known->second.target;
+    }
+    // With the lock: who comes meanwhile waits for this answer instead of reading everything as well.
+    adminproxy::AdminProxy::Target target;
+    MG_ASSIGN_OR_RETURN(target.address, provisioner_.AdminAddress(cluster));
+    MG_ASSIGN_OR_RETURN(target.token, provisioner_.AdminToken(cluster));
+    if (targets_.size() >= kMost) {
+      targets_.clear();
+    }
+    targets_[key] = {.target = target, .since = std::chrono::steady_clock::now()};
+    return target;
+  }
+
+ private:
+  /// Shorter than any two commands that a person or a script gives one after the other.
+  static constexpr std::chrono::milliseconds kGoodFor{10};
+  static constexpr size_t kMost = 64;
+  struct Known {
+    adminproxy::AdminProxy::Target target;
+    std::chrono::steady_clock::time_point since;
+  };
+
+  provisioners::Provisioner& provisioner_;
+  std::mutex mutex_;
+  std::map<std::string, Known> targets_;
+};
 
 }  // namespace
 
@@ -74,13 +108,15 @@ struct AgentServer::Impl {
         info(InfoOf(options)),
         agent_service(Domain{provisioner, registry, events, workers, options.shutdown}, info),
         provisioner_service(Domain{provisioner, registry, events, workers, options.shutdown}),
-        proxy([&provisioner](const auto& cluster) { return AdminTarget(provisioner, cluster); },
+        targets(provisioner),
+        proxy([this](const auto& cluster) { return targets.Get(cluster); },
               [this](std::function<void()> task) { workers.Run(std::move(task)); }) {}
 
   const ServerOptions options;
   const agent::GetInfoResponse info;
   AgentServiceImpl agent_service;
   ProvisionerServiceImpl provisioner_service;
+  AdminTargets targets;
   adminproxy::AdminProxy proxy;
   std::unique_ptr<grpc::Server> server;
   WorkerPool workers{kWorkers};
