@@ -6,18 +6,10 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/status/status.h"
+#include "common/text/selector.h"
 #include "common/text/suggest.h"
 
 namespace mg::logs {
-namespace {
-
-bool Names(const std::string& selector, const std::string& component) {
-  std::vector<std::string> parts = absl::StrSplit(component, '/');
-  return selector == component || std::find(parts.begin(), parts.end(), selector) != parts.end();
-}
-
-}  // namespace
-
 absl::StatusOr<std::vector<Source>> SelectSources(const std::vector<Source>& all,
                                                   const std::vector<std::string>& selectors) {
   if (selectors.empty()) {
@@ -27,7 +19,7 @@ absl::StatusOr<std::vector<Source>> SelectSources(const std::vector<Source>& all
   for (const std::string& selector : selectors) {
     bool any = false;
     for (size_t i = 0; i < all.size(); ++i) {
-      if (Names(selector, all[i].name)) {
+      if (text::SelectsComponent(selector, all[i].name)) {
         chosen[i] = any = true;
       }
     }

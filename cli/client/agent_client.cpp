@@ -48,6 +48,8 @@ absl::Status FromAgent(const grpc::Status& status) {
   return rpc::FromGrpc(status);
 }
 
+bool IsGone(const absl::Status& status) { return DetailOf(status).value_or(ErrorDetail{}).reason == "AGENT_GONE"; }
+
 constexpr int kMostAttempts = 3;
 
 /// The answer may be asked for once more from the next agent.
@@ -115,8 +117,7 @@ struct AgentClient::Impl {
         }
       }
       // An agent that is killed takes connections for some moments more.
-      bool gone = DetailOf(status).value_or(ErrorDetail{}).reason == "AGENT_GONE";
-      if (!gone || !OnlyAsks<Request>() || attempt == kMostAttempts || absl::Now() >= deadline) {
+      if (!IsGone(status) || !OnlyAsks<Request>() || attempt == kMostAttempts || absl::Now() >= deadline) {
         return status;
       }
       MG_RETURN_IF_ERROR(Open());
@@ -154,10 +155,9 @@ struct AgentClient::Impl {
     for (int attempt = 1;; ++attempt) {
       bool received = false;
       absl::Status status = ReadOnce(method, request, reader, &received);
-      bool gone = DetailOf(status).value_or(ErrorDetail{}).reason == "AGENT_GONE";
       // The first word of an operation comes at once: without it the agent had been killed before, and took the
       // connection in its last moments.
-      if (!gone || received || !Begins<Request, Response>() || attempt == kMostAttempts) {
+      if (!IsGone(status) || received || !Begins<Request, Response>() || attempt == kMostAttempts) {
         return status;
       }
       MG_RETURN_IF_ERROR(Open());

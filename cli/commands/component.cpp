@@ -20,6 +20,7 @@
 #include "cli/commands/failover.h"
 #include "cli/output/relative.h"
 #include "common/status/status.h"
+#include "common/text/selector.h"
 #include "common/text/text.h"
 #include "multigres/agent/v1/agent.pb.h"
 #include "multigres/cli/v1/output.pb.h"
@@ -157,11 +158,6 @@ int RunWhy(Context& context) {
 
 }  // namespace
 
-bool Names(const std::string& word, const std::string& component) {
-  std::vector<std::string> parts = absl::StrSplit(component, '/');
-  return word == component || std::find(parts.begin(), parts.end(), word) != parts.end();
-}
-
 absl::StatusOr<std::vector<std::string>> SelectComponents(const multigres::provisioner::v1::ClusterStatus& status,
                                                           const std::vector<std::string>& words) {
   std::set<std::string> wanted, known;
@@ -170,7 +166,7 @@ absl::StatusOr<std::vector<std::string>> SelectComponents(const multigres::provi
     known.insert(component.name());
     known.insert(parts.begin(), parts.end());
     for (const std::string& word : words) {
-      if (Names(word, component.name())) {
+      if (text::SelectsComponent(word, component.name())) {
         wanted.insert(component.name());
       }
     }

@@ -10,9 +10,6 @@
 
 namespace mg::cli {
 
-/// Whether a word names this component: by its name, its kind or its cell.
-bool Names(const std::string& word, const std::string& component);
-
 /// The components that the words name, in the cluster's order, none twice: a word is a component (multipooler/zone1), a
 /// kind (multipooler) or a cell (zone1). COMPONENT_NOT_FOUND before anything is done with the others.
 absl::StatusOr<std::vector<std::string>> SelectComponents(const multigres::provisioner::v1::ClusterStatus& status,

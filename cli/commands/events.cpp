@@ -13,6 +13,7 @@
 #include "cli/failovers/failovers.h"
 #include "cli/output/render.h"
 #include "common/status/status.h"
+#include "common/text/selector.h"
 #include "multigres/agent/v1/agent.pb.h"
 
 namespace mg::cli {
@@ -52,8 +53,9 @@ class EventPrinter {
   void Print(const agent::Event& event) {
     const std::vector<std::string>& names = context_.args().positionals;
     if (TimeOf(event) < since_ ||
-        (!names.empty() && std::none_of(names.begin(), names.end(),
-                                        [&](const std::string& word) { return Names(word, event.component()); }))) {
+        (!names.empty() && std::none_of(names.begin(), names.end(), [&](const std::string& word) {
+          return text::SelectsComponent(word, event.component());
+        }))) {
       return;
     }
     std::lock_guard lock(mutex_);

@@ -10,13 +10,26 @@
 
 namespace mg {
 
-std::vector<ProcessId> ProcessesWithEnvironment(const std::string& entry) {
-  std::vector<ProcessId> result;
-  std::string wanted = absl::StrCat(absl::string_view("\0", 1), entry, absl::string_view("\0", 1));
+std::vector<pid_t> AllPids() {
+  std::vector<pid_t> pids;
   DIR* proc = ::opendir("/proc");
   while (dirent* item = proc != nullptr ? ::readdir(proc) : nullptr) {
     pid_t pid = 0;
-    if (!absl::SimpleAtoi(item->d_name, &pid) || pid == ::getpid()) {
+    if (absl::SimpleAtoi(item->d_name, &pid)) {
+      pids.push_back(pid);
+    }
+  }
+  if (proc != nullptr) {
+    ::closedir(proc);
+  }
+  return pids;
+}
+
+std::vector<ProcessId> ProcessesWithEnvironment(const std::string& entry) {
+  std::vector<ProcessId> result;
+  std::string wanted = absl::StrCat(absl::string_view("\0", 1), entry, absl::string_view("\0", 1));
+  for (pid_t pid : AllPids()) {
+    if (pid == ::getpid()) {
       continue;
     }
     // Identified first: should the number pass to another meanwhile, it names nobody.
@@ -26,9 +39,6 @@ std::vector<ProcessId> ProcessesWithEnvironment(const std::string& entry) {
         absl::StrContains(absl::StrCat(absl::string_view("\0", 1), *environment), wanted) && IsAlive(*id)) {
       result.push_back(*id);
     }
-  }
-  if (proc != nullptr) {
-    ::closedir(proc);
   }
   return result;
 }

@@ -1,14 +1,11 @@
 #include "common/shim_protocol/orphans.h"
 
-#include <dirent.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <csignal>
 
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
@@ -46,12 +43,7 @@ std::string DeletedRunDirOf(pid_t pid) {
 
 std::vector<Orphan> FindOrphans(const std::string& below) {
   std::vector<Orphan> result;
-  DIR* proc = ::opendir("/proc");
-  while (dirent* item = proc != nullptr ? ::readdir(proc) : nullptr) {
-    pid_t pid = 0;
-    if (!absl::SimpleAtoi(item->d_name, &pid)) {
-      continue;
-    }
+  for (pid_t pid : AllPids()) {
     std::string run_dir = DeletedRunDirOf(pid);
     if (run_dir.empty() || !(below.empty() || absl::StartsWith(run_dir, absl::StrCat(below, "/")))) {
       continue;
@@ -61,9 +53,6 @@ std::vector<Orphan> FindOrphans(const std::string& below) {
     if (id.ok() && DeletedRunDirOf(pid) == run_dir && ReadShimState(run_dir).shim != *id) {
       result.push_back({.shim = *id, .run_dir = run_dir});
     }
-  }
-  if (proc != nullptr) {
-    ::closedir(proc);
   }
   return result;
 }

@@ -10,6 +10,7 @@
 #include "common/log/log.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
+#include "components/multiadmin/label.h"
 #include "multipoolermanagerservice.grpc.pb.h"
 
 namespace mg::multiadmin {
@@ -22,8 +23,6 @@ using Stub = multipoolermanager::MultipoolerManager::Stub;
 
 constexpr absl::Duration kKeepJobs = absl::Hours(24);
 constexpr absl::Duration kBackupLimit = absl::Minutes(30);
-
-std::string Label(const clustermetadata::ID& id) { return absl::StrCat(id.cell(), "/", id.name()); }
 
 bool Leads(const Multipooler& pooler) { return pooler.routing_state().role() == clustermetadata::ROUTING_ROLE_PRIMARY; }
 

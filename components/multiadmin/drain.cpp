@@ -13,6 +13,7 @@
 #include "common/status/status.h"
 #include "common/topology/topology.h"
 #include "components/multiadmin/admin.h"
+#include "components/multiadmin/label.h"
 #include "multigres/pooler/v1/drain.grpc.pb.h"
 
 namespace mg::multiadmin {
@@ -23,8 +24,6 @@ namespace v1 = multigres::admin::v1;
 namespace pooler_v1 = multigres::pooler::v1;
 
 constexpr absl::Duration kAskLimit = absl::Seconds(2);
-
-std::string Label(const clustermetadata::ID& id) { return absl::StrCat(id.cell(), "/", id.name()); }
 
 absl::StatusOr<pooler_v1::SetDrainResponse> SetDrain(const rpc::Dialer& dialer, const Multipooler& pooler,
                                                      const pooler_v1::SetDrainRequest& request, absl::Time deadline) {

@@ -15,6 +15,7 @@
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
 #include "components/multiadmin/backups.h"
+#include "components/multiadmin/label.h"
 #include "multigres/pooler/v1/backup.grpc.pb.h"
 
 namespace mg::multiadmin {
@@ -26,8 +27,6 @@ using clustermetadata::Multipooler;
 
 constexpr absl::Duration kCheckLimit = absl::Seconds(10);
 constexpr absl::Duration kResetLimit = absl::Seconds(90);
-
-std::string Label(const clustermetadata::ID& id) { return absl::StrCat(id.cell(), "/", id.name()); }
 
 // Asks all at once.
 template <typename Ask>

@@ -13,6 +13,7 @@
 #include "common/status/status.h"
 #include "common/topology/topology.h"
 #include "components/multiadmin/admin.h"
+#include "components/multiadmin/label.h"
 #include "multigres/orch/v1/orch.grpc.pb.h"
 #include "multiorchservice.grpc.pb.h"
 
@@ -24,8 +25,6 @@ using clustermetadata::Multipooler;
 namespace v1 = multigres::admin::v1;
 
 constexpr absl::Duration kProbeLimit = absl::Seconds(15);
-
-std::string Label(const ID& id) { return absl::StrCat(id.cell(), "/", id.name()); }
 
 const Multipooler* Find(const std::vector<Multipooler>& poolers, const ID& id) {
   auto found = std::find_if(poolers.begin(), poolers.end(),

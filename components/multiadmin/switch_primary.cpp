@@ -13,6 +13,7 @@
 #include "common/topology/drained.h"
 #include "common/topology/topology.h"
 #include "components/multiadmin/admin.h"
+#include "components/multiadmin/label.h"
 #include "multigres/orch/v1/orch.grpc.pb.h"
 
 namespace mg::multiadmin {
@@ -44,8 +45,6 @@ void NoteUntold(const absl::Status& told) {
     log::Warn("the orchs do not know whom to appoint", {{"error", told.message()}});
   }
 }
-
-std::string Label(const clustermetadata::ID& id) { return absl::StrCat(id.cell(), "/", id.name()); }
 
 // The next leader, as soon as its record says that it serves.
 std::optional<clustermetadata::ID> AwaitLeader(TopologyCache* cache, const clustermetadata::ShardKey& shard,

@@ -6,21 +6,12 @@
 #include "common/topology/topology.h"
 #include "components/multiorch/coordinator.h"
 #include "components/multiorch/problems.h"
+#include "components/multiorch/test_nodes.h"
 
 namespace mg::multiorch {
 namespace {
 
 namespace data = multipoolermanagerdata;
-
-const absl::Time kNow = absl::FromUnixSeconds(1700000000);
-
-clustermetadata::ID Node(int number) {
-  clustermetadata::ID id;
-  id.set_component(clustermetadata::ID::MULTIPOOLER);
-  id.set_cell("zone" + std::to_string(number));
-  id.set_name("p" + std::to_string(number));
-  return id;
-}
 
 clustermetadata::ID Orch(const std::string& name) {
   clustermetadata::ID id;

@@ -5,19 +5,10 @@
 #include "common/topology/topology.h"
 #include "components/multiorch/coordinator.h"
 #include "components/multiorch/decision.h"
+#include "components/multiorch/test_nodes.h"
 
 namespace mg::multiorch {
 namespace {
-
-const absl::Time kNow = absl::FromUnixSeconds(1700000000);
-
-clustermetadata::ID Node(int number) {
-  clustermetadata::ID id;
-  id.set_component(clustermetadata::ID::MULTIPOOLER);
-  id.set_cell("zone" + std::to_string(number));
-  id.set_name("p" + std::to_string(number));
-  return id;
-}
 
 /// Four poolers under the rule {3,0} of the first three, led by the first.
 class RuleChangeTest : public testing::Test {

@@ -50,6 +50,15 @@ absl::StatusOr<std::unique_ptr<pgsql::Connection>> ConnectToPromoted(const pgsql
   return connection;
 }
 
+absl::StatusOr<bool> LacksSegmentOn(pgsql::Connection& connection, const std::string& segment, absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(
+      pgsql::Result row,
+      connection.Query("SELECT right($1, 16) < right(pg_walfile_name(pg_current_wal_lsn()), 16) AND NOT EXISTS "
+                       "(SELECT FROM pg_ls_waldir() WHERE length(name) = 24 AND right(name, 16) = right($1, 16))",
+                       {segment}, deadline));
+  return row.Bool(0, 0);
+}
+
 }  // namespace
 
 absl::Status PrepareSource(const pgsql::ConnectOptions& leader, absl::Time deadline) {
@@ -68,18 +77,13 @@ absl::StatusOr<bool> LacksLogAt(const pgsql::ConnectOptions& leader, const std::
   MG_ASSIGN_OR_RETURN(std::unique_ptr<pgsql::Connection> connection, ConnectToPromoted(leader, deadline));
   // Of a position at a segment's very end the next one is needed.
   MG_ASSIGN_OR_RETURN(pgsql::Result row, connection->Query("SELECT pg_walfile_name($1::pg_lsn + 1)", {lsn}, deadline));
-  return LacksSegment(leader, row.Text(0, 0), deadline);
+  return LacksSegmentOn(*connection, row.Text(0, 0), deadline);
 }
 
 absl::StatusOr<bool> LacksSegment(const pgsql::ConnectOptions& leader, const std::string& segment,
                                   absl::Time deadline) {
   MG_ASSIGN_OR_RETURN(std::unique_ptr<pgsql::Connection> connection, ConnectToPromoted(leader, deadline));
-  MG_ASSIGN_OR_RETURN(
-      pgsql::Result row,
-      connection->Query("SELECT right($1, 16) < right(pg_walfile_name(pg_current_wal_lsn()), 16) AND NOT EXISTS "
-                        "(SELECT FROM pg_ls_waldir() WHERE length(name) = 24 AND right(name, 16) = right($1, 16))",
-                        {segment}, deadline));
-  return row.Bool(0, 0);
+  return LacksSegmentOn(*connection, segment, deadline);
 }
 
 std::string SegmentSaidToBeGone(const std::string& log) {
