@@ -35,6 +35,9 @@ if(MG_SANITIZE)
   if(MG_SANITIZE STREQUAL "thread")
     # Boost.Asio has fences, which ThreadSanitizer does not know; it knows the atomics around them.
     add_compile_options(-Wno-tsan)
+    # protobuf's headers lay out a map field otherwise when this macro is set, but Debian's library is built without it. libstdc++
+    # then needs its own macro, so that shared_ptr counts in a way that ThreadSanitizer understands.
+    add_compile_options(-U__SANITIZE_THREAD__ -D_GLIBCXX_TSAN=1)
   endif()
   add_link_options(-fsanitize=${MG_SANITIZE})
 endif()

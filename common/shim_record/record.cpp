@@ -133,6 +133,9 @@ std::pair<Record, std::string> ReadRecord(const std::string& path) {
       break;
     }
     text.append(buffer, static_cast<size_t>(n));
+    if (static_cast<size_t>(n) < sizeof buffer) {
+      break;  // a regular file: there is no more
+    }
   }
   ::close(fd);
   return Record::Decode(text);
