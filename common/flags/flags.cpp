@@ -46,6 +46,7 @@ struct Entry {
   std::string name, help, type;
   char letter = 0;
   bool hidden = false, secret = false, is_bool = false, is_list = false;
+  bool unused = false;  ///< nothing reads its value, and nobody gave one
   std::vector<std::string> env;
   std::function<absl::Status(const std::vector<std::string>&)> set;
   std::function<std::string()> get;
@@ -337,6 +338,16 @@ void FlagSet::Hide(const std::string& name) {
   }
 }
 
+void FlagSet::Keep(const std::string& name, std::shared_ptr<void> value) {
+  Entry& entry = *impl_->Find(name);
+  entry.hidden = true;
+  entry.unused = true;
+  entry.set = [set = std::move(entry.set), value = std::move(value), &entry](const std::vector<std::string>& values) {
+    entry.unused = false;
+    return set(values);
+  };
+}
+
 void FlagSet::MarkSecret(const std::string& name) {
   if (Entry* entry = impl_->Find(name); entry != nullptr) {
     entry->secret = true;
@@ -371,6 +382,9 @@ absl::Status FlagSet::Parse(int argc, char** argv) {
 std::vector<std::pair<std::string, std::string>> FlagSet::Values() const {
   std::vector<std::pair<std::string, std::string>> result;
   for (const Entry& entry : impl_->entries) {
+    if (entry.unused) {
+      continue;
+    }
     std::string value = entry.get();
     result.emplace_back(entry.name, entry.secret && !value.empty() ? "***" : value);
   }

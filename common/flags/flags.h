@@ -6,8 +6,10 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -42,6 +44,16 @@ class FlagSet {
   void Short(char letter, const std::string& name);
   /// Accepted, parsed, and left out of the help.
   void Hide(const std::string& name);
+  /// Flags of upstream's command lines that nothing here uses: each is parsed as a T (one of Add's types), hidden, and
+  /// among Values only where it was given.
+  template <typename T>
+  void Accept(std::initializer_list<const char*> names) {
+    for (const char* name : names) {
+      auto value = std::make_shared<T>();
+      Add(name, value.get(), "taken and not used");
+      Keep(name, std::move(value));
+    }
+  }
 
   /// Words before the first flag (pgctld's subcommands). Without this call a positional argument is an error.
   void AllowPositional(std::vector<std::string>* words, const std::string& help);
@@ -50,11 +62,14 @@ class FlagSet {
   /// help on stdout and returns CANCELLED: exit 0.
   absl::Status Parse(int argc, char** argv);
 
-  /// Name and present value of every flag, for /config. Values of flags marked secret are shown as "***".
+  /// Name and present value of every flag that is used or was given, for /config. Values of flags marked secret are
+  /// shown as "***".
   std::vector<std::pair<std::string, std::string>> Values() const;
   void MarkSecret(const std::string& name);
 
  private:
+  void Keep(const std::string& name, std::shared_ptr<void> value);
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };

@@ -79,6 +79,18 @@ TEST(Flags, EnvironmentIsBelowTheCommandLine) {
   ::unsetenv("MG_FLAGS_TEST_OTHER");
 }
 
+TEST(Flags, ThoseThatNothingUses_AreToldAsTheyWereGiven) {
+  FlagSet flags("program", "does");
+  flags.Accept<std::string>({"ca-file", "key-file", "cert-file"});
+  flags.Accept<int>({"port"});
+  ASSERT_TRUE(ParseWords(&flags, {"--ca-file=ca", "--cert-file=cert", "--port", "1"}).ok());
+  EXPECT_EQ(flags.Values(), (std::vector<std::pair<std::string, std::string>>{
+                                {"ca-file", "ca"}, {"cert-file", "cert"}, {"port", "1"}}));
+  FlagSet others("program", "does");
+  others.Accept<int>({"port"});
+  EXPECT_FALSE(ParseWords(&others, {"--port", "many"}).ok());
+}
+
 TEST(Flags, Secret_IsNotShown) {
   Values v;
   FlagSet flags("program", "does");

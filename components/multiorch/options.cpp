@@ -21,16 +21,10 @@ void Options::AddTo(flags::FlagSet* flags) {
              {"MT_POOLER_HEALTH_CHECK_INTERVAL"});
   flags->Add("recovery-cycle-interval", &recovery_cycle, "longest time between two decisions",
              {"MT_RECOVERY_CYCLE_INTERVAL"});
-  for (const char* name : {"bookkeeping-interval", "leader-failover-grace-period-base",
-                           "leader-failover-grace-period-max-jitter", "verify-replication-timeout",
-                           "leader-postgres-response-threshold", "lock-timeout", "remote-operation-timeout"}) {
-    flags->Add(name, &ignored_.duration, "taken and not used");
-    flags->Hide(name);
-  }
-  for (const char* name : {"health-check-workers", "topo-read-concurrency", "topo-etcd-lease-ttl"}) {
-    flags->Add(name, &ignored_.number, "taken and not used");
-    flags->Hide(name);
-  }
+  flags->Accept<absl::Duration>({"bookkeeping-interval", "leader-failover-grace-period-base",
+                                 "leader-failover-grace-period-max-jitter", "verify-replication-timeout",
+                                 "leader-postgres-response-threshold", "lock-timeout", "remote-operation-timeout"});
+  flags->Accept<int>({"health-check-workers", "topo-read-concurrency", "topo-etcd-lease-ttl"});
   etcd_tls.AddTo(flags);
   pooler_tls.AddTo(flags);
 }

@@ -30,13 +30,6 @@ struct Options {
   void AddTo(flags::FlagSet* flags);
   /// The shards to watch, each once. INVALID_ARGUMENT.
   absl::StatusOr<std::vector<clustermetadata::ShardKey>> Shards() const;
-
- private:
-  struct Ignored {
-    int number = 0;
-    absl::Duration duration;
-  };
-  Ignored ignored_;
 };
 
 }  // namespace mg::multiorch

@@ -93,31 +93,18 @@ void Options::AddTo(flags::FlagSet* flags) {
   flags->Add("connpool-dial-timeout", &dial_timeout, "limit of a login to PostgreSQL");
   flags->Add("connpool-user-regular-idle-timeout", &idle_timeout, "an idle server connection ends after this");
   flags->Add("connpool-user-regular-max-lifetime", &max_lifetime, "a server connection is not used again after this");
-  for (const char* name :
-       {"pgbackrest-cert-file", "pgbackrest-key-file", "pgbackrest-ca-file", "pgbackrest-cipher-key-file",
-        "pg-client-sslmode", "pg-client-sslrootcert", "pg-client-sslnegotiation"}) {
-    flags->Add(name, &ignored_.text, "taken and not used");
-    flags->Hide(name);
-  }
-  for (const char* name : {"pgbackrest-port", "postgres-unrecoverable-min-attempts", "connpool-admin-capacity",
-                           "connpool-settings-cache-size", "connpool-min-capacity-per-user", "topo-read-concurrency",
-                           "topo-etcd-lease-ttl"}) {
-    flags->Add(name, &ignored_.number, "taken and not used");
-    flags->Hide(name);
-  }
-  for (const char* name :
-       {"postgres-unrecoverable-timeout", "lock-timeout", "connpool-user-reserved-inactivity-timeout",
-        "connpool-user-reserved-idle-timeout", "connpool-user-reserved-max-lifetime", "connpool-rebalance-interval",
-        "connpool-demand-window", "connpool-inactive-timeout", "connpool-drain-grace-period"}) {
-    flags->Add(name, &ignored_.duration, "taken and not used");
-    flags->Hide(name);
-  }
-  for (const char* name : {"backend-vpid-tracking-enabled", "enable-slot-based-replication"}) {
-    flags->Add(name, &ignored_.flag, "taken and not used");
-    flags->Hide(name);
-  }
-  flags->Add("connpool-reserved-ratio", &ignored_.ratio, "taken and not used");
-  flags->Hide("connpool-reserved-ratio");
+  flags->Accept<std::string>({"pgbackrest-cert-file", "pgbackrest-key-file", "pgbackrest-ca-file",
+                              "pgbackrest-cipher-key-file", "pg-client-sslmode", "pg-client-sslrootcert",
+                              "pg-client-sslnegotiation"});
+  flags->Accept<int>({"pgbackrest-port", "postgres-unrecoverable-min-attempts", "connpool-admin-capacity",
+                      "connpool-settings-cache-size", "connpool-min-capacity-per-user", "topo-read-concurrency",
+                      "topo-etcd-lease-ttl"});
+  flags->Accept<absl::Duration>({"postgres-unrecoverable-timeout", "lock-timeout",
+                                 "connpool-user-reserved-inactivity-timeout", "connpool-user-reserved-idle-timeout",
+                                 "connpool-user-reserved-max-lifetime", "connpool-rebalance-interval",
+                                 "connpool-demand-window", "connpool-inactive-timeout", "connpool-drain-grace-period"});
+  flags->Accept<bool>({"backend-vpid-tracking-enabled", "enable-slot-based-replication"});
+  flags->Accept<double>({"connpool-reserved-ratio"});
 }
 
 absl::StatusOr<Config> Options::ToConfig(const std::string& hostname, int grpc_port) const {

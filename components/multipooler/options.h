@@ -47,16 +47,6 @@ struct Options {
   void AddTo(flags::FlagSet* flags);
   /// Checks them and makes the manager's configuration. Reads PGDATA and MULTIGRES_* from the environment.
   absl::StatusOr<Config> ToConfig(const std::string& hostname, int grpc_port) const;
-
- private:
-  struct Ignored {
-    std::string text;
-    int number = 0;
-    double ratio = 0;
-    bool flag = false;
-    absl::Duration duration;
-  };
-  Ignored ignored_;
 };
 
 }  // namespace mg::multipooler

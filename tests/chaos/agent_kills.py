@@ -149,6 +149,16 @@ def broken_state_file(s, rng):
     return f"{which} of {name} broken"
 
 
+def bring_up(s):
+    """An agent may still be finishing what the killed one had begun, and says that it is busy."""
+    def done():
+        result = s.run("up", check=False, timeout=90)
+        if result.returncode != 0 and "is under way" not in result.stderr:
+            raise Failure(f"up exited {result.returncode}\n{result.stderr}")
+        return result.returncode == 0
+    eventually(done, seconds=60, what="up")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=100)
@@ -163,7 +173,7 @@ def main():
             act = rng.choice(acts)
             if act in (steady, broken_state_file):
                 # Nothing may be under way for "the same pids": the state that is wanted is reached first.
-                s.run("up")
+                bring_up(s)
                 s.run("wait", "--timeout", "60s")
             try:
                 what = act(s, rng)
@@ -176,9 +186,9 @@ def main():
             s.remember()
             print(f"{i + 1:4} {what}", flush=True)
             if i % 5 == 4:
-                s.run("up", timeout=90)
+                bring_up(s)
                 assert s.sql("select 1") == "1"
-        s.run("up", timeout=90)
+        bring_up(s)
         s.run("wait", "--timeout", "30s")
         assert s.sql("select 1") == "1"
         check_copies(s)

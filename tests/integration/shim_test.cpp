@@ -259,7 +259,7 @@ TEST_F(ShimTest, AnotherUser_WhenRoot) {
 }
 
 TEST_F(ShimTest, IdleShims_ShareAllButLittleMemory) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef MG_SANITIZED
   GTEST_SKIP() << "sanitizers have memory of their own";
 #endif
   absl::StatusOr<ShimState> state = Start("seq 1 100000; yes '' | head -n 100000; echo idle; exec sleep 60");
