@@ -4,6 +4,7 @@
 #include <map>
 #include <mutex>
 #include <set>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -12,6 +13,8 @@
 #include "common/etcd/etcd_client.h"
 #include "common/log/log.h"
 #include "common/status/status.h"
+#include "common/topology/all_cells_watch.h"
+#include "common/topology/source_plan.h"
 
 namespace mg::topology {
 namespace {
@@ -25,13 +28,6 @@ using clustermetadata::Multipooler;
 using clustermetadata::ShardInitClaim;
 using clustermetadata::ShardKey;
 
-/// Joins as a POSIX path: no doubled and no trailing slashes.
-std::string Join(absl::string_view root, absl::string_view relative) {
-  while (absl::ConsumeSuffix(&root, "/")) {
-  }
-  return absl::StrCat(root, "/", relative);
-}
-
 template <typename Record>
 absl::StatusOr<Versioned<Record>> Decode(const etcd::KeyValue& kv) {
   Versioned<Record> result;
@@ -42,6 +38,9 @@ absl::StatusOr<Versioned<Record>> Decode(const etcd::KeyValue& kv) {
   return result;
 }
 
+/// Of all cells' records: each etcd costs a connection and, while it is read, a thread.
+constexpr std::size_t kMaxReads = 64;
+
 /// The path segment behind `prefix` in `key`.
 std::string SegmentAfter(absl::string_view key, absl::string_view prefix) {
   absl::ConsumePrefix(&key, prefix);
@@ -51,110 +50,6 @@ std::string SegmentAfter(absl::string_view key, absl::string_view prefix) {
 std::string ClaimPath(const ShardKey& shard) {
   return absl::StrCat("databases/", ShardKeyString(shard), "/ShardInitClaim");
 }
-
-/// Follows one kind of record in every cell: a watch of the cells, and one of the records' directory per cell.
-template <typename Record>
-class AllCellsWatch final : public Topology::Watch {
- public:
-  AllCellsWatch(etcd::Client* global, std::string cells_prefix, std::string directory, std::string leaf,
-                std::function<std::shared_ptr<etcd::Client>(const Cell&)> connect,
-                std::function<void(std::vector<Record>)> changed)
-      : directory_(std::move(directory)),
-        leaf_(std::move(leaf)),
-        connect_(std::move(connect)),
-        changed_(std::move(changed)) {
-    cells_watch_ = global->WatchPrefix(
-        cells_prefix,
-        [this](const etcd::RangeResult& all) {
-          for (const etcd::KeyValue& kv : all.entries) {
-            AddCell(kv);
-          }
-        },
-        [this](const etcd::WatchEvent& event) {
-          if (!event.deleted) {
-            AddCell(event.entry);
-          }
-        });
-  }
-
-  ~AllCellsWatch() override {
-    cells_watch_.reset();
-    // No cell is added any more; the watches are ended without the lock that their callbacks take.
-    cells_.clear();
-  }
-
- private:
-  struct CellWatch {
-    std::shared_ptr<etcd::Client> client;
-    std::unique_ptr<etcd::Client::Watch> watch;
-  };
-
-  /// On the cells' watch thread only.
-  void AddCell(const etcd::KeyValue& kv) {
-    absl::StatusOr<Versioned<Cell>> cell = Decode<Cell>(kv);
-    if (!absl::EndsWith(kv.key, "/Cell") || !cell.ok() || cells_.contains(cell->record.name())) {
-      return;
-    }
-    const std::string name = cell->record.name();
-    const std::string prefix = Join(cell->record.root(), absl::StrCat(directory_, "/"));
-    CellWatch& entry = cells_[name];
-    entry.client = connect_(cell->record);
-    entry.watch = entry.client->WatchPrefix(
-        prefix,
-        [this, name](const etcd::RangeResult& all) {
-          std::lock_guard lock(mutex_);
-          std::map<std::string, Record>& records = records_[name];
-          records.clear();
-          for (const etcd::KeyValue& one : all.entries) {
-            Take(name, one, &records);
-          }
-          Tell();
-        },
-        [this, name](const etcd::WatchEvent& event) {
-          std::lock_guard lock(mutex_);
-          std::map<std::string, Record>& records = records_[name];
-          if (event.deleted) {
-            records.erase(event.entry.key);
-          } else {
-            Take(name, event.entry, &records);
-          }
-          Tell();
-        });
-  }
-
-  void Take(const std::string& cell, const etcd::KeyValue& kv, std::map<std::string, Record>* records) {
-    if (!absl::EndsWith(kv.key, leaf_)) {
-      return;
-    }
-    absl::StatusOr<Versioned<Record>> record = Decode<Record>(kv);
-    if (!record.ok()) {
-      log::Warn("a topology record cannot be read", {{"key", kv.key}});
-      return;
-    }
-    // Cells may share a root; a record belongs to the cell that its id names.
-    if (record->record.id().cell() == cell) {
-      (*records)[kv.key] = std::move(record->record);
-    }
-  }
-
-  void Tell() {
-    std::vector<Record> all;
-    for (const auto& [cell, records] : records_) {
-      for (const auto& [key, record] : records) {
-        all.push_back(record);
-      }
-    }
-    changed_(std::move(all));
-  }
-
-  const std::string directory_, leaf_;
-  const std::function<std::shared_ptr<etcd::Client>(const Cell&)> connect_;
-  const std::function<void(std::vector<Record>)> changed_;
-  std::mutex mutex_;  ///< held while `changed` is told, so that calls come one at a time and in order
-  std::map<std::string, std::map<std::string, Record>> records_;
-  std::map<std::string, CellWatch> cells_;
-  std::unique_ptr<etcd::Client::Watch> cells_watch_;
-};
 
 class KeyWatch final : public Topology::Watch {
  public:
@@ -191,7 +86,7 @@ class TopologyImpl final : public Topology {
  public:
   TopologyImpl(const std::vector<std::string>& servers, std::string root,
                std::shared_ptr<grpc::ChannelCredentials> credentials)
-      : servers_(servers),
+      : servers_(SortedAddresses(servers)),
         root_(std::move(root)),
         credentials_(std::move(credentials)),
         global_(etcd::Client::Create(servers, credentials_)) {}
@@ -201,14 +96,15 @@ class TopologyImpl final : public Topology {
   }
 
   absl::StatusOr<Versioned<Cell>> GetCell(const std::string& name, absl::Time deadline) override {
-    MG_ASSIGN_OR_RETURN(etcd::KeyValue kv, global_->Get(Join(root_, absl::StrCat("cells/", name, "/Cell")), deadline));
+    MG_ASSIGN_OR_RETURN(etcd::KeyValue kv,
+                        global_->Get(JoinPath(root_, absl::StrCat("cells/", name, "/Cell")), deadline));
     return Decode<Cell>(kv);
   }
 
   absl::Status CreateCell(const Cell& cell, absl::Time deadline) override {
     MG_RETURN_IF_ERROR(ValidateCellName(cell.name()));
     return global_
-        ->Create(Join(root_, absl::StrCat("cells/", cell.name(), "/Cell")), cell.SerializeAsString(), deadline)
+        ->Create(JoinPath(root_, absl::StrCat("cells/", cell.name(), "/Cell")), cell.SerializeAsString(), deadline)
         .status();
   }
 
@@ -222,7 +118,7 @@ class TopologyImpl final : public Topology {
       came.notify_all();
     };
     auto watch = global_->WatchPrefix(
-        Join(root_, absl::StrCat("cells/", name, "/Cell")),
+        JoinPath(root_, absl::StrCat("cells/", name, "/Cell")),
         [&](const etcd::RangeResult& all) {
           if (!all.entries.empty()) {
             found();
@@ -248,14 +144,14 @@ class TopologyImpl final : public Topology {
 
   absl::StatusOr<Versioned<Database>> GetDatabase(const std::string& name, absl::Time deadline) override {
     MG_ASSIGN_OR_RETURN(etcd::KeyValue kv,
-                        global_->Get(Join(root_, absl::StrCat("databases/", name, "/Database")), deadline));
+                        global_->Get(JoinPath(root_, absl::StrCat("databases/", name, "/Database")), deadline));
     return Decode<Database>(kv);
   }
 
   absl::Status CreateDatabase(const Database& database, absl::Time deadline) override {
     return global_
-        ->Create(Join(root_, absl::StrCat("databases/", database.name(), "/Database")), database.SerializeAsString(),
-                 deadline)
+        ->Create(JoinPath(root_, absl::StrCat("databases/", database.name(), "/Database")),
+                 database.SerializeAsString(), deadline)
         .status();
   }
 
@@ -267,6 +163,9 @@ class TopologyImpl final : public Topology {
   }
   absl::StatusOr<std::vector<Multiorch>> Orchs(const std::string& cell, absl::Time deadline) override {
     return List<Multiorch>(cell, "orchs", "/Orch", deadline);
+  }
+  absl::StatusOr<Everywhere<Multigateway>> AllGateways(absl::Time deadline) override {
+    return ListAll<Multigateway>("gateways", "/Gateway", deadline);
   }
   absl::Status PutPooler(const Multipooler& record, absl::Time deadline) override {
     return Put(record.id(), "poolers", "/Pooler", record.SerializeAsString(), deadline);
@@ -286,15 +185,15 @@ class TopologyImpl final : public Topology {
   absl::Status DeleteOrch(const ID& id, absl::Time deadline) override { return Remove(id, "orchs", "/Orch", deadline); }
 
   absl::StatusOr<Versioned<ShardInitClaim>> GetClaim(const ShardKey& shard, absl::Time deadline) override {
-    MG_ASSIGN_OR_RETURN(etcd::KeyValue kv, global_->Get(Join(root_, ClaimPath(shard)), deadline));
+    MG_ASSIGN_OR_RETURN(etcd::KeyValue kv, global_->Get(JoinPath(root_, ClaimPath(shard)), deadline));
     return Decode<ShardInitClaim>(kv);
   }
   absl::Status CreateClaim(const ShardKey& shard, const ShardInitClaim& claim, absl::Time deadline) override {
-    return global_->Create(Join(root_, ClaimPath(shard)), claim.SerializeAsString(), deadline).status();
+    return global_->Create(JoinPath(root_, ClaimPath(shard)), claim.SerializeAsString(), deadline).status();
   }
   absl::Status ReplaceClaim(const ShardKey& shard, const ShardInitClaim& claim, std::int64_t version,
                             absl::Time deadline) override {
-    return global_->PutIf(Join(root_, ClaimPath(shard)), claim.SerializeAsString(), version, deadline).status();
+    return global_->PutIf(JoinPath(root_, ClaimPath(shard)), claim.SerializeAsString(), version, deadline).status();
   }
 
   std::unique_ptr<Watch> WatchPoolers(std::function<void(std::vector<Multipooler>)> changed) override {
@@ -303,9 +202,12 @@ class TopologyImpl final : public Topology {
   std::unique_ptr<Watch> WatchGateways(std::function<void(std::vector<Multigateway>)> changed) override {
     return WatchAll<Multigateway>("gateways", "/Gateway", std::move(changed));
   }
+  std::unique_ptr<Watch> WatchOrchs(std::function<void(std::vector<Multiorch>)> changed) override {
+    return WatchAll<Multiorch>("orchs", "/Orch", std::move(changed));
+  }
   std::unique_ptr<Watch> WatchClaim(const ShardKey& shard,
                                     std::function<void(const ShardInitClaim&)> changed) override {
-    return std::make_unique<KeyWatch>(global_.get(), Join(root_, ClaimPath(shard)), std::move(changed));
+    return std::make_unique<KeyWatch>(global_.get(), JoinPath(root_, ClaimPath(shard)), std::move(changed));
   }
 
  private:
@@ -316,7 +218,7 @@ class TopologyImpl final : public Topology {
 
   absl::StatusOr<std::vector<std::string>> Names(const std::string& directory, const std::string& leaf,
                                                  absl::Time deadline) {
-    std::string prefix = Join(root_, directory);
+    std::string prefix = JoinPath(root_, directory);
     MG_ASSIGN_OR_RETURN(etcd::RangeResult all, global_->GetPrefix(prefix, /*keys_only=*/true, deadline));
     std::set<std::string> names;
     for (const etcd::KeyValue& kv : all.entries) {
@@ -330,7 +232,10 @@ class TopologyImpl final : public Topology {
 
   /// One client per set of addresses; the global one serves cells that live in the same etcd.
   std::shared_ptr<etcd::Client> ClientFor(const Cell& cell) {
-    std::vector<std::string> addresses(cell.server_addresses().begin(), cell.server_addresses().end());
+    return ClientFor(SortedAddresses({cell.server_addresses().begin(), cell.server_addresses().end()}));
+  }
+
+  std::shared_ptr<etcd::Client> ClientFor(const SourcePlan::Addresses& addresses) {
     if (addresses.empty() || addresses == servers_) {
       return global_;
     }
@@ -352,8 +257,9 @@ class TopologyImpl final : public Topology {
   absl::StatusOr<std::vector<Record>> List(const std::string& cell, const std::string& directory,
                                            const std::string& leaf, absl::Time deadline) {
     MG_ASSIGN_OR_RETURN(Place place, PlaceOf(cell, deadline));
-    MG_ASSIGN_OR_RETURN(etcd::RangeResult all, place.client->GetPrefix(Join(place.root, absl::StrCat(directory, "/")),
-                                                                       /*keys_only=*/false, deadline));
+    MG_ASSIGN_OR_RETURN(etcd::RangeResult all,
+                        place.client->GetPrefix(JoinPath(place.root, absl::StrCat(directory, "/")),
+                                                /*keys_only=*/false, deadline));
     std::vector<Record> result;
     for (const etcd::KeyValue& kv : all.entries) {
       if (absl::EndsWith(kv.key, leaf)) {
@@ -366,17 +272,83 @@ class TopologyImpl final : public Topology {
     return result;
   }
 
+  template <typename Record>
+  absl::StatusOr<Everywhere<Record>> ListAll(const std::string& directory, const std::string& leaf,
+                                             absl::Time deadline) {
+    MG_ASSIGN_OR_RETURN(etcd::RangeResult all,
+                        global_->GetPrefix(JoinPath(root_, "cells/"), /*keys_only=*/false, deadline));
+    struct Source {
+      std::string prefix;
+      std::map<std::string, std::string> cells;  ///< the directory of its records by cell
+      absl::StatusOr<etcd::RangeResult> read;
+    };
+    std::map<SourcePlan::Addresses, Source> sources;
+    SourcePlan plan(kMaxReads);
+    Everywhere<Record> result;
+    for (const etcd::KeyValue& kv : all.entries) {
+      absl::StatusOr<Versioned<Cell>> cell = Decode<Cell>(kv);
+      if (!absl::EndsWith(kv.key, "/Cell")) {
+        continue;
+      }
+      if (!cell.ok()) {
+        result.unread.push_back(SegmentAfter(kv.key, JoinPath(root_, "cells/")));
+        continue;
+      }
+      const Cell& record = cell->record;
+      SourcePlan::Addresses addresses =
+          SortedAddresses({record.server_addresses().begin(), record.server_addresses().end()});
+      addresses = addresses.empty() ? servers_ : addresses;
+      plan.Put(record.name(), addresses, record.root());
+      sources[addresses].cells[record.name()] = JoinPath(record.root(), absl::StrCat(directory, "/"));
+    }
+    std::vector<std::thread> readers;
+    for (auto& [addresses, source] : sources) {
+      auto wanted = plan.wanted().find(addresses);
+      if (wanted == plan.wanted().end()) {
+        source.read = absl::ResourceExhaustedError("cells lie in too many etcds");
+        continue;
+      }
+      source.prefix = wanted->second;
+      // An etcd that is away holds up the others no longer than the deadline.
+      readers.emplace_back([&source, deadline, client = ClientFor(addresses)] {
+        source.read = client->GetPrefix(source.prefix, /*keys_only=*/false, deadline);
+      });
+    }
+    for (std::thread& reader : readers) {
+      reader.join();
+    }
+    for (const auto& [addresses, source] : sources) {
+      if (!source.read.ok()) {
+        for (const auto& [cell, prefix] : source.cells) {
+          result.unread.push_back(cell);
+        }
+        continue;
+      }
+      for (const etcd::KeyValue& kv : source.read->entries) {
+        if (!absl::EndsWith(kv.key, leaf) || !absl::StrContains(kv.key, absl::StrCat("/", directory, "/"))) {
+          continue;
+        }
+        MG_ASSIGN_OR_RETURN(Versioned<Record> record, Decode<Record>(kv));
+        auto cell = source.cells.find(record.record.id().cell());
+        if (cell != source.cells.end() && absl::StartsWith(kv.key, cell->second)) {
+          result.records.push_back(std::move(record.record));
+        }
+      }
+    }
+    return result;
+  }
+
   absl::Status Put(const ID& id, const std::string& directory, const std::string& leaf, const std::string& value,
                    absl::Time deadline) {
     MG_ASSIGN_OR_RETURN(Place place, PlaceOf(id.cell(), deadline));
-    return place.client->Put(Join(place.root, absl::StrCat(directory, "/", IdString(id), leaf)), value, deadline)
+    return place.client->Put(JoinPath(place.root, absl::StrCat(directory, "/", IdString(id), leaf)), value, deadline)
         .status();
   }
 
   absl::Status Remove(const ID& id, const std::string& directory, const std::string& leaf, absl::Time deadline) {
     MG_ASSIGN_OR_RETURN(Place place, PlaceOf(id.cell(), deadline));
     absl::Status status =
-        place.client->Delete(Join(place.root, absl::StrCat(directory, "/", IdString(id), leaf)), deadline);
+        place.client->Delete(JoinPath(place.root, absl::StrCat(directory, "/", IdString(id), leaf)), deadline);
     return absl::IsNotFound(status) ? absl::OkStatus() : status;
   }
 
@@ -384,8 +356,13 @@ class TopologyImpl final : public Topology {
   std::unique_ptr<Watch> WatchAll(const std::string& directory, const std::string& leaf,
                                   std::function<void(std::vector<Record>)> changed) {
     return std::make_unique<AllCellsWatch<Record>>(
-        global_.get(), Join(root_, "cells/"), directory, leaf, [this](const Cell& cell) { return ClientFor(cell); },
-        std::move(changed));
+        global_.get(), typename AllCellsWatch<Record>::Options{
+                           .cells_prefix = JoinPath(root_, "cells/"),
+                           .directory = directory,
+                           .leaf = leaf,
+                           .fallback = servers_,
+                           .connect = [this](const SourcePlan::Addresses& addresses) { return ClientFor(addresses); },
+                           .changed = std::move(changed)});
   }
 
   const std::vector<std::string> servers_;

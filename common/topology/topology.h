@@ -25,6 +25,13 @@ struct Versioned {
   std::int64_t version = 0;  ///< etcd mod revision
 };
 
+/// What could be read of all cells.
+template <typename T>
+struct Everywhere {
+  std::vector<T> records;
+  std::vector<std::string> unread;  ///< cells whose records could not be read
+};
+
 /// multipooler-zone1-abc; the directory name in the cell's topology.
 std::string IdString(const clustermetadata::ID& id);
 /// zone1_abc; PostgreSQL's application_name and the form in which rules are stored.
@@ -71,6 +78,8 @@ class Topology {
                                                                               absl::Time deadline) = 0;
   virtual absl::StatusOr<std::vector<clustermetadata::Multiorch>> Orchs(const std::string& cell,
                                                                         absl::Time deadline) = 0;
+  /// The gateways of all cells, by one read of each etcd, all at once.
+  virtual absl::StatusOr<Everywhere<clustermetadata::Multigateway>> AllGateways(absl::Time deadline) = 0;
   /// Whole record, create or overwrite; the cell is the id's.
   virtual absl::Status PutPooler(const clustermetadata::Multipooler& record, absl::Time deadline) = 0;
   virtual absl::Status PutGateway(const clustermetadata::Multigateway& record, absl::Time deadline) = 0;
@@ -94,11 +103,13 @@ class Topology {
     virtual ~Watch() = default;
   };
   /// Follows all poolers of all cells (cells that come later included). `changed` gets the complete present list after
-  /// each change; calls come one at a time from a watch thread.
+  /// each change; calls come one at a time from a watch thread. Each costs a thread for each etcd that holds cells (at
+  /// most 64), whatever the number of cells.
   virtual std::unique_ptr<Watch> WatchPoolers(
       std::function<void(std::vector<clustermetadata::Multipooler>)> changed) = 0;
   virtual std::unique_ptr<Watch> WatchGateways(
       std::function<void(std::vector<clustermetadata::Multigateway>)> changed) = 0;
+  virtual std::unique_ptr<Watch> WatchOrchs(std::function<void(std::vector<clustermetadata::Multiorch>)> changed) = 0;
   /// Follows the shard's claim; nullopt-like: `claim` has no claimer_id when the key is absent.
   virtual std::unique_ptr<Watch> WatchClaim(const clustermetadata::ShardKey& shard,
                                             std::function<void(const clustermetadata::ShardInitClaim&)> changed) = 0;

@@ -30,11 +30,6 @@ void PeerOrchs::Update(const std::vector<clustermetadata::Multiorch>& records) {
   addresses_ = std::move(addresses);
 }
 
-std::size_t PeerOrchs::size() const {
-  std::lock_guard lock(mutex_);
-  return addresses_.size();
-}
-
 bool PeerOrchs::AtWork(const clustermetadata::ID& coordinator, const clustermetadata::ShardKey& shard,
                        std::int64_t term, absl::Duration limit) const {
   std::string address;

@@ -19,7 +19,6 @@ class PeerOrchs {
 
   /// From now on these are the orchs; the own record is left out.
   void Update(const std::vector<clustermetadata::Multiorch>& records);
-  std::size_t size() const;
 
   /// Whether `coordinator` says that it is at work on its appointment under `term`. False when it does not answer.
   bool AtWork(const clustermetadata::ID& coordinator, const clustermetadata::ShardKey& shard, std::int64_t term,

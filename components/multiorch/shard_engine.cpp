@@ -27,11 +27,24 @@ constexpr absl::Duration kAtWorkLimit = absl::Milliseconds(500);
 // Another coordinator that is at work is asked again after this, and believed for so long in all.
 constexpr absl::Duration kAskAgain = absl::Milliseconds(500);
 constexpr absl::Duration kLongestAppointment = absl::Seconds(30);
-constexpr absl::Duration kPeersRetry = absl::Seconds(2);
+constexpr absl::Duration kTopologyAgain = absl::Seconds(30);
 constexpr absl::Duration kTopologyRetry = absl::Milliseconds(100);
 // Two orchs that have failed because of each other must not meet again.
 constexpr int kMaxBackOffMs = 300;
 constexpr int kMinBackOffMs = 50;
+
+// The orchs of the database's own cells come first, by name. Each rank costs a wait, so there are no more than these
+// however many cells there are; those behind share the last.
+constexpr std::ptrdiff_t kLastRank = 8;
+
+int RankOf(const std::string& self, const clustermetadata::Database& database, std::vector<std::string> cells) {
+  const auto& own = database.cells();
+  auto foreign = [&](const std::string& cell) { return std::find(own.begin(), own.end(), cell) == own.end(); };
+  std::sort(cells.begin(), cells.end(), [&](const std::string& a, const std::string& b) {
+    return std::make_pair(foreign(a), absl::string_view(a)) < std::make_pair(foreign(b), absl::string_view(b));
+  });
+  return static_cast<int>(std::min(std::find(cells.begin(), cells.end(), self) - cells.begin(), kLastRank));
+}
 
 absl::Duration BackOff() {
   static thread_local std::minstd_rand random(std::random_device{}());
@@ -57,6 +70,8 @@ ShardEngine::~ShardEngine() { Stop(); }
 void ShardEngine::Start() {
   pooler_watch_ = topology_->WatchPoolers(
       [this](const std::vector<clustermetadata::Multipooler>& poolers) { PoolersChanged(poolers); });
+  orch_watch_ =
+      topology_->WatchOrchs([this](const std::vector<clustermetadata::Multiorch>& orchs) { peers_.Update(orchs); });
   claim_watch_ = topology_->WatchClaim(options_.shard, [this](const clustermetadata::ShardInitClaim& claim) {
     std::lock_guard lock(mutex_);
     view_.claim = claim;
@@ -75,6 +90,7 @@ void ShardEngine::Stop() {
     thread_.join();
   }
   pooler_watch_.reset();
+  orch_watch_.reset();
   claim_watch_.reset();
 }
 
@@ -213,25 +229,12 @@ void ShardEngine::ReadTopology() {
   absl::StatusOr<topology::Versioned<clustermetadata::Database>> database =
       topology_->GetDatabase(options_.shard.database(), deadline);
   absl::StatusOr<std::vector<std::string>> cells = topology_->CellNames(deadline);
-  std::vector<clustermetadata::Multiorch> orchs;
-  bool complete = cells.ok();
-  for (const std::string& cell : cells.ok() ? *cells : std::vector<std::string>()) {
-    absl::StatusOr<std::vector<clustermetadata::Multiorch>> there = topology_->Orchs(cell, deadline);
-    complete &= there.ok();
-    if (there.ok()) {
-      orchs.insert(orchs.end(), there->begin(), there->end());
-    }
-  }
-  if (complete) {
-    peers_.Update(orchs);
-  }
   std::lock_guard lock(mutex_);
   if (database.ok()) {
     view_.database = database->record;
   }
-  if (cells.ok()) {
-    std::sort(cells->begin(), cells->end());
-    view_.rank = static_cast<int>(std::find(cells->begin(), cells->end(), options_.self.cell()) - cells->begin());
+  if (database.ok() && cells.ok()) {
+    view_.rank = RankOf(options_.self.cell(), database->record, *std::move(cells));
   }
 }
 
@@ -242,8 +245,7 @@ void ShardEngine::Loop() {
     if (absl::Now() >= read_again) {
       ReadTopology();
       std::optional<clustermetadata::Database> database = View().database;
-      bool all = database.has_value() && static_cast<int>(peers_.size()) + 1 >= database->cells_size();
-      read_again = absl::Now() + (all ? absl::Seconds(30) : database.has_value() ? kPeersRetry : kTopologyRetry);
+      read_again = absl::Now() + (database.has_value() ? kTopologyAgain : kTopologyRetry);
     }
     UpdateLinks();
     for (const auto& [text, link] : links_) {

@@ -113,6 +113,7 @@ class ShardEngine {
   std::list<Task> tasks_;                               ///< the loop's thread only
   std::thread thread_;
   std::unique_ptr<topology::Topology::Watch> pooler_watch_;
+  std::unique_ptr<topology::Topology::Watch> orch_watch_;
   std::unique_ptr<topology::Topology::Watch> claim_watch_;
 };
 

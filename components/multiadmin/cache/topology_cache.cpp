@@ -22,9 +22,6 @@ using clustermetadata::Multipooler;
 
 /// How long a reader waits for an etcd that has just gone: a restart takes less.
 constexpr absl::Duration kGrace = absl::Seconds(3);
-/// Cells may name any addresses; each etcd costs a connection and a thread.
-constexpr size_t kMaxSources = 64;
-
 std::string Clean(absl::string_view root) {
   while (absl::ConsumeSuffix(&root, "/")) {
   }
@@ -35,16 +32,6 @@ std::string KeyOf(const google::protobuf::RepeatedPtrField<std::string>& address
   std::vector<std::string> sorted(addresses.begin(), addresses.end());
   std::sort(sorted.begin(), sorted.end());
   return absl::StrJoin(sorted, ",");
-}
-
-/// The directory that holds both.
-std::string CommonDirectory(const std::string& a, const std::string& b) {
-  size_t same = 0;
-  while (same < a.size() && same < b.size() && a[same] == b[same]) {
-    ++same;
-  }
-  size_t slash = a.substr(0, same).rfind('/');
-  return slash == std::string::npos ? "/" : a.substr(0, slash + 1);
 }
 
 template <typename Record>
@@ -124,7 +111,7 @@ bool TopologyCache::Take(Source* source, const etcd::KeyValue& kv) {
     return true;  // the same object, so that whoever compares views sees no change
   }
   place = std::move(entry);
-  cells_changed_ |= source == &global_;
+  Plan(source, kv.key, place.record.get());
   return true;
 }
 
@@ -139,8 +126,13 @@ void TopologyCache::Follow(Source* source) {
             present.insert(kv.key);
           }
         }
-        std::erase_if(source->entries, [&](const auto& entry) { return !present.contains(entry.first); });
-        cells_changed_ |= source == &global_;
+        std::erase_if(source->entries, [&](const auto& entry) {
+          bool gone = !present.contains(entry.first);
+          if (gone) {
+            Plan(source, entry.first, nullptr);
+          }
+          return gone;
+        });
         source->synced = true;
         source->seen = all.revision;
         Changed();
@@ -149,7 +141,7 @@ void TopologyCache::Follow(Source* source) {
         std::lock_guard lock(mutex_);
         if (event.deleted) {
           source->entries.erase(event.entry.key);
-          cells_changed_ |= source == &global_;
+          Plan(source, event.entry.key, nullptr);
         } else {
           Take(source, event.entry);
         }
@@ -167,24 +159,18 @@ void TopologyCache::Follow(Source* source) {
       });
 }
 
-std::map<std::string, std::string> TopologyCache::WantedSources() const {
-  std::map<std::string, std::string> wanted;
-  for (const auto& [key, entry] : global_.entries) {
-    const auto* cell = dynamic_cast<const Cell*>(entry.record.get());
-    if (cell == nullptr || cell->server_addresses().empty()) {
-      continue;
-    }
-    std::string addresses = KeyOf(cell->server_addresses());
-    std::string root = absl::StrCat(Clean(cell->root()), "/");
-    auto it = wanted.find(addresses);
-    if (it != wanted.end()) {
-      it->second = CommonDirectory(it->second, root);
-    } else if (wanted.size() < kMaxSources) {
-      // Its parent directory, so that the next cell beside it needs no other watch.
-      wanted[addresses] = CommonDirectory(Clean(root), Clean(root));
-    }
+void TopologyCache::Plan(const Source* source, const std::string& key, const google::protobuf::Message* record) {
+  if (source != &global_ || !absl::EndsWith(key, "/Cell")) {
+    return;
   }
-  return wanted;
+  const auto* cell = dynamic_cast<const Cell*>(record);
+  bool changed =
+      cell == nullptr || cell->server_addresses().empty()
+          ? plan_.Erase(key)
+          : plan_.Put(key,
+                      topology::SortedAddresses({cell->server_addresses().begin(), cell->server_addresses().end()}),
+                      Clean(cell->root()));
+  cells_changed_ |= changed;
 }
 
 void TopologyCache::Keep() {
@@ -192,7 +178,10 @@ void TopologyCache::Keep() {
   while (!stopped_) {
     changed_.wait(lock, [this] { return stopped_ || cells_changed_; });
     cells_changed_ = false;
-    std::map<std::string, std::string> wanted = WantedSources();
+    std::map<std::string, std::string> wanted;
+    for (const auto& [addresses, directory] : plan_.wanted()) {
+      wanted[absl::StrJoin(addresses, ",")] = directory;
+    }
     std::vector<std::shared_ptr<Source>> obsolete;
     for (auto it = sources_.begin(); it != sources_.end();) {
       auto want = wanted.find(it->first);

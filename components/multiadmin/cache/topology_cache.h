@@ -16,6 +16,7 @@
 #include "absl/time/time.h"
 #include "clustermetadata.pb.h"
 #include "common/etcd/etcd_client.h"
+#include "common/topology/source_plan.h"
 
 namespace mg::multiadmin {
 
@@ -98,11 +99,15 @@ class TopologyCache {
   void Follow(Source* source);
   bool Take(Source* source, const etcd::KeyValue& kv);
   void Changed();
+  /// Notes what a change of a cell's record means for the sources; nullptr: it is gone.
+  void Plan(const Source* source, const std::string& key, const google::protobuf::Message* record);
   void Keep();
   void Tell();
-  std::map<std::string, std::string> WantedSources() const;
   std::shared_ptr<const TopologyView> ViewLocked();
   void AddComponentsLocked(CellView* cell) const;
+
+  /// Each etcd costs a connection and a thread.
+  static constexpr size_t kMaxSources = 64;
 
   const std::vector<std::string> servers_;
   const std::string root_;
@@ -115,6 +120,7 @@ class TopologyCache {
   bool dirty_ = true, cells_changed_ = true, stopped_ = false;
   std::shared_ptr<const TopologyView> view_;
   Source global_;
+  topology::SourcePlan plan_{kMaxSources};
   std::map<std::string, std::shared_ptr<Source>> sources_;  ///< by addresses
   std::mutex subscribers_mutex_;                            ///< held while they are told; taken before mutex_
   std::map<std::uint64_t, std::function<void()>> subscribers_;
