@@ -8,6 +8,7 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <string>
+#include <type_traits>
 
 #include "absl/strings/string_view.h"
 
@@ -19,14 +20,21 @@ struct Scratch {
   std::array<char, 64 << 10> bytes;
 };
 
+/// Nothing is held up.
+struct NoGate {
+  bool shut() const { return false; }
+};
+
 /// Relays until the end of `from`, an error on either side, or until `filter` says that this was the last. `filter` is
 /// called as `absl::string_view filter(absl::string_view read, bool* last)`: it returns what to write, maybe nothing,
 /// valid until the coroutine is suspended. Back-pressure: nothing is read while a write is not done; what one write
 /// could not take is kept meanwhile, and `*writing` is true as long. Result: the error of `from` (eof at its end) or of
 /// `to`; none after the last.
-template <typename From, typename To, typename Filter>
+///
+/// Where `gate.shut()` says so, what is to be written waits for `awaitable<bool> gate.Open()`; false: it is dropped.
+template <typename From, typename To, typename Filter, typename Gate = NoGate>
 boost::asio::awaitable<boost::system::error_code> Pump(From& from, To& to, Scratch& scratch, Filter filter,
-                                                       bool* writing) {
+                                                       bool* writing, Gate gate = {}) {
   namespace asio = boost::asio;
   constexpr int kTurnsWithoutWait = 16;
   boost::system::error_code error;
@@ -50,6 +58,16 @@ boost::asio::awaitable<boost::system::error_code> Pump(From& from, To& to, Scrat
     }
     bool last = false;
     absl::string_view passed = filter(absl::string_view(scratch.bytes.data(), n), &last);
+    std::string held;
+    if constexpr (!std::is_same_v<Gate, NoGate>) {
+      if (!passed.empty() && gate.shut()) {
+        held.assign(passed.data(), passed.size());
+        *writing = true;
+        bool open = co_await gate.Open();
+        *writing = false;
+        passed = open ? absl::string_view(held) : absl::string_view();
+      }
+    }
     if (!passed.empty()) {
       size_t written = to.write_some(asio::buffer(passed.data(), passed.size()), error);
       if (error && error != asio::error::would_block && error != asio::error::interrupted) {

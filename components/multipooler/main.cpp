@@ -68,7 +68,8 @@ int main(int argc, char** argv) {
                               .capacity = options.global_capacity,
                               .dial_timeout = options.dial_timeout,
                               .idle_timeout = options.idle_timeout,
-                              .max_lifetime = options.max_lifetime},
+                              .max_lifetime = options.max_lifetime,
+                              .confirm_commits = [&manager] { return (*manager)->ConfirmCommits(); }},
                              config->postgres, &serving);
   if (absl::Status status = pool->Start(); !status.ok()) {
     return fail(status);

@@ -57,11 +57,7 @@ def check_list_reads(key, ops, end, appends):
     # What must be visible at a moment: everything that was acknowledged, or seen by a read that had ended.
     known = [(o["end"], end.index(v) + 1) for v, o in appends.items() if o["ok"] and v in end]
     for o in reads:
-        value = o["value"]
-        if o.get("may_be_stale"):
-            # On a leader that was cut off, a wait that was cut short shows what was never acknowledged and is not kept.
-            value = [v for v in value if v in end or v not in appends or appends[v]["ok"]]
-        if value != end[:len(value)]:
+        if o["value"] != end[:len(o["value"])]:
             found.append(f"list {key}: read {o['value'][-3:]} at {o['end']:.3f} is no prefix of the final list: order changed or forked")
         for v in o["value"]:
             if v in appends and appends[v]["start"] > o["end"]:

@@ -88,8 +88,7 @@ def connect(**where):
 
 
 def limit_statements(connection, rng):
-    """Some sessions give their statements little time: it also ends waits for standbys, which PostgreSQL answers with success. Only for
-    direct clients: others may read what such a wait left behind until a failover takes it back (docs/consistency.md)."""
+    """Some sessions give their statements little time: it also ends waits for standbys, which PostgreSQL answers with success."""
     if rng.random() < 0.4:
         with connection.cursor() as cursor:
             cursor.execute("set statement_timeout = %s", (rng.choice((100, 400, 1200)),))
@@ -116,6 +115,7 @@ class Chaos:
                 if connection is None or connection.closed or rng.random() < 0.1:
                     connection and connection.close()
                     connection = self.gateway(rng)
+                    limit_statements(connection, rng)
             except psycopg2.Error:
                 self.stop.wait(0.05)
                 continue

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <thread>
 
 #include "absl/strings/match.h"
@@ -303,6 +304,101 @@ TEST_F(GatewaySyncTest, Cancel_WaitsWithTheCommit) {
   PqResult result(PQgetResult(client.get()));
   EXPECT_EQ(PQresultStatus(result.get()), PGRES_COMMAND_OK) << PQerrorMessage(client.get());
 }
+
+/// Reads through a gateway what a commit made visible whose wait for the standby was cut short: the number of rows, or
+/// the error's code. `muted`: PostgreSQL tells nobody that it was. Until `before_cut` answers must not be held for
+/// ever.
+std::string ReadAfterCut(
+    const GatewaySandbox& sandbox, bool muted, const std::function<void()>& before_cut = [] {}) {
+  Pq admin = sandbox.Direct(), writer = sandbox.Connect(), reader = sandbox.Connect();
+  Ask(admin, "SET synchronous_commit = off");
+  Ask(admin, "DROP TABLE IF EXISTS phantom");
+  Ask(admin, "CREATE TABLE phantom (a int)");
+  Ask(admin, "ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+  Ask(admin, "SELECT pg_reload_conf()");
+  EXPECT_TRUE(Eventually([&] { return Ask(admin, "SHOW synchronous_standby_names") == "nobody"; }));
+  if (muted) {
+    Ask(writer, "SET client_min_messages = error");
+  }
+  EXPECT_EQ(Ask(reader, "SELECT count(*) FROM phantom"), "0");
+  // Commits wait from the moment on at which the checkpointer has read the setting too.
+  EXPECT_TRUE(Eventually([&] {
+    Ask(admin, "TRUNCATE phantom");
+    EXPECT_EQ(PQsendQuery(writer.get(), "INSERT INTO phantom VALUES (1)"), 1);
+    EXPECT_EQ(PQflush(writer.get()), 0);
+    pollfd answer = {PQsocket(writer.get()), POLLIN, 0};
+    while (::poll(&answer, 1, 5) == 0) {
+      if (Ask(admin,
+              "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND "
+              "clock_timestamp() - query_start > '20 ms'") == "1") {
+        return true;
+      }
+    }
+    PQclear(PQgetResult(writer.get()));
+    PQclear(PQgetResult(writer.get()));
+    return false;
+  }));
+  EXPECT_EQ(Ask(reader, "SELECT count(*) FROM phantom"), "0");  // nothing was cut short: nothing waits
+  before_cut();
+  Ask(admin, "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
+  EXPECT_TRUE(Eventually([&] { return Ask(admin, "SELECT count(*) FROM phantom") == "1"; }));
+  std::string seen = "nothing";
+  EXPECT_EQ(PQsendQuery(reader.get(), "SELECT count(*) FROM phantom"), 1);
+  EXPECT_EQ(PQflush(reader.get()), 0);
+  pollfd ready = {PQsocket(reader.get()), POLLIN, 0};
+  if (::poll(&ready, 1, 300) > 0) {
+    PqResult result(PQgetResult(reader.get()));
+    seen = PQresultStatus(result.get()) == PGRES_TUPLES_OK ? PQgetvalue(result.get(), 0, 0) : "an error";
+  }
+  if (seen == "nothing" && !muted) {
+    EXPECT_EQ(LastCode(writer), "40003");  // who asked for the commit need not wait to hear that it is unknown
+  }
+  Ask(admin, "ALTER SYSTEM RESET synchronous_standby_names");
+  Ask(admin, "SELECT pg_reload_conf()");
+  return seen;
+}
+
+TEST_F(GatewayPoolTest, WithoutConfirmation_AReaderSeesWhatAFailoverWouldTakeBack) {
+  EXPECT_EQ(ReadAfterCut(*sandbox_, /*muted=*/false), "1");
+}
+
+class GatewayGateTest : public ::testing::TestWithParam<bool> {};
+
+TEST_P(GatewayGateTest, AfterAWaitWasCutShort_AnswersWaitForTheStandbys) {
+  if (!GatewaySandbox::Possible()) {
+    GTEST_SKIP() << "no PostgreSQL or etcd on this machine";
+  }
+  std::atomic<bool> confirmed = true, stopped = false;
+  const auto cut_off = [&] { confirmed = false; };
+  std::atomic<int> asked = 0;
+  GatewaySandboxOptions options;
+  options.pool.confirm_commits = [&]() -> absl::Status {
+    ++asked;
+    return confirmed || stopped ? absl::OkStatus() : absl::DeadlineExceededError("no standby has it");
+  };
+  GatewaySandbox sandbox(options);
+  EXPECT_EQ(ReadAfterCut(sandbox, GetParam(), cut_off), "nothing");
+  EXPECT_GT(asked, 0);
+  // One that is open waits too, and goes on once the standbys have everything.
+  Pq later = sandbox.Connect();
+  ASSERT_EQ(PQsendQuery(later.get(), "SELECT count(*) FROM phantom"), 1);
+  ASSERT_EQ(PQflush(later.get()), 0);
+  pollfd ready = {PQsocket(later.get()), POLLIN, 0};
+  EXPECT_EQ(::poll(&ready, 1, 100), 0);
+  confirmed = true;
+  PqResult result(PQgetResult(later.get()));
+  ASSERT_EQ(PQresultStatus(result.get()), PGRES_TUPLES_OK) << PQerrorMessage(later.get());
+  EXPECT_STREQ(PQgetvalue(result.get(), 0, 0), "1");
+  PQclear(PQgetResult(later.get()));
+  // A leader that is not one any more ends them instead.
+  EXPECT_EQ(ReadAfterCut(sandbox, GetParam(), cut_off), "nothing");
+  ASSERT_EQ(PQsendQuery(later.get(), "SELECT count(*) FROM phantom"), 1);
+  ASSERT_EQ(PQflush(later.get()), 0);
+  sandbox.Serve(multipooler::ServingMode::kNone);
+  EXPECT_EQ(LastCode(later), "57P01") << PQerrorMessage(later.get());
+  stopped = true;
+}
+INSTANTIATE_TEST_SUITE_P(WithAndWithoutWarning, GatewayGateTest, ::testing::Bool());
 
 }  // namespace
 }  // namespace mg::tests

@@ -74,6 +74,10 @@ class Manager {
   absl::StatusOr<multipoolermanagerdata::ReloadConfigResponse> ReloadConfig(
       const multipoolermanagerdata::ReloadConfigRequest& request, absl::Time deadline);
 
+  /// Returns OK when what is committed here at the time of the call is durable by the rule, as its standbys say. Waits
+  /// for that while this node leads, 10 s at most. Any thread, no action is waited for.
+  absl::Status ConfirmCommits();
+
   // Backups; these wait for no action of the consensus, and hold none up.
   absl::StatusOr<multipoolermanagerdata::BackupResponse> Backup(const multipoolermanagerdata::BackupRequest& request,
                                                                 absl::Time deadline);
@@ -179,6 +183,7 @@ class Manager {
                              const clustermetadata::ShardRule& rule);
   absl::Status ConfirmDurable(pgsql::Connection& connection, const clustermetadata::ShardRule& from,
                               const clustermetadata::ShardRule& rule, const absl::Status& written);
+  absl::Status AwaitDurable(pgsql::Connection& connection, absl::Time deadline, const std::function<bool()>& go_on);
   void BecomeLeader(const clustermetadata::ShardRule& rule);
   absl::Status FollowLocked(const clustermetadata::ReplicationPrimary& primary, absl::Time deadline);
   absl::Status RewindLocked(const clustermetadata::ReplicationPrimary& primary, bool try_rewind);
@@ -215,6 +220,9 @@ class Manager {
   absl::Time next_beat_ = absl::InfinitePast();
   absl::Time stalled_since_ = absl::InfiniteFuture();  ///< by QuorumWatch's clock; that a standby receives nothing
   QuorumWatch quorum_;
+
+  std::mutex confirm_mutex_;  ///< guards confirm_connection_
+  ConnectionPtr confirm_connection_;
 
   std::timed_mutex status_mutex_;  ///< guards status_connection_
   ConnectionPtr status_connection_;

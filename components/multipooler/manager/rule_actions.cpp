@@ -17,6 +17,8 @@ namespace mg::multipooler {
 namespace {
 
 constexpr int kPromotePauseMs = 2;
+// For standbys to come back to a leader that was away, before another try.
+constexpr absl::Duration kResumeLimit = absl::Seconds(5);
 
 absl::Status CheckPromoteRequest(const consensusdata::PromoteRequest& request, const Config& config) {
   if (!request.has_proposal() || !request.proposal().has_term_revocation()) {
@@ -234,6 +236,8 @@ void Manager::CheckpointInBackground() {
 }
 
 // PostgreSQL went on while the pooler was away and leads under its own rule. A rule that was being written is finished.
+// What became visible meanwhile without its standbys, since a wait was cut short or PostgreSQL crashed and came back by
+// itself, must be durable before clients come in.
 absl::Status Manager::Resume() {
   absl::Time deadline = absl::Now() + config_.rule_write_limit;
   MG_ASSIGN_OR_RETURN(ConnectionPtr connection, Control(deadline));
@@ -260,6 +264,10 @@ absl::Status Manager::Resume() {
   MG_RETURN_IF_ERROR(
       ApplySettings(*connection, {{"synchronous_standby_names", names}, {"synchronous_commit", "on"}}, deadline));
   MG_RETURN_IF_ERROR(WaitForCheckpointer(*connection, deadline));
+  writing_term_ = rule.rule_number().coordinator_term();
+  absl::Status durable = AwaitDurable(*connection, absl::Now() + kResumeLimit, [this] { return !stop_; });
+  writing_term_ = 0;
+  MG_RETURN_IF_ERROR(WithContext(durable, "lead on"));
   log::Info("leads on, under its own rule", {{"rule", consensus::ToString(rule.rule_number())}});
   BecomeLeader(rule);
   return LookNow(*connection, deadline).status();

@@ -13,6 +13,7 @@
 #include <boost/asio/thread_pool.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <future>
+#include <list>
 #include <mutex>
 #include <set>
 #include <thread>
@@ -26,6 +27,7 @@
 #include "common/pgwire/message.h"
 #include "common/status/status.h"
 #include "components/multipooler/pool/connection_pool.h"
+#include "components/multipooler/pool/read_gate.h"
 #include "components/multipooler/pool/session.h"
 
 namespace mg::multipooler {
@@ -61,6 +63,7 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
         acceptor_(loop_),
         check_timer_(loop_),
         roles_(postgres_),
+        gate_(loop_, options_.confirm_commits),
         pool_(loop_, lookups_, roles_, options_, postgres_) {
     pool_.changed = [this] { UpdateCounters(); };
   }
@@ -74,6 +77,7 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
         acceptor_.close(ignored);
         check_timer_.cancel();
         stopping_ = true;
+        gate_.Stop();
         pool_.Stop();
         for (const auto& session : sessions_) {
           session->End("57P01", "terminating connection due to administrator command");
@@ -173,6 +177,8 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
     }
   }
 
+  ReadGate& gate() override { return gate_; }
+  std::list<Session*>& in_flight() override { return in_flight_; }
   void DatabasesChange() override { pool_.YieldDatabases(); }
   void RolesChanged() override { asio::co_spawn(loop_, pool_.RevalidateIdle(), asio::detached); }
 
@@ -292,7 +298,9 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
   void OnServing(const Serving& now) {
     auto heard = std::make_shared<std::promise<void>>();
     std::future<void> done = heard->get_future();
+    gate_.Bar(now.mode != ServingMode::kReadWrite);  // at once, however busy the loop is
     asio::post(loop_, [this, now, heard] {
+      gate_.Barred();
       for (const auto& session : sessions_) {
         ServingMode needed = session->read_only() ? ServingMode::kReadOnly : ServingMode::kReadWrite;
         if (now.mode != needed && session->server() != nullptr) {
@@ -318,6 +326,7 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
   const PoolOptions options_;
   const PostgresEndpoint postgres_;
   ServingState* const serving_;
+  std::list<Session*> in_flight_;  ///< before the loop, whose end ends the last sessions
   asio::io_context loop_{1};
   asio::executor_work_guard<asio::io_context::executor_type> work_ = asio::make_work_guard(loop_);
   asio::thread_pool lookups_{1};
@@ -327,6 +336,7 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
   relay::Scratch scratch_;
   std::string output_;
   RoleDirectory roles_;
+  ReadGate gate_;
   ConnectionPool pool_;
   std::set<std::shared_ptr<Session>> sessions_;
   bool stopping_ = false;

@@ -22,11 +22,13 @@
 ///
 /// A success whose synchronous wait was cut short (PostgreSQL says so by a warning of SyncRepWaitForLSN) never reaches
 /// a client as success: the session ends with an error of unknown outcome (40003). A cancel waits while its backend
-/// waits for a standby. One gap is PostgreSQL's: it sends no warning to a session with client_min_messages above
-/// `warning`, so that session's wait must not be cut short from SQL (pg_cancel_backend).
+/// waits for a standby. Nor do other sessions' clients see what such a commit made visible before its standbys have it:
+/// see ReadGate. A session that names client_min_messages may get no warning: its answers that took long are taken for
+/// answers of such commits. What a role's or a database's settings, or functions, do to that parameter is not seen.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -46,6 +48,8 @@ struct PoolOptions {
   absl::Duration dial_timeout = absl::Seconds(5);
   absl::Duration idle_timeout = absl::Minutes(5);
   absl::Duration max_lifetime = absl::Hours(1);
+  /// ReadGate::Confirm; must end soon after the manager has been stopped.
+  std::function<absl::Status()> confirm_commits;
 };
 
 struct PoolCounters {

@@ -7,6 +7,7 @@
 #include <boost/asio/write.hpp>
 #include <cmath>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/log/log.h"
@@ -54,9 +55,12 @@ Session::Session(SessionHost* host, LocalSocket client)
             unsynced_ = !ends_cycle && (unsynced_ || absl::StrContains("PBEDCH", type));
             unnamed_parsed_ &= type != 'E';
             tainted_ |= oversized;
+            mute_ |= oversized;
           }),
       server_scanner_("ZNSC", [this](char type, absl::string_view message,
                                      std::string* out) { return InspectServer(type, message, out); }),
+      in_flight_{this},
+      open_(host->loop()),
       reader_end_(host->loop(), asio::steady_timer::time_point::max()),
       state_end_(host->loop(), asio::steady_timer::time_point::max()) {}
 
@@ -77,6 +81,7 @@ Verdict Session::InspectClient(char type, absl::string_view message) {
   tainted_ |= marks.leaves_traces;
   roles_changed_ |= marks.changes_roles;
   own_sequences_ |= marks.reads_own_sequences;
+  mute_ |= marks.mutes_warnings;
   if (marks.changes_databases) {
     host_->DatabasesChange();
   }
@@ -89,6 +94,7 @@ Verdict Session::InspectServer(char type, absl::string_view message, std::string
     case 'Z':
       server_->transaction = body.empty() ? '?' : body[0];
       --expected_ready_;
+      NoteAnswered(type);
       if (state_ != nullptr && expected_ready_ == 0) {
         state_end_.cancel();
       }
@@ -103,7 +109,13 @@ Verdict Session::InspectServer(char type, absl::string_view message, std::string
       break;
     }
     case 'N':
-      sync_cut_short_ |= pgwire::ParseDiagnostic(body).routine == kSyncRepRoutine;
+      if (pgwire::ParseDiagnostic(body).routine == kSyncRepRoutine) {
+        sync_cut_short_ = true;
+        host_->gate().Suspect("a wait for a standby was cut short");
+      }
+      break;
+    case 'C':
+      NoteAnswered(type);
       break;
     case 'D':
       // Only wanted here: EndOfSessionQuery's row, whose last column is one letter, or those of SessionStateQuery.
@@ -139,19 +151,23 @@ absl::string_view Session::TakeFromClient(absl::string_view read, bool* last) {
     tainted_ = true;
     *last = true;
   }
+  NoteAsked();
   *last |= terminated_ || ended_;
   return out;
 }
 
 absl::string_view Session::TakeFromServer(absl::string_view read, bool* last) {
   std::string& out = host_->output();
+  client_at_boundary_ = server_scanner_.at_boundary();
+  answered_ = false;
   if (!server_scanner_.Feed(read, &out)) {
     log::Error("PostgreSQL sent what is not its protocol", {{"pid", server_->pid}});
     tainted_ = true;
     *last = true;
   }
-  *last |= server_scanner_.stopped() || ended_ || (resetting_ && expected_ready_ == 0 && server_scanner_.at_boundary());
-  return resetting_ || ended_ || parking_ || parked_ ? absl::string_view() : absl::string_view(out);
+  *last |= server_scanner_.stopped() || (ended_ && !asked()) ||
+           (resetting_ && expected_ready_ == 0 && server_scanner_.at_boundary());
+  return resetting_ || ended_ || client_gone_ || parking_ || parked_ ? absl::string_view() : absl::string_view(out);
 }
 
 asio::awaitable<bool> Session::ReadHandoff(pgwire::Handoff* handoff) {
@@ -201,6 +217,7 @@ asio::awaitable<std::string> Session::Login(pgwire::Handoff handoff) {
     co_return refusal;
   }
   server_ = std::move(login.connection);
+  host_->gate().Watch(server_->socket.native_handle());
   secret_ = pgwire::ReadUint32(pgwire::RandomBytes(4).data());
   co_return "";
 }
@@ -218,6 +235,8 @@ asio::awaitable<void> Session::Run() {
   }
   read_only_ = handoff.read_only;
   park_token_ = handoff.park_token;
+  mute_ = absl::StrContains(absl::AsciiStrToLower(handoff.parameters["options"]), "client_min_messages") ||
+          handoff.parameters.contains("client_min_messages");
   std::string replay = std::exchange(handoff.replay, "");
   error_code error;
   std::string answer = co_await Login(std::move(handoff));
@@ -250,10 +269,17 @@ asio::awaitable<void> Session::Run() {
 asio::awaitable<void> Session::FromServer() {
   auto self = shared_from_this();
   auto take = [this](absl::string_view read, bool* last) { return TakeFromServer(read, last); };
-  co_await relay::Pump(server_->socket, client_, host_->scratch(), take, &writing_to_client_);
+  error_code error =
+      co_await relay::Pump(server_->socket, client_, host_->scratch(), take, &writing_to_client_, Gate{this});
+  NoteServerEnd(error);
   if (!resetting_ && !parked_) {
     error_code ignored;
     client_.shutdown(LocalSocket::shutdown_both, ignored);
+    if (asked() && !server_scanner_.stopped()) {
+      // Nobody hears it any more, but how its commit ends is of interest to others.
+      client_gone_ = true;
+      co_await relay::Pump(server_->socket, client_, host_->scratch(), take, &writing_to_client_);
+    }
   }
   reader_done_ = true;
   reader_end_.cancel();
@@ -267,7 +293,7 @@ asio::awaitable<void> Session::AwaitReader() {
 }
 
 bool Session::Quiet() const {
-  return !ended_ && !reader_done_ && expected_ready_ == 0 && client_scanner_.at_boundary() &&
+  return !ended_ && !reader_done_ && !holding_ && expected_ready_ == 0 && client_scanner_.at_boundary() &&
          server_scanner_.at_boundary();
 }
 
@@ -302,6 +328,7 @@ asio::awaitable<void> Session::Relay() {
   asio::co_spawn(host_->loop(), FromServer(), asio::detached);
   auto take = [this](absl::string_view read, bool* last) { return TakeFromClient(read, last); };
   co_await relay::Pump(client_, server_->socket, host_->scratch(), take, &writing_to_server_);
+  client_left_ = true;
   error_code ignored;
   bool clean = false;
   while (parking_) {
@@ -318,7 +345,8 @@ asio::awaitable<void> Session::Relay() {
     if (terminated_ && !writing_to_server_) {
       server_->socket.write_some(asio::buffer(kTerminate), ignored);
     }
-    server_->socket.shutdown(ended_ || Quiet() ? ServerSocket::shutdown_both : ServerSocket::shutdown_send, ignored);
+    server_->socket.shutdown(
+        (ended_ && !asked()) || Quiet() ? ServerSocket::shutdown_both : ServerSocket::shutdown_send, ignored);
     co_await AwaitReader();
   }
   host_->Release(std::move(server_), clean);
@@ -331,15 +359,18 @@ void Session::End(const std::string& code, const std::string& message) {
   ended_ = true;
   error_code ignored;
   if (server_ != nullptr) {
-    if (server_scanner_.at_boundary() && !resetting_ && !writing_to_client_) {
+    bool boundary = holding_ ? client_at_boundary_ : server_scanner_.at_boundary() && !writing_to_client_;
+    if (boundary && !resetting_) {
       // Between two messages from the server: the client may be told. A full socket is not waited for; the connection's
       // end says it too.
       std::string error = pgwire::ErrorMessage({.severity = "FATAL", .code = code, .message = message});
       client_.non_blocking(true, ignored);
       client_.write_some(asio::buffer(error), ignored);
     }
-    server_->socket.shutdown(ServerSocket::shutdown_both, ignored);
+    // Of a statement under way the end is waited for: how its commit ends is of interest to others.
+    server_->socket.shutdown(asked() ? ServerSocket::shutdown_send : ServerSocket::shutdown_both, ignored);
   }
+  open_.cancel();
   client_.shutdown(LocalSocket::shutdown_both, ignored);
 }
 

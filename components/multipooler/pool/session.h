@@ -3,15 +3,19 @@
 #pragma once
 
 #include <boost/asio/steady_timer.hpp>
+#include <list>
 #include <memory>
 #include <string>
 
 #include "common/pgwire/scanner.h"
 #include "common/relay/pump.h"
+#include "components/multipooler/pool/read_gate.h"
 #include "components/multipooler/pool/server_connection.h"
 #include "components/multipooler/pool/session_state.h"
 
 namespace mg::multipooler {
+
+class Session;
 
 /// What a session needs of the pool.
 class SessionHost {
@@ -27,6 +31,9 @@ class SessionHost {
   virtual asio::awaitable<LoginResult> Acquire(pgwire::Handoff handoff) = 0;
   /// Takes it back; `clean`: it may be used again.
   virtual void Release(std::unique_ptr<ServerConnection> connection, bool clean) = 0;
+  virtual ReadGate& gate() = 0;
+  /// The sessions that PostgreSQL owes an answer, where reads must be current; the one that waits longest first.
+  virtual std::list<Session*>& in_flight() = 0;
   virtual asio::awaitable<void> Cancel(std::uint32_t pid, std::uint32_t secret) = 0;
   virtual void DatabasesChange() = 0;  ///< a statement that does is on its way
   virtual void RolesChanged() = 0;     ///< one that did is done
@@ -35,6 +42,9 @@ class SessionHost {
 class Session : public std::enable_shared_from_this<Session> {
  public:
   Session(SessionHost* host, LocalSocket client);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
   asio::awaitable<void> Run();
   /// Ends it with an error at once; used when the mode that it was begun under is over.
   void End(const std::string& code, const std::string& message);
@@ -75,6 +85,20 @@ class Session : public std::enable_shared_from_this<Session> {
   absl::string_view TakeFromServer(absl::string_view read, bool* last);
   pgwire::Scanner::Verdict InspectClient(char type, absl::string_view message);
   pgwire::Scanner::Verdict InspectServer(char type, absl::string_view message, std::string* out);
+  // session_gate.cpp
+  struct Gate {
+    Session* session;
+    bool shut() const { return session->MustWait(); }
+    asio::awaitable<bool> Open() const { return session->AwaitOpen(); }
+  };
+  bool MustWait() const;
+  bool OthersHaveSpoken() const;
+  asio::awaitable<bool> AwaitOpen();
+  void NoteAsked();
+  void NoteAnswered(char type);
+  void NoteServerEnd(const boost::system::error_code& error);
+  /// PostgreSQL owes an answer on which others' reads may depend.
+  bool asked() const { return in_flight_.empty(); }
   /// The server owes nothing, and both directions are between two messages.
   bool Quiet() const;
 
@@ -105,8 +129,19 @@ class Session : public std::enable_shared_from_this<Session> {
   std::string replay_;  ///< once handed back
   bool writing_to_client_ = false, writing_to_server_ = false;
   bool reader_done_ = false;
-  asio::steady_timer reader_end_;  ///< never ends by itself: cancelled when the reader is done
-  asio::steady_timer state_end_;   ///< never ends by itself: cancelled at the answer's end
+  // See ReadGate.
+  std::list<Session*> in_flight_;  ///< itself; empty while it is in the host's list, which is while an answer is owed
+  std::list<Session*>::iterator place_;  ///< there
+  Clock::time_point asked_;              ///< since when it is
+  bool answered_ = false;                ///< what was read last has the end of a statement's answer
+  bool mute_ = false;                    ///< its warnings may not be sent
+  bool client_left_ = false;             ///< nothing is read from the client any more
+  bool client_gone_ = false;             ///< nothing is written to it either
+  bool holding_ = false;                 ///< an answer waits
+  bool client_at_boundary_ = true;       ///< between two messages, as the client knows them while an answer waits
+  asio::steady_timer open_;              ///< while an answer waits
+  asio::steady_timer reader_end_;        ///< never ends by itself: cancelled when the reader is done
+  asio::steady_timer state_end_;         ///< never ends by itself: cancelled at the answer's end
 };
 
 }  // namespace mg::multipooler

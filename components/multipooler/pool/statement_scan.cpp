@@ -3,6 +3,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 
 namespace mg::multipooler {
 namespace {
@@ -66,6 +67,27 @@ bool SetsOwnParameter(absl::string_view text) {
   return false;
 }
 
+/// `client_min_messages = error`, or to what is not read here; dumps set it to `warning`.
+bool MutesWarnings(absl::string_view text) {
+  for (size_t at = AfterWord(text, "client_min_messages", 0); at != absl::string_view::npos;
+       at = AfterWord(text, "client_min_messages", at)) {
+    absl::string_view rest = absl::StripLeadingAsciiWhitespace(text.substr(at));
+    if (!absl::ConsumePrefix(&rest, "=") && !absl::ConsumePrefix(&rest, "to ")) {
+      return true;
+    }
+    rest = absl::StripLeadingAsciiWhitespace(rest);
+    absl::ConsumePrefix(&rest, "'");
+    bool tells = false;
+    for (absl::string_view level : {"debug", "info", "notice", "log", "warning", "default"}) {
+      tells = tells || absl::StartsWith(rest, level);
+    }
+    if (!tells) {
+      return true;
+    }
+  }
+  return false;
+}
+
 }  // namespace
 
 StatementMarks ScanStatement(absl::string_view text) {
@@ -75,6 +97,7 @@ StatementMarks ScanStatement(absl::string_view text) {
   marks.leaves_traces = marks.leaves_traces || absl::StrContains(lower, "set_config") ||
                         absl::StrContains(lower, "replication_origin") || LoadsLibrary(lower) ||
                         SetsOwnParameter(lower);
+  marks.mutes_warnings = text.size() > kMaxRead || MutesWarnings(lower);
   marks.reads_own_sequences = HasWord(lower, "currval") || HasWord(lower, "lastval");
   bool changes = HasWord(lower, "alter") || HasWord(lower, "drop") || HasWord(lower, "create") ||
                  HasWord(lower, "revoke") || HasWord(lower, "grant");

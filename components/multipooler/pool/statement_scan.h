@@ -18,6 +18,8 @@ struct StatementMarks {
   bool changes_roles = false;
   /// Asks what the session's last nextval gave: lost with its connection, and nobody can set it.
   bool reads_own_sequences = false;
+  /// May tell PostgreSQL to keep its warnings to itself (client_min_messages).
+  bool mutes_warnings = false;
 };
 
 StatementMarks ScanStatement(absl::string_view text);

@@ -43,5 +43,17 @@ TEST(StatementScan, ChangesOfDatabasesAndRoles_AreMarked) {
   }
 }
 
+TEST(StatementScan, HiddenWarnings_AreMarked) {
+  for (const char* text :
+       {"SET client_min_messages = error", "set local client_min_messages to 'fatal'",
+        "SELECT set_config('client_min_messages', 'panic', false)", "ALTER ROLE x SET client_min_messages TO error",
+        "SET client_min_messages/**/= error", "SET client_min_messages = notice; SET client_min_messages = error"}) {
+    EXPECT_TRUE(ScanStatement(text).mutes_warnings) << text;
+  }
+  for (const char* text : {"SET client_min_messages = warning;", "set client_min_messages to 'NOTICE'", "SELECT 1"}) {
+    EXPECT_FALSE(ScanStatement(text).mutes_warnings) << text;
+  }
+}
+
 }  // namespace
 }  // namespace mg::multipooler
