@@ -107,6 +107,17 @@ def a_primary_that_dies_or_freezes_is_replaced():
         shard.write(shard.elsewhere(cell))
         shard.well()
 
+        # One backend: PostgreSQL comes back by itself, as the leader or as whom another one has replaced.
+        cell, _ = shard.primary()
+        client = shard.connect(cell)
+        with client.cursor() as cursor:
+            cursor.execute("select pg_backend_pid()")
+            backend = cursor.fetchone()[0]
+        os.kill(backend, signal.SIGKILL)
+        shard.write(shard.elsewhere(cell))
+        client.close()
+        shard.well()
+
         cell, pid = shard.primary()
         with Frozen(pid):
             shard.write(shard.elsewhere(cell))
@@ -253,7 +264,35 @@ def a_standby_left_too_far_behind_is_copied_anew():
         shard.well()
 
 
+def a_leader_that_is_alone_goes_on_in_place():
+    """Nobody else can be appointed: PostgreSQL comes back as the leader, under the next number of its rule, with all that was acknowledged."""
+    with Sandbox("alone") as s:
+        s.run("up", "--cells", "1")
+        shard = Shard(s)
+
+        def rule():
+            with shard.connect("zone1") as c, c.cursor() as cursor:
+                cursor.execute("select decision_coordinator_term, decision_leader_subterm, decision_coordinator_term is not null"
+                               " and proposal_coordinator_term is null from multigres.current_rule")
+                return cursor.fetchone()
+        for _ in range(2):
+            shard.write("zone1")
+            term, subterm, decided = rule()
+            _, pid = shard.primary()
+            began = time.monotonic()
+            os.kill(pid, signal.SIGKILL)
+            shard.write("zone1")
+            print(f"  a write {time.monotonic() - began:.2f} s after the death of the only PostgreSQL")
+            if rule() != (term, subterm + 1, True) or not decided:
+                raise Failure(f"the rule was {term, subterm} and is {rule()}: it did not go on in place")
+        with shard.connect("zone1") as c, c.cursor() as cursor:
+            cursor.execute("select array_agg(value order by value) from written")
+            values = cursor.fetchone()[0]
+        if not set(range(1, shard.written + 1)) <= set(values):
+            raise Failure(f"{set(range(1, shard.written + 1)) - set(values)} were acknowledged and are lost")
+
+
 if __name__ == "__main__":
-    main([a_standby_left_too_far_behind_is_copied_anew, a_primary_that_dies_or_freezes_is_replaced, a_leader_takes_over_with_a_node_that_has_to_be_rewound_first,
+    main([a_leader_that_is_alone_goes_on_in_place, a_standby_left_too_far_behind_is_copied_anew, a_primary_that_dies_or_freezes_is_replaced, a_leader_takes_over_with_a_node_that_has_to_be_rewound_first,
           while_etcd_is_away_a_failover_reaches_the_clients,
           a_primary_without_its_quorum_stops_serving_reads])

@@ -35,6 +35,7 @@ struct Node {
   std::uint8_t serves = 0;     ///< its rule is decided and durable
   std::uint8_t confirmed = 0;  ///< entries that a standby has reported as flushed
   std::uint8_t needs = 0;      ///< length that must be confirmed before it serves
+  std::uint8_t recovered = 0;  ///< length of what a restart as the leader made visible at once
 };
 
 struct Coordinator {
@@ -258,17 +259,19 @@ class Explorer {
       }
     }
     int durable = Holds(Guard::kCommitWaitsForStandby) ? node.confirmed : node.length;
-    for (int i = 0; node.serves != 0 && i < durable; ++i) {
+    // Read or acknowledged: a client knows of it.
+    for (int i = 0; node.serves != 0 && i < std::max<int>(durable, node.recovered); ++i) {
       std::uint8_t entry = node.log[static_cast<size_t>(i)];
       std::uint8_t bit = static_cast<std::uint8_t>(1u << (entry & 0x0f));
       if ((entry & 0xf0) == kWrite && (state.acknowledged & bit) == 0) {
         State next = state;
         next.acknowledged = static_cast<std::uint8_t>(next.acknowledged | bit);
-        Reach(next, absl::StrCat("node ", n, " acknowledges ", entry & 0x0f));
+        Reach(next, absl::StrCat("node ", n, i < durable ? " acknowledges " : " lets a client read ", entry & 0x0f));
       }
     }
     // The second phase of a rule write, and the start of service.
-    if (node.serves == 0 && node.confirmed >= node.needs) {
+    bool confirmed = node.confirmed >= node.needs || (node.recovered > 0 && !Holds(Guard::kConfirmBeforeClients));
+    if (node.serves == 0 && confirmed) {
       State next = state;
       Node& leader = next.nodes[static_cast<size_t>(n)];
       if (Highest(leader, kDecided) < leader.leads) {
@@ -316,6 +319,14 @@ class Explorer {
     }
   }
 
+  /// The term of the highest rule in its log, where that is decided and names the node itself as the leader; else 0.
+  static int OwnRule(const State& state, int n) {
+    const Node& node = state.nodes[static_cast<size_t>(n)];
+    int decided = Highest(node, kDecided);
+    bool own = decided == kFirstTerm ? n == 0 : state.coordinators[static_cast<size_t>(decided)].chosen == n;
+    return own && Highest(node, kProposed) <= decided ? decided : 0;
+  }
+
   void Failures(const State& state, int n) {
     const Node& node = state.nodes[static_cast<size_t>(n)];
     if (node.up != 0) {
@@ -325,7 +336,7 @@ class Explorer {
         ++next.crashes;
         crashed.up = 0;
         crashed.serves = 0;
-        crashed.confirmed = crashed.needs = 0;
+        crashed.confirmed = crashed.needs = crashed.recovered = 0;
         if (!Holds(Guard::kPromiseIsOnDisk)) {
           crashed.promised = kFirstTerm;
         }
@@ -336,9 +347,13 @@ class Explorer {
     State next = state;
     Node& restarted = next.nodes[static_cast<size_t>(n)];
     restarted.up = 1;
-    if (node.leads != 0 && node.promised <= node.leads) {
+    int own = OwnRule(state, n);
+    if (own != 0 && (node.promised <= own || !Holds(Guard::kInPlaceNeedsPromise))) {
       // In place; it confirms its rule by a write of its own before it serves.
-      if (Append(&restarted, static_cast<std::uint8_t>(kDecided | node.leads))) {
+      restarted.leads = static_cast<std::uint8_t>(own);
+      restarted.follows = kNobody;
+      restarted.recovered = restarted.length;
+      if (Append(&restarted, static_cast<std::uint8_t>(kDecided | own))) {
         restarted.needs = restarted.length;
         Reach(next, absl::StrCat("node ", n, " restarts as the leader it was"));
       }
@@ -358,7 +373,7 @@ class Explorer {
     Node& recruit = next.nodes[static_cast<size_t>(n)];
     recruit.promised = static_cast<std::uint8_t>(term);
     if (Holds(Guard::kRecruitDemotes)) {
-      recruit.leads = recruit.serves = recruit.confirmed = recruit.needs = 0;
+      recruit.leads = recruit.serves = recruit.confirmed = recruit.needs = recruit.recovered = 0;
     }
     if (Holds(Guard::kRecruitCutsStream)) {
       recruit.follows = kNobody;
@@ -426,7 +441,7 @@ class Explorer {
     Node& leader = next.nodes[static_cast<size_t>(n)];
     leader.leads = static_cast<std::uint8_t>(term);
     leader.follows = kNobody;
-    leader.serves = leader.confirmed = 0;
+    leader.serves = leader.confirmed = leader.recovered = 0;
     if (Append(&leader, static_cast<std::uint8_t>(kProposed | term))) {
       leader.needs = leader.length;
       Reach(next, absl::StrCat("node ", n, " is promoted under term ", term));
@@ -443,7 +458,7 @@ class Explorer {
     State next = state;
     Node& follower = next.nodes[static_cast<size_t>(n)];
     follower.follows = static_cast<std::int8_t>(leader);
-    follower.leads = follower.serves = follower.confirmed = follower.needs = 0;
+    follower.leads = follower.serves = follower.confirmed = follower.needs = follower.recovered = 0;
     // Who follows a term has promised it.
     follower.promised = std::max(follower.promised, static_cast<std::uint8_t>(term));
     Reach(next, absl::StrCat("node ", n, " is told to follow node ", leader, " of term ", term));
@@ -482,14 +497,19 @@ std::string NameOf(Guard guard) {
       return "following needs the promise";
     case Guard::kCommitWaitsForStandby:
       return "a commit waits for a standby";
+    case Guard::kConfirmBeforeClients:
+      return "confirm before clients";
+    case Guard::kInPlaceNeedsPromise:
+      return "in place only without a promise";
   }
   return "";
 }
 
 std::vector<Guard> AllGuards() {
-  return {Guard::kPromiseIsOnDisk,     Guard::kQuorumOfRecruits,   Guard::kMostAdvanced,
-          Guard::kRulesBeforeLsn,      Guard::kRecruitCutsStream,  Guard::kRecruitDemotes,
-          Guard::kPromoteNeedsPromise, Guard::kFollowNeedsPromise, Guard::kCommitWaitsForStandby};
+  return {Guard::kPromiseIsOnDisk,      Guard::kQuorumOfRecruits,   Guard::kMostAdvanced,
+          Guard::kRulesBeforeLsn,       Guard::kRecruitCutsStream,  Guard::kRecruitDemotes,
+          Guard::kPromoteNeedsPromise,  Guard::kFollowNeedsPromise, Guard::kCommitWaitsForStandby,
+          Guard::kConfirmBeforeClients, Guard::kInPlaceNeedsPromise};
 }
 
 Exploration Explore(const Bounds& bounds, const std::vector<Guard>& left_out) {

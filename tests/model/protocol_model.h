@@ -1,7 +1,8 @@
 /// A small model of how a shard of three nodes changes its leader, and an explorer of everything that can happen in it:
 /// every order of recruiting, promising, promoting, writing rules, acknowledging, crashing, restarting and losing
 /// messages, within bounds. The quorum and the choice of a leader are judged by common/consensus itself; the nodes are
-/// a dozen lines each, after manager-rpcs section 10 and docs/consistency.md. Not thread-safe.
+/// a dozen lines each. What a client has read counts like what was acknowledged: it must not vanish. After manager-rpcs
+/// section 10 and docs/consistency.md. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -21,6 +22,8 @@ enum class Guard {
   kPromoteNeedsPromise,    ///< a promotion under another term than the promised one is refused
   kFollowNeedsPromise,     ///< a node does not follow a leader of a term below its promise
   kCommitWaitsForStandby,  ///< an acknowledged write is on two nodes
+  kConfirmBeforeClients,   ///< who restarts as the leader that it was serves when its rule is confirmed
+  kInPlaceNeedsPromise,    ///< and does not do so after a promise to a higher term
 };
 std::string NameOf(Guard guard);
 std::vector<Guard> AllGuards();

@@ -21,6 +21,8 @@ namespace {
 
 constexpr absl::Duration kInitLimit = absl::Minutes(2);
 constexpr absl::Duration kStartLimit = absl::Minutes(2);
+// For a crashed leader to recover as one.
+constexpr absl::Duration kInPlaceLimit = absl::Seconds(30);
 // A PostgreSQL that takes longer to start may wait for a leader that has gone.
 constexpr absl::Duration kStartLook = absl::Seconds(2);
 constexpr absl::Duration kCloneLimit = absl::Hours(12);
@@ -166,6 +168,7 @@ absl::Status Manager::Clone() {
 absl::Status Manager::StartStandby() {
   SetAction(multipoolermanagerdata::POSTGRES_ACTION_STARTING);
   watched_ = nullptr;
+  Change([](ManagerState& state) { state.died_leading.Clear(); });
   absl::Status status = StartFollowing(Snapshot().suspected_divergence, kStartLimit);
   Change([&](ManagerState& state) {
     state.missing_segment = status.ok() ? "" : SegmentSaidToBeGone(std::string(status.message()));
@@ -175,6 +178,25 @@ absl::Status Manager::StartStandby() {
     Look();
     // The next to come is an order of an orch: its connection is made beforehand.
     (void)Control(absl::Now() + kSchemaLimit);
+  }
+  SetAction(multipoolermanagerdata::POSTGRES_ACTION_UNSPECIFIED);
+  return status;
+}
+
+// Tried once for each death: where PostgreSQL is not back within the bound, or not as what it was, it becomes a
+// standby. No client comes in before Resume has made its rule, and with it all that came back, durable.
+absl::Status Manager::RestartInPlace() {
+  log::Info("PostgreSQL died: it goes on as the leader that it was");
+  Change([](ManagerState& state) { state.died_leading.Clear(); });
+  SetAction(multipoolermanagerdata::POSTGRES_ACTION_STARTING);
+  watched_ = nullptr;
+  absl::Status status = pgctld_.Start(true, false, kInPlaceLimit);
+  if (!status.ok()) {
+    log::Warn("it does not come back as the leader in time", {{"error", status}});
+    status = pgctld_.RestartAsStandby("immediate", kStartLimit);
+  }
+  if (status.ok()) {
+    Look();
   }
   SetAction(multipoolermanagerdata::POSTGRES_ACTION_UNSPECIFIED);
   return status;

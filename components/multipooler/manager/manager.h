@@ -158,6 +158,7 @@ class Manager {
   absl::Status CheckNobodyHasData(const ManagerState& state) const;
   absl::Status Clone();
   absl::Status StartStandby();
+  absl::Status RestartInPlace();
   absl::StatusOr<bool> PointToLeader();
   absl::Status StartFollowing(bool suspected_divergence, absl::Duration limit);
   void SetAction(multipoolermanagerdata::PostgresAction action);
@@ -184,6 +185,8 @@ class Manager {
   absl::Status ConfirmDurable(pgsql::Connection& connection, const clustermetadata::ShardRule& from,
                               const clustermetadata::ShardRule& rule, const absl::Status& written);
   absl::Status AwaitDurable(pgsql::Connection& connection, absl::Time deadline, const std::function<bool()>& go_on);
+  absl::Status AdvanceLocked(pgsql::Connection& connection, clustermetadata::ShardRule* rule,
+                             const std::string& reason);
   void BecomeLeader(const clustermetadata::ShardRule& rule);
   absl::Status FollowLocked(const clustermetadata::ReplicationPrimary& primary, absl::Time deadline);
   absl::Status RewindLocked(const clustermetadata::ReplicationPrimary& primary, bool try_rewind);

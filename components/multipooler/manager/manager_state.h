@@ -30,6 +30,10 @@ struct ManagerState {
   bool promoting = false;
   bool quorum_lost = false;  ///< leading, and nobody confirms its log: somebody else may lead by now
   clustermetadata::RuleNumber leading_rule;
+  /// PostgreSQL died while it led under this rule; {0,0}: it did not, or has been started since.
+  clustermetadata::RuleNumber died_leading;
+  /// PostgreSQL has crashed since it was last seen to lead: what it shows now may be on no standby.
+  bool crashed = false;
   clustermetadata::ReplicationPrimary replication_primary;
   bool suspected_divergence = false;
   /// Segment that PostgreSQL, which does not answer yet, needs and was told to be gone; empty: none is known.

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/consensus/policy.h"
 #include "common/consensus/position.h"
 #include "common/fs/fs.h"
 #include "common/log/log.h"
@@ -232,6 +233,10 @@ void Manager::Connected(bool connected, PgState state) {
       state_.leading = false;
       // What it wrote last may be on no standby.
       state_.suspected_divergence = !state_.handing_over;
+      if (!state_.handing_over) {
+        state_.died_leading = state_.leading_rule;
+        state_.crashed = true;
+      }
     }
   }
   if (lost) {
@@ -252,6 +257,13 @@ Observation Manager::Observe() const {
     seen.rule = state.view->rule;
   }
   seen.leading = state.leading;
+  seen.died_leading = state.died_leading;
+  if (state.view.has_value() && state.view->has_rule) {
+    const clustermetadata::ShardRule& rule = state.view->rule.decision();
+    seen.sufficient = !state.view->rule.has_proposal() && consensus::SameNode(rule.leader_id(), config_.id) &&
+                      consensus::Compare(rule.rule_number(), state.died_leading) == 0 &&
+                      consensus::Satisfies(rule.durability_policy(), {config_.id});
+  }
   seen.promised_term = promises_->Get().term_revocation().revoked_below_term();
   seen.bootstrap_unfinished = Exists(BootstrapSentinel(config_));
   seen.rewind_unfinished = Exists(RewindSentinel(config_));
@@ -280,6 +292,8 @@ absl::Status Manager::Act(MonitorAction action) {
       return Clone();
     case MonitorAction::kStart:
       return StartStandby();
+    case MonitorAction::kRestart:
+      return RestartInPlace();
     case MonitorAction::kResume:
       return Resume();
     case MonitorAction::kDemote:

@@ -33,6 +33,13 @@ MonitorAction DecideForPrimary(const Observation& seen) {
   return consensus::SameNode(rule.leader_id(), seen.self) ? MonitorAction::kResume : MonitorAction::kDemote;
 }
 
+// A failover needs others that are as advanced; where the rule knows none, nothing is faster than to go on in place.
+// Who has promised a higher term has said how far it was then, and takes no more under this one.
+bool GoesOnInPlace(const Observation& seen) {
+  return seen.sufficient && seen.died_leading.coordinator_term() > 0 &&
+         seen.promised_term <= seen.died_leading.coordinator_term();
+}
+
 }  // namespace
 
 MonitorAction DecideMonitorAction(const Observation& seen) {
@@ -51,7 +58,10 @@ MonitorAction DecideMonitorAction(const Observation& seen) {
       if (seen.rewind_unfinished) {
         return seen.has_source ? MonitorAction::kClone : MonitorAction::kNothing;
       }
-      return seen.restarts_enabled ? MonitorAction::kStart : MonitorAction::kNothing;
+      if (!seen.restarts_enabled) {
+        return MonitorAction::kNothing;
+      }
+      return GoesOnInPlace(seen) ? MonitorAction::kRestart : MonitorAction::kStart;
     case PgState::kNotInitialized:
       // A node that has promised something has had data: it must not found the shard again.
       if (seen.claimed_as_seed && seen.promised_term == 0) {
@@ -72,6 +82,8 @@ std::string ToString(MonitorAction action) {
       return "clone";
     case MonitorAction::kStart:
       return "start";
+    case MonitorAction::kRestart:
+      return "restart";
     case MonitorAction::kResume:
       return "resume";
     case MonitorAction::kDemote:

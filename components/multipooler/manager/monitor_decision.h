@@ -15,7 +15,10 @@ struct Observation {
   bool in_recovery = true;                   ///< valid when connected, as the next three
   bool has_rule = false;
   clustermetadata::RulePosition rule;
-  bool leading = false;                 ///< advertised as the writable leader
+  bool leading = false;  ///< advertised as the writable leader
+  /// PostgreSQL died while it led under this rule, which it has not tried to go on with since; {0,0}: no.
+  clustermetadata::RuleNumber died_leading;
+  bool sufficient = false;              ///< that rule's policy asks for no other node
   std::int64_t promised_term = 0;       ///< rules of lower terms are revoked
   bool newer_leader_elsewhere = false;  ///< another pooler advertises itself under a higher rule
   bool bootstrap_unfinished = false;    ///< the bootstrap's sentinel is there
@@ -32,6 +35,7 @@ enum class MonitorAction {
   kBootstrap,  ///< from nothing: wipe, initdb, start as primary, write rule {0,1}
   kClone,      ///< base backup from the source
   kStart,      ///< start existing data, as a standby
+  kRestart,    ///< start it as the leader that it was
   kResume,     ///< this PostgreSQL leads under its own rule; only the pooler was away
   kDemote,     ///< it is writable without the right to be
   kFollow,     ///< look why it does not stream, and rewind or copy where it cannot without

@@ -35,6 +35,27 @@ TEST(MonitorDecision, WhenDataExists_StartsItAsAStandby) {
   EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kNothing);
 }
 
+TEST(MonitorDecision, WhenTheLeadersPostgresDies_GoesOnInPlaceOnlyWhereNobodyElseIsNeededOrPromised) {
+  Observation seen;
+  seen.postgres = PgState::kStopped;
+  seen.died_leading = consensus::MakeRuleNumber(3, 1);
+  seen.promised_term = 3;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kStart) << "others could be appointed sooner";
+  seen.sufficient = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kRestart);
+  seen.promised_term = 4;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kStart) << "a higher term is promised";
+  seen.promised_term = 3;
+  seen.rewind_unfinished = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kNothing) << "half-rewound data";
+  seen.rewind_unfinished = false;
+  seen.restarts_enabled = false;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kNothing);
+  seen.restarts_enabled = true;
+  seen.died_leading.Clear();
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kStart) << "it was tried, or it did not lead";
+}
+
 TEST(MonitorDecision, WhenThereIsNoData_OnlyTheClaimedSeedBootstraps) {
   Observation seen;
   seen.postgres = PgState::kNotInitialized;

@@ -16,6 +16,12 @@
 namespace mg::multipooler {
 namespace {
 
+void SetToNow(google::protobuf::Timestamp* time) {
+  std::int64_t now = absl::ToUnixMicros(absl::Now());
+  time->set_seconds(now / 1000000);
+  time->set_nanos(static_cast<int>(now % 1000000) * 1000);
+}
+
 constexpr int kPromotePauseMs = 2;
 // For standbys to come back to a leader that was away, before another try.
 constexpr absl::Duration kResumeLimit = absl::Seconds(5);
@@ -184,6 +190,7 @@ void Manager::BecomeLeader(const clustermetadata::ShardRule& rule) {
     state.promoting = false;  // in the same step, so that nobody sees a node that is neither
     state.leading = true;
     state.quorum_lost = false;
+    state.crashed = false;
     state.leading_rule = rule.rule_number();
     state.suspected_divergence = false;
     if (state.view.has_value()) {
@@ -268,9 +275,24 @@ absl::Status Manager::Resume() {
   absl::Status durable = AwaitDurable(*connection, absl::Now() + kResumeLimit, [this] { return !stop_; });
   writing_term_ = 0;
   MG_RETURN_IF_ERROR(WithContext(durable, "lead on"));
+  if (Snapshot().crashed) {
+    MG_RETURN_IF_ERROR(WithContext(AdvanceLocked(*connection, &rule, "PostgreSQL crashed and came back"), "lead on"));
+  }
   log::Info("leads on, under its own rule", {{"rule", consensus::ToString(rule.rule_number())}});
   BecomeLeader(rule);
   return LookNow(*connection, deadline).status();
+}
+
+// The same rule under the next number: whoever confirms it has all that was written before.
+absl::Status Manager::AdvanceLocked(pgsql::Connection& connection, clustermetadata::ShardRule* rule,
+                                    const std::string& reason) {
+  MG_ASSIGN_OR_RETURN(clustermetadata::RulePosition position, ReadRule(connection, absl::Now() + kResumeLimit));
+  const clustermetadata::RuleNumber& number = rule->rule_number();
+  *rule->mutable_rule_number() = consensus::MakeRuleNumber(number.coordinator_term(), number.leader_subterm() + 1);
+  SetToNow(rule->mutable_creation_time());
+  return WriteRuleLocked(
+      connection, position, *rule,
+      {.type = "replication_config", .operation = "ADVANCE", .reason = reason, .accepted_members = {}});
 }
 
 absl::StatusOr<clustermetadata::PoolerPosition> Manager::UpdateConsensusRule(
@@ -336,9 +358,7 @@ absl::StatusOr<clustermetadata::PoolerPosition> Manager::UpdateConsensusRule(
   if (request.has_coordinator_id()) {
     *to.mutable_coordinator_id() = request.coordinator_id();
   }
-  std::int64_t now = absl::ToUnixMicros(absl::Now());
-  to.mutable_creation_time()->set_seconds(now / 1000000);
-  to.mutable_creation_time()->set_nanos(static_cast<int>(now % 1000000) * 1000);
+  SetToNow(to.mutable_creation_time());
   std::string operation = data::RuleOperation_Name(request.operation()).substr(sizeof("RULE_OPERATION_") - 1);
   absl::Status written = WriteRuleLocked(
       *connection, view.rule, to,
