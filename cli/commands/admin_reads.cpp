@@ -14,6 +14,7 @@
 #include "common/text/text.h"
 #include "common/topology/drained.h"
 #include "multiadminservice.grpc.pb.h"
+#include "multigres/admin/v1/topology.grpc.pb.h"
 
 namespace mg::cli {
 namespace {
@@ -22,6 +23,7 @@ namespace v1 = multigres::cli::v1;
 using clustermetadata::Multipooler;
 
 constexpr size_t kAtOnce = 32;
+constexpr size_t kInOneCall = 1000;
 constexpr absl::Duration kStatusLimit = absl::Seconds(3);
 
 std::optional<std::uint64_t> Lsn(const std::string& text) {
@@ -55,8 +57,42 @@ struct Answer {
   multiadmin::GetPoolerStatusResponse response;
 };
 
-// All of them, some at a time; the connection carries them side by side.
+// All in one call, where the Admin API has it; nullopt: it has not.
+std::optional<std::vector<Answer>> AskTogether(Context& context, const std::vector<Multipooler>& poolers) {
+  using Topology = multigres::admin::v1::TopologyService;
+  std::vector<Answer> answers(poolers.size());
+  for (size_t first = 0; first < poolers.size(); first += kInOneCall) {
+    size_t end = std::min(poolers.size(), first + kInOneCall);
+    multigres::admin::v1::GetPoolerStatusesRequest request;
+    for (size_t i = first; i < end; ++i) {
+      *request.add_pooler_ids() = poolers[i].id();
+    }
+    multigres::admin::v1::GetPoolerStatusesResponse response;
+    absl::Status status = CallAdmin<Topology>(context, &Topology::Stub::GetPoolerStatuses, request, &response);
+    if (absl::IsUnimplemented(status)) {
+      return std::nullopt;
+    }
+    for (size_t i = first; i < end; ++i) {
+      if (!status.ok() || i - first >= static_cast<size_t>(response.statuses_size())) {
+        answers[i].status = status.ok() ? absl::InternalError("the answer leaves this pooler out") : status;
+        continue;
+      }
+      auto& one = *response.mutable_statuses(static_cast<int>(i - first));
+      answers[i].status = absl::Status(static_cast<absl::StatusCode>(one.error_code()), one.error());
+      *answers[i].response.mutable_status() = std::move(*one.mutable_status());
+      *answers[i].response.mutable_consensus_status() = std::move(*one.mutable_consensus_status());
+    }
+  }
+  return answers;
+}
+
+// All of them, upstream's way, some at a time; the connection carries them side by side.
 std::vector<Answer> AskAll(Context& context, const std::vector<Multipooler>& poolers) {
+  if (poolers.size() > 1) {
+    if (auto answers = AskTogether(context, poolers); answers.has_value()) {
+      return *std::move(answers);
+    }
+  }
   std::vector<Answer> answers(poolers.size());
   absl::StatusOr<AdminRoute> route = context.Admin();
   if (!route.ok()) {

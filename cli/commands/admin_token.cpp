@@ -85,20 +85,38 @@ int RunList(Context& context) {
   });
 }
 
+/// The token of this name or id; NOT_FOUND with names that are near.
+absl::StatusOr<v1::Token> FindToken(Context& context, const std::string& wanted) {
+  v1::ListTokensResponse there;
+  MG_RETURN_IF_ERROR(
+      CallAdmin<v1::TokenService>(context, &v1::TokenService::Stub::ListTokens, v1::ListTokensRequest(), &there));
+  std::vector<std::string> known;
+  for (const v1::Token& token : there.tokens()) {
+    if (token.name() == wanted || token.id() == wanted) {
+      return token;
+    }
+    known.push_back(token.name());
+  }
+  return NoSuchName("UNKNOWN_TOKEN", "token", wanted, known);
+}
+
 int RunRevoke(Context& context) {
   v1::RevokeTokenRequest request;
   request.set_token(context.args().positionals[0]);
+  absl::StatusOr<v1::Token> token = FindToken(context, request.token());
+  if (!token.ok()) {
+    return context.Fail(token.status());
+  }
+  absl::StatusOr<bool> yes = context.Confirm(absl::StrCat("revoke token ", token->name(), " (", RoleWord(token->role()),
+                                                          ")? Whoever uses it is refused from then on."));
+  if (!yes.ok()) {
+    return context.Fail(yes.status());
+  }
+  if (!*yes) {
+    return context.Fail(absl::CancelledError("nothing was revoked"));
+  }
   v1::RevokeTokenResponse response;
   absl::Status status = CallAdmin<v1::TokenService>(context, &v1::TokenService::Stub::RevokeToken, request, &response);
-  v1::ListTokensResponse there;
-  if (absl::IsNotFound(status) &&
-      CallAdmin<v1::TokenService>(context, &v1::TokenService::Stub::ListTokens, v1::ListTokensRequest(), &there).ok()) {
-    std::vector<std::string> known;
-    for (const v1::Token& token : there.tokens()) {
-      known.push_back(token.name());
-    }
-    status = NoSuchName("UNKNOWN_TOKEN", "token", request.token(), known);
-  }
   if (!status.ok()) {
     return context.Fail(status);
   }
@@ -139,6 +157,7 @@ std::vector<Command> AdminCommands() {
       {.path = "admin token revoke",
        .summary = "end a token at once",
        .positionals = {{.name = "TOKEN", .help = "its name or id", .required = true}},
+       .flags = {{.name = "yes", .letter = 'y', .help = "do not ask"}},
        .examples = {{"multigres admin token revoke grafana", "it is refused from now on"}},
        .group = "ACCESS",
        .run = RunRevoke},

@@ -31,6 +31,7 @@ constexpr absl::Duration kVerifyLimit = absl::Minutes(60);
 constexpr absl::Duration kRestoreLimit = absl::Minutes(30);
 
 const Flag kDatabaseFlag = {.name = "database", .value = "NAME", .help = "the database; default: postgres"};
+const Flag kKeepFlag = {.name = "keep", .value = "N", .help = "so many full backups stay; default: 7"};
 
 absl::Status Usage(const std::string& message, const std::string& hint) {
   return MakeError(absl::StatusCode::kInvalidArgument, message, {.reason = "USAGE", .hint = hint});
@@ -171,7 +172,7 @@ int RunList(Context& context) {
   });
 }
 
-int RunExpire(Context& context) {
+int Expire(Context& context) {
   auto request = OfShard<multiadmin::ExpireBackupsRequest>(context);
   if (context.args().Has("keep")) {
     (*request.mutable_overrides())["repo1_retention_full"] = context.args().Get("keep");
@@ -188,6 +189,20 @@ int RunExpire(Context& context) {
     }
     return text.empty() ? "nothing to remove\n" : text;
   });
+}
+
+int RunExpire(Context& context) {
+  std::string keep = context.args().Get("keep");
+  absl::StatusOr<bool> yes =
+      context.Confirm(absl::StrCat("remove all full backups but the newest ", keep.empty() ? "7" : keep,
+                                   ", and the WAL that only those needed? They cannot be brought back."));
+  if (!yes.ok()) {
+    return context.Fail(yes.status());
+  }
+  if (!*yes) {
+    return context.Fail(absl::CancelledError("nothing was removed"));
+  }
+  return Expire(context);
 }
 
 int RunVerify(Context& context) {
@@ -308,11 +323,17 @@ std::vector<Command> BackupCommands() {
        .run = RunWait},
       {.path = "backup expire",
        .summary = "remove old backups, and WAL that no backup needs",
-       .flags = {kDatabaseFlag, {.name = "keep", .value = "N", .help = "so many full backups stay; default: 7"}},
+       .flags = {kDatabaseFlag, kKeepFlag, {.name = "yes", .letter = 'y', .help = "do not ask"}},
        .examples = {{"multigres backup expire --keep 2", "all but the two newest"}},
-       .aliases = {"cluster expire-backups"},
        .group = "BACKUP",
        .run = RunExpire},
+      // Upstream's scripts know of no question.
+      {.path = "cluster expire-backups",
+       .summary = "remove old backups without asking, as upstream's",
+       .flags = {kDatabaseFlag, kKeepFlag},
+       .examples = {{"multigres cluster expire-backups", "as upstream's"}},
+       .hidden = true,
+       .run = Expire},
       {.path = "backup verify",
        .summary = "read every backup and compare checksums",
        .flags = {kDatabaseFlag},

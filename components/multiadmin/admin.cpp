@@ -11,7 +11,7 @@
 namespace mg::multiadmin {
 namespace {
 
-constexpr size_t kMaxManagers = 100;
+constexpr size_t kMaxManagers = 1000;
 
 /// A record that is not there, or that cannot be read.
 absl::Status Absent(const TopologyView& view, const std::string& key, const std::string& what) {

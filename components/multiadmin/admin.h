@@ -65,6 +65,10 @@ class Admin {
   absl::StatusOr<multigres::admin::v1::UndrainPoolerResponse> UndrainPooler(
       const multigres::admin::v1::UndrainPoolerRequest& request, absl::Time deadline);
 
+  /// The pooler's manager. INVALID_ARGUMENT, NOT_FOUND, INTERNAL as the contract has them.
+  absl::StatusOr<std::shared_ptr<multipoolermanager::MultipoolerManager::Stub>> Manager(const clustermetadata::ID& id,
+                                                                                        absl::Time deadline);
+
  private:
   absl::Status CheckDrain(const clustermetadata::Multipooler& pooler,
                           const std::vector<clustermetadata::Multipooler>& poolers, absl::Time deadline);
@@ -84,9 +88,6 @@ class Admin {
                          google::protobuf::RepeatedPtrField<Record>* out);
   absl::StatusOr<std::shared_ptr<const clustermetadata::Multipooler>> FindPooler(const clustermetadata::ID& id,
                                                                                  absl::Time deadline);
-  /// The pooler's manager. INVALID_ARGUMENT, NOT_FOUND, INTERNAL as the contract has them.
-  absl::StatusOr<std::shared_ptr<multipoolermanager::MultipoolerManager::Stub>> Manager(const clustermetadata::ID& id,
-                                                                                        absl::Time deadline);
 
   TopologyCache* const cache_;
   const rpc::Dialer dialer_;

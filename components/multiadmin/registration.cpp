@@ -2,6 +2,7 @@
 
 #include "common/status/status.h"
 #include "components/multiadmin/identity.h"
+#include "components/multiadmin/pooler_statuses.h"
 #include "components/multiadmin/shards.h"
 
 namespace mg::multiadmin {
@@ -105,6 +106,9 @@ void RegisterTopology(Methods* methods, Admin* admin, Cells* cells, TopologyCach
         MG_ASSIGN_OR_RETURN(auto view, cache->Get(c->deadline));
         return ListShards(*view, r);
       });
+  methods->Add<v1::GetPoolerStatusesRequest, v1::GetPoolerStatusesResponse>(
+      topology + "GetPoolerStatuses",
+      [admin](const auto& r, CallContext* c) { return GetPoolerStatuses(admin, r, c->deadline); });
   const std::string cell = "/multigres.admin.v1.CellService/";
   methods->Add<v1::ListCellsRequest, v1::ListCellsResponse>(
       cell + "ListCells", [cells](const auto&, CallContext* c) { return cells->List(c->deadline); });

@@ -61,7 +61,7 @@ def a_database_comes_back_from_a_backup_and_the_log_after_it():
                 file.write("99\n")
             bad = s.run("backup", "verify", check=False)
             assert bad.returncode == 1 and second["backupId"] in bad.stderr, bad
-        assert first["backupId"] in s.run("backup", "expire", "--keep", "1").stdout
+        assert first["backupId"] in s.run("backup", "expire", "--keep", "1", "--yes").stdout
         assert [b["backupId"] for b in s.json("backup", "list")["backups"]] == [second["backupId"]]
 
         # It goes on after a stop, as what it is now.

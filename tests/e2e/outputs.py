@@ -123,7 +123,9 @@ def who_may_call_the_admin_api():
         assert "reader" in s.run("admin", "token", "list").stdout
         assert s.run("admin", "token", "create", "reader", check=False).returncode != 0
         assert s.run("admin", "token", "create", "other", "--lifetime", "soon", check=False).returncode == 2
-        s.run("admin", "token", "revoke", "reader")
+        unasked = s.run("admin", "token", "revoke", "reader", check=False)
+        assert unasked.returncode == 2 and "revoke token reader (viewer)?" in unasked.stderr and "--yes" in unasked.stderr, unasked
+        s.run("admin", "token", "revoke", "reader", "--yes")
         assert cells(secret) == 401
         assert s.run("admin", "token", "revoke", "reader", check=False).returncode == 3
         audit = s.run("logs", "audit").stdout

@@ -6,7 +6,7 @@ mg_test(NAME etcd_client_test LABEL process SOURCES etcd_client_test.cpp ${sandb
 mg_test(NAME topology_test LABEL process SOURCES topology_test.cpp ${sandbox_sources}
   DEPS ${sandbox_deps} mg::common::etcd mg::common::topology)
 mg_test(NAME multiadmin_test LABEL process
-  SOURCES many_cells_test.cpp multiadmin_auth_test.cpp multiadmin_grpc_test.cpp multiadmin_http_test.cpp multiadmin_sandbox.cpp ${sandbox_sources}
+  SOURCES many_cells_test.cpp multiadmin_auth_test.cpp multiadmin_fuzz_test.cpp multiadmin_grpc_test.cpp multiadmin_http_test.cpp multiadmin_sandbox.cpp ${sandbox_sources}
   DEPS ${sandbox_deps} mg::common::admin_token mg::common::etcd mg::common::topology mg::components::multiadmin::auth
        mg::proto::admin mg::ext::httplib)
 mg_test(NAME servenv_process_test LABEL process SOURCES servenv_certificates_test.cpp servenv_test.cpp ${sandbox_sources}

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "multigres/admin/v1/topology.grpc.pb.h"
 #include "tests/integration/multiadmin_sandbox.h"
@@ -176,6 +177,33 @@ TEST_F(MultiadminGrpcTest, PoolerStatusAndRestarts) {
   restarts.set_enabled(true);
   ASSERT_TRUE(stub().SetPostgresRestartsEnabled(Context().get(), restarts, &told).ok());
   EXPECT_EQ(sandbox_->restarts_enabled(), 1);
+}
+
+TEST_F(MultiadminGrpcTest, ManyPoolerStatuses_EachInItsPlace) {
+  multigres::admin::v1::GetPoolerStatusesRequest request;
+  for (const char* name : {"zone2 p2", "zone1 p1", "zone1 nobody", ""}) {
+    std::vector<std::string> parts = absl::StrSplit(name, ' ');
+    clustermetadata::ID& id = *request.add_pooler_ids();
+    id.set_cell(parts[0]);
+    id.set_name(parts.back());
+  }
+  multigres::admin::v1::GetPoolerStatusesResponse response;
+  auto topology = multigres::admin::v1::TopologyService::NewStub(sandbox_->channel());
+  grpc::Status status = topology->GetPoolerStatuses(Context().get(), request, &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  ASSERT_EQ(response.statuses_size(), 4);
+  EXPECT_EQ(response.statuses(0).error_code(), grpc::StatusCode::UNAVAILABLE);  // nobody listens there
+  EXPECT_EQ(response.statuses(0).pooler_id().name(), "p2");
+  EXPECT_EQ(response.statuses(1).error_code(), 0);
+  EXPECT_EQ(response.statuses(1).status().wal_position(), "0/3000060");
+  EXPECT_EQ(response.statuses(1).consensus_status().id().name(), "p1");
+  EXPECT_EQ(response.statuses(2).error_code(), grpc::StatusCode::NOT_FOUND);
+  EXPECT_EQ(response.statuses(3).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  for (int i = 0; i < 5000; ++i) {
+    request.add_pooler_ids()->set_cell("zone1");
+  }
+  EXPECT_EQ(topology->GetPoolerStatuses(Context().get(), request, &response).error_code(),
+            grpc::StatusCode::INVALID_ARGUMENT);
 }
 
 TEST_F(MultiadminGrpcTest, WhatIsNotThere_SaysSo) {

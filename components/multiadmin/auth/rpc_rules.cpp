@@ -45,6 +45,7 @@ const std::vector<RpcRule>& RpcRules() {
       {"/multigres.admin.v1.TopologyService/WatchTopology", kViewer, "the topology as a stream"},
       {"/multigres.admin.v1.TopologyService/ListTableGroups", kViewer, "table groups"},
       {"/multigres.admin.v1.TopologyService/ListShards", kViewer, "shards"},
+      {"/multigres.admin.v1.TopologyService/GetPoolerStatuses", kViewer, "what many poolers say of themselves"},
       {"/multigres.admin.v1.DatabaseService/ListDatabases", kViewer, "databases with their poolers and primaries"},
       {"/multigres.admin.v1.DatabaseService/PlanDeleteDatabase", kViewer, "what a deletion would take away"},
       {"/multigres.admin.v1.DatabaseService/CreateDatabase", kAdmin, "make a database, with its servers", kLong},

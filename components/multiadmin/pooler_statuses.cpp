@@ -1,0 +1,89 @@
+#include "components/multiadmin/pooler_statuses.h"
+
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "common/rpc/rpc.h"
+#include "components/multiadmin/admin.h"
+
+namespace mg::multiadmin {
+namespace {
+
+namespace v1 = multigres::admin::v1;
+
+constexpr int kMostPoolers = 5000;
+constexpr size_t kAtOnce = 256;
+constexpr absl::Duration kLimit = absl::Seconds(3);
+
+struct Call {
+  std::shared_ptr<multipoolermanager::MultipoolerManager::Stub> stub;
+  grpc::ClientContext context;
+  multipoolermanagerdata::StatusRequest request;
+  multipoolermanagerdata::StatusResponse response;
+  v1::PoolerStatus* out = nullptr;
+};
+
+void Fail(const absl::Status& status, v1::PoolerStatus* out) {
+  out->set_error_code(static_cast<int>(status.code()));
+  out->set_error(std::string(status.message()));
+}
+
+}  // namespace
+
+absl::StatusOr<v1::GetPoolerStatusesResponse> GetPoolerStatuses(Admin* admin,
+                                                                const v1::GetPoolerStatusesRequest& request,
+                                                                absl::Time deadline) {
+  if (request.pooler_ids_size() > kMostPoolers) {
+    return absl::InvalidArgumentError(absl::StrCat("at most ", kMostPoolers, " poolers are asked at once"));
+  }
+  v1::GetPoolerStatusesResponse response;
+  std::mutex mutex;
+  std::condition_variable ended;
+  size_t under_way = 0;
+  for (const clustermetadata::ID& id : request.pooler_ids()) {
+    *response.add_statuses()->mutable_pooler_id() = id;
+  }
+  for (v1::PoolerStatus& out : *response.mutable_statuses()) {
+    auto manager = admin->Manager(out.pooler_id(), deadline);
+    if (!manager.ok()) {
+      Fail(manager.status(), &out);
+      continue;
+    }
+    auto call = std::make_shared<Call>();
+    call->stub = *std::move(manager);
+    call->out = &out;
+    {
+      std::unique_lock lock(mutex);
+      ended.wait(lock, [&] { return under_way < kAtOnce; });
+      ++under_way;
+    }
+    rpc::SetDeadline(&call->context, std::min(deadline, absl::Now() + kLimit));
+    call->stub->async()->Status(&call->context, &call->request, &call->response, [&, call](const grpc::Status& status) {
+      if (status.ok()) {
+        *call->out->mutable_status() = std::move(*call->response.mutable_status());
+        *call->out->mutable_consensus_status() = std::move(*call->response.mutable_consensus_status());
+      } else {
+        const clustermetadata::ID& id = call->out->pooler_id();
+        Fail(absl::UnavailableError(absl::StrCat("failed to get status of pooler '", id.cell(), "/", id.name(),
+                                                 "': ", status.error_message())),
+             call->out);
+      }
+      // Under the lock, as the waiting caller's end takes these with it.
+      std::lock_guard lock(mutex);
+      --under_way;
+      ended.notify_all();
+    });
+  }
+  std::unique_lock lock(mutex);
+  ended.wait(lock, [&] { return under_way == 0; });
+  return response;
+}
+
+}  // namespace mg::multiadmin
