@@ -50,10 +50,22 @@ bool FillFromPostgres(const std::string& text, multigres::agent::v1::LogRecord* 
   return true;
 }
 
+bool FillFromCapnslog(const std::string& text, multigres::agent::v1::LogRecord* record) {
+  std::optional<CapnslogLine> line = ParseCapnslog(text);
+  if (!line.has_value()) {
+    return false;
+  }
+  record->set_message(text::ToValidUtf8(line->message));
+  if (!line->package.empty()) {
+    (*record->mutable_fields()->mutable_fields())["package"].set_string_value(text::ToValidUtf8(line->package));
+  }
+  return true;
+}
+
 }  // namespace
 
 void FillStructure(const std::string& text, multigres::agent::v1::LogRecord* record) {
-  if (!FillFromJson(text, record) && !FillFromPostgres(text, record)) {
+  if (!FillFromJson(text, record) && !FillFromPostgres(text, record) && !FillFromCapnslog(text, record)) {
     record->set_message(text::ToValidUtf8(text));
   }
 }

@@ -32,6 +32,13 @@ TEST(FillStructure, OfSlogAndZap_TakesMessageAndFields) {
   EXPECT_EQ(record.fields().fields().at("caller").string_value(), "embed/serve.go:98");
 }
 
+TEST(FillStructure, OfEtcdsOlderForm_TakesPackageAndMessage) {
+  auto record = Of("2026-11-28 22:27:31.517255 W | etcdserver/api/etcdhttp: /health error; no leader");
+  EXPECT_EQ(record.message(), "/health error; no leader");
+  EXPECT_EQ(record.level(), "warn");
+  EXPECT_EQ(record.fields().fields().at("package").string_value(), "etcdserver/api/etcdhttp");
+}
+
 TEST(FillStructure, OfPostgres_TakesSeverityAndWho) {
   auto record = Of("2026-11-23 16:00:00.123 UTC [42] app@shop FATAL:  no");
   EXPECT_EQ(record.message(), "no");

@@ -103,9 +103,6 @@ std::string ProbeText(const v1::Probe& probe) {
 
 std::string Summary(const v1::ComponentStatus& status, const agent::ExplainComponentResponse& response) {
   const std::string& name = status.name();
-  if (status.ready()) {
-    return absl::StrCat(name, " is ready");
-  }
   if (status.desired() == "stopped" && status.pid() == 0) {
     return absl::StrCat(name, " is stopped, as it should be");
   }
@@ -115,6 +112,11 @@ std::string Summary(const v1::ComponentStatus& status, const agent::ExplainCompo
       faults.push_back(cause.reason().empty() ? absl::StrCat(cause.component(), " is ", cause.state())
                                               : absl::StrCat(cause.component(), ": ", cause.reason()));
     }
+  }
+  if (status.ready()) {
+    return faults.empty()
+               ? absl::StrCat(name, " is ready")
+               : absl::StrCat(name, " is ready, although it needs what is not: ", absl::StrJoin(faults, ", "));
   }
   std::string own = status.reason().empty() ? absl::StrCat(name, " is ", status.state())
                                             : absl::StrCat(name, " is ", status.state(), ": ", status.reason());
@@ -146,6 +148,10 @@ agent::ExplainComponentResponse Explain(const std::vector<v1::ComponentSpec>& sp
   if (state->desired() != "stopped") {
     std::set<std::string> seen;
     explainer.Chain(component, &seen, &response);
+    // What is ready may serve from what it remembers, for a while.
+    for (const std::string& needed : Explainer::NeedsOf(*spec)) {
+      explainer.Chain(needed, &seen, &response);
+    }
   }
   for (auto event = events.rbegin(); event != events.rend() && response.exits_size() < kShownExits; ++event) {
     if (event->component() == component && (event->type() == "exited" || event->type() == "stopped")) {

@@ -122,6 +122,7 @@ std::string ProgramHelp(const std::vector<Command>& commands, bool bold, int wid
                                   Heading("USAGE", bold), "  multigres <command> [flags]\n\n");
   std::vector<std::string> groups;
   std::map<std::string, std::vector<Row>> rows;
+  std::map<std::string, std::pair<std::string, size_t>> nouns;  // the group and the row of each
   for (const Command& command : commands) {
     if (command.hidden || command.group.empty()) {
       continue;
@@ -129,7 +130,19 @@ std::string ProgramHelp(const std::vector<Command>& commands, bool bold, int wid
     if (!rows.contains(command.group)) {
       groups.push_back(command.group);
     }
-    rows[command.group].emplace_back(command.path, command.summary);
+    std::vector<Row>& of_group = rows[command.group];
+    const size_t blank = command.path.rfind(' ');
+    if (blank == std::string::npos) {
+      of_group.emplace_back(command.path, command.summary);
+      continue;
+    }
+    // One line for a noun: its help has one for each verb.
+    const std::string noun = command.path.substr(0, blank), verb = command.path.substr(blank + 1);
+    if (auto [place, is_new] = nouns.try_emplace(noun, command.group, of_group.size()); is_new) {
+      of_group.emplace_back(noun, verb);
+    } else {
+      absl::StrAppend(&rows[place->second.first][place->second.second].second, ", ", verb);
+    }
   }
   for (const std::string& group : groups) {
     absl::StrAppend(&help, Heading(group, bold), Rows(rows[group], width), "\n");
@@ -144,7 +157,7 @@ std::string ProgramHelp(const std::vector<Command>& commands, bool bold, int wid
                         {"5", "permission denied"},
                         {"6", "unavailable"}},
                        width),
-                  "\nUse 'multigres <command> --help' for more about a command.\n");
+                  "\nUse 'multigres <command> --help' for more about a command, or about those of a noun.\n");
   return help;
 }
 

@@ -15,6 +15,7 @@
 #include "cli/commands/context.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
+#include "common/text/text.h"
 
 namespace mg::cli {
 
@@ -31,7 +32,15 @@ absl::Status CallAdmin(Context& context,
   rpc::SetDeadline(&rpc, deadline);
   route.prepare(&rpc);
   std::unique_ptr<typename Service::Stub> stub = Service::NewStub(route.channel);
-  MG_RETURN_IF_ERROR(rpc::FromGrpc((stub.get()->*method)(&rpc, request, response)));
+  const absl::Time began = absl::Now();
+  absl::Status status = rpc::FromGrpc((stub.get()->*method)(&rpc, request, response));
+  if (absl::IsDeadlineExceeded(status) && status.message() == "Deadline Exceeded") {
+    // gRPC's own text names no one.
+    return MakeError(absl::StatusCode::kDeadlineExceeded,
+                     absl::StrCat("the Admin API did not answer within ", text::HumanDuration(absl::Now() - began)),
+                     {});
+  }
+  MG_RETURN_IF_ERROR(status);
   const auto& trailer = rpc.GetServerTrailingMetadata();
   auto value = [&](const char* name) {
     auto found = trailer.find(name);

@@ -186,10 +186,12 @@ std::vector<Command> AgentCommands() {
       {.path = "agent start",
        .summary = "start the agent, if none runs",
        .examples = {{"multigres agent start", "other commands do it by themselves when they need one"}},
+       .group = "AGENT",
        .run = RunStart},
       {.path = "agent stop",
        .summary = "stop the agent; the components go on",
        .examples = {{"multigres agent stop", "the next command that needs one starts it again"}},
+       .group = "AGENT",
        .run = RunStop},
       {.path = "agent restart",
        .summary = "end the agent and start it anew, after an upgrade for example; the components go on",
@@ -198,6 +200,7 @@ std::vector<Command> AgentCommands() {
            "client its connection to the database: the new agent takes over what runs, and an operation that was under "
            "way is finished.",
        .examples = {{"multigres agent restart", "have the installed version take over"}},
+       .group = "AGENT",
        .run = RunRestart},
       {.path = "agent status",
        .summary = "show the agent",
@@ -210,6 +213,7 @@ std::vector<Command> AgentCommands() {
                  {.name = "follow", .letter = 'f', .help = "the same as --watch"},
                  {.name = "tail", .letter = 'n', .value = "N", .help = "the last N lines; default 100"}},
        .examples = {{"multigres agent logs -f", "follow"}},
+       .group = "AGENT",
        .run = RunLogs},
   };
 }

@@ -78,6 +78,10 @@ class Bundler {
     if (path.front() != '/') {
       path = JoinPath(context_.Selector().working_directory(), path);
     }
+    if (!Exists(DirName(path))) {
+      return MakeError(absl::StatusCode::kInvalidArgument, absl::StrCat("there is no directory ", DirName(path)),
+                       {.reason = "USAGE", .hint = "make it, or choose another place with --file"});
+    }
     MG_ASSIGN_OR_RETURN(std::uint64_t bytes, archive.Write(path));
     output.set_path(path);
     output.set_bytes(static_cast<std::int64_t>(bytes));

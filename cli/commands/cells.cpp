@@ -9,6 +9,7 @@
 #include "cli/commands/context.h"
 #include "common/status/exit_code.h"
 #include "common/status/status.h"
+#include "multiadminservice.grpc.pb.h"
 #include "multigres/admin/v1/cell.grpc.pb.h"
 
 namespace mg::cli {
@@ -51,6 +52,38 @@ int Show(Context& context, const absl::Status& status, const Response& response,
   });
 }
 
+/// With its version, and what is registered there. Upstream's Admin API knows the record alone.
+int RunGet(Context& context) {
+  const std::string& name = context.args().positionals[0];
+  v1::GetCellRequest request;
+  request.set_name(name);
+  v1::GetCellResponse response;
+  absl::Status status = CallAdmin<Cells>(context, &Cells::Stub::GetCell, request, &response);
+  if (absl::IsUnimplemented(status)) {
+    multiadmin::GetCellRequest record;
+    record.set_name(name);
+    multiadmin::GetCellResponse found;
+    status = CallAdmin<multiadmin::MultiadminService>(context, &multiadmin::MultiadminService::Stub::GetCell, record,
+                                                      &found);
+    *response.mutable_cell()->mutable_cell() = std::move(*found.mutable_cell());
+  }
+  if (!status.ok()) {
+    absl::Status better = absl::IsNotFound(status) ? CheckCell(context, name) : absl::OkStatus();
+    return context.Fail(better.ok() ? status : better);
+  }
+  return context.Emit(response, [&] {
+    const v1::Cell& found = response.cell();
+    std::string text = absl::StrCat("name       ", found.cell().name(), "\nroot       ", found.cell().root(),
+                                    "\nservers    ", absl::StrJoin(found.cell().server_addresses(), " "), "\n");
+    if (found.version() != 0) {
+      absl::StrAppend(&text, "version    ", found.version(), "\npoolers    ", found.poolers(), "\ngateways   ",
+                      found.gateways(), "\norchs      ", found.orchs(), "\ndatabases  ",
+                      absl::StrJoin(found.databases(), " "), "\n");
+    }
+    return text;
+  });
+}
+
 int RunCreate(Context& context) {
   v1::CreateCellRequest request;
   *request.mutable_cell() = Wanted(context);
@@ -62,6 +95,10 @@ int RunUpdate(Context& context) {
   absl::StatusOr<std::int64_t> version = VersionOf(context);
   if (!version.ok()) {
     return context.Fail(version.status());
+  }
+  if (!context.args().Has("root") && !context.args().Has("server-address")) {
+    return context.Fail(MakeError(absl::StatusCode::kInvalidArgument, "nothing to change was given",
+                                  {.reason = "USAGE", .hint = "use --server-address, --root, or both"}));
   }
   v1::UpdateCellRequest request;
   *request.mutable_cell() = Wanted(context);
@@ -105,6 +142,14 @@ std::vector<Command> CellCommands() {
   const Flag version = {
       .name = "version", .value = "N", .help = "only when this is still its version, as an earlier answer had it"};
   return {
+      {.path = "topology cell get",
+       .summary = "show a cell, with the version that changes want",
+       .positionals = {name},
+       .examples = {{"multigres topology cell get zone1", "its place in the topology"},
+                    {"multigres topology cell get zone1 --json | jq -r .cell.version", "its version, for a script"}},
+       .aliases = {"cell get"},
+       .group = "TOPOLOGY",
+       .run = RunGet},
       {.path = "topology cell create",
        .summary = "create a cell",
        .description =
@@ -122,7 +167,8 @@ std::vector<Command> CellCommands() {
        .flags = {root,
                  servers,
                  version,
-                 {.name = "force", .help = "although components are registered below the present root"}},
+                 {.name = "force",
+                  .help = "although components are registered below the present root, or its etcd is away"}},
        .examples = {{"multigres topology cell update zone4 --server-address 10.0.0.4:2379 --version 42",
                      "when nobody else changed it meanwhile"}},
        .aliases = {"cell update"},
@@ -135,7 +181,8 @@ std::vector<Command> CellCommands() {
            "names what lives there.",
        .positionals = {name},
        .flags = {version,
-                 {.name = "forget-silent", .help = "also when components are registered that no longer answer"},
+                 {.name = "forget-silent",
+                  .help = "also when components are registered that no longer answer, or its etcd does not"},
                  {.name = "yes", .letter = 'y', .help = "do not ask"}},
        .examples = {{"multigres topology cell delete zone4", "after its components are gone"}},
        .aliases = {"cell delete"},

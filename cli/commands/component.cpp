@@ -104,8 +104,12 @@ std::string WhyText(const agent::ExplainComponentResponse& why, bool colour) {
   if (status.has_next_start()) {
     absl::StrAppend(&text, "next      started again ", Relative(status.next_start()), "\n");
   }
-  absl::StrAppend(&text, "probe     ", why.probe(), status.ready() ? ": answers" : "",
-                  !status.ready() && !status.reason().empty() ? absl::StrCat(": ", status.reason()) : "", "\n");
+  absl::StrAppend(&text, "probe     ", why.probe(),
+                  status.ready()            ? ": answers"
+                  : status.pid() == 0       ? ": not asked, nothing runs"
+                  : status.reason().empty() ? ""
+                                            : absl::StrCat(": ", status.reason()),
+                  "\n");
   absl::StrAppend(&text, "restart   ", why.restart(), "\n");
   if (!why.needs().empty()) {
     absl::StrAppend(&text, "needs     ", absl::StrJoin(why.needs(), " "), "\n");
@@ -113,7 +117,8 @@ std::string WhyText(const agent::ExplainComponentResponse& why, bool colour) {
   if (!why.dependants().empty()) {
     absl::StrAppend(&text, "needed by ", absl::StrJoin(why.dependants(), " "), "\n");
   }
-  if (!why.chain().empty()) {
+  const bool alone = why.chain_size() == 1 && why.chain(0).component() == status.name();  // the first line has it
+  if (!why.chain().empty() && !alone) {
     absl::StrAppend(&text, "\nwhat is not ready, down to the fault\n");
     std::string indent = "  ";
     for (const agent::Cause& cause : why.chain()) {
@@ -149,7 +154,17 @@ int RunWhy(Context& context) {
   if (context.args().positionals.empty()) {
     return ShowLastFailover(context);
   }
-  absl::StatusOr<agent::ExplainComponentResponse> why = Explain(context, context.args().positionals.at(0));
+  absl::StatusOr<std::vector<std::string>> names = NamedComponents(context);
+  if (!names.ok()) {
+    return context.Fail(names.status());
+  }
+  if (names->size() != 1) {
+    return context.Fail(
+        MakeError(absl::StatusCode::kInvalidArgument,
+                  absl::StrCat(context.args().positionals[0], " is ", names->size(), " components"),
+                  {.reason = "USAGE", .hint = absl::StrCat("name one of them: ", absl::StrJoin(*names, ", "))}));
+  }
+  absl::StatusOr<agent::ExplainComponentResponse> why = Explain(context, names->front());
   if (!why.ok()) {
     return context.Fail(why.status());
   }
@@ -232,6 +247,7 @@ Command SignalCommand() {
       .flags = {{.name = "signal", .letter = 's', .value = "SIGNAL", .help = "name or number; TERM when not given"},
                 {.name = "tree", .help = "to every process of the component"}},
       .examples = {{"multigres cluster signal postgres/zone1 --signal HUP", "let one PostgreSQL read its files again"}},
+      .group = "CLUSTER",
       .run = RunSignal,
   };
 }

@@ -309,6 +309,34 @@ multigres::cli::v1::DoctorOutput Examine(Context& context, const AgentPlace& pla
 
 namespace {
 
+/// For a terminal: what was found stands beside each check, wrapped, and its fix below.
+std::string Lines(const multigres::cli::v1::DoctorOutput& output, const Terminal& terminal) {
+  size_t name = 0, state = 0;
+  for (const auto& check : output.checks()) {
+    name = std::max(name, check.check().size());
+    state = std::max(state, check.state().size());
+  }
+  const int indent = static_cast<int>(name + state) + 4;
+  auto hanging = [&](const std::string& words) {
+    return text::Wrap(std::string(static_cast<size_t>(indent), ' ') + words, terminal.width, indent);
+  };
+  std::string lines;
+  for (const auto& check : output.checks()) {
+    std::string found = hanging(check.detail()).substr(static_cast<size_t>(indent));
+    absl::StrAppend(&lines, check.check(), std::string(name - check.check().size() + 2, ' '),
+                    Styled(check.state(),
+                           check.state() == "failed"    ? Style::kRed
+                           : check.state() == "warning" ? Style::kYellow
+                                                        : Style::kGreen,
+                           terminal.out_colour),
+                    std::string(state - check.state().size() + 2, ' '), found, "\n");
+    if (!check.fix().empty()) {
+      absl::StrAppend(&lines, hanging(absl::StrCat("fix: ", check.fix())), "\n");
+    }
+  }
+  return lines;
+}
+
 int RunDoctor(Context& context) {
   absl::StatusOr<AgentPlace> place = FindAgent(context.environment());
   if (!place.ok()) {
@@ -316,11 +344,14 @@ int RunDoctor(Context& context) {
   }
   multigres::cli::v1::DoctorOutput output = Examine(context, *place, context.args().Has("fix"));
   context.Emit(output, [&] {
-    Table table({"CHECK", "STATE", "FOUND", "FIX"}, 3);
+    if (context.terminal().out_is_tty) {
+      return Lines(output, context.terminal());
+    }
+    Table table({"CHECK", "STATE", "FOUND", "FIX"});
     for (const auto& check : output.checks()) {
       table.Add({check.check(), check.state(), check.detail(), check.fix()});
     }
-    return table.Render(context.terminal().out_is_tty ? context.terminal().width : 0, context.terminal().out_colour);
+    return table.Render(0, false);
   });
   return output.healthy() ? kExitOk : kExitUnhealthy;
 }

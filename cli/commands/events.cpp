@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "cli/args/moment.h"
 #include "cli/client/agent_client.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/component.h"
@@ -103,13 +104,11 @@ int RunEvents(Context& context) {
   absl::Time since = absl::InfinitePast();
   if (context.args().Has("since")) {
     std::string text = context.args().Get("since");
-    absl::Duration ago;
-    std::string error;
     request.set_from_start(true);
-    if (absl::ParseDuration(text, &ago)) {
-      since = absl::Now() - ago;
-    } else if (!absl::ParseTime(absl::RFC3339_full, text, &since, &error)) {
-      since = absl::InfinitePast();
+    if (absl::StatusOr<absl::Time> moment = ParseMoment(text, "since", absl::Now(), absl::LocalTimeZone());
+        moment.ok()) {
+      since = *moment;
+    } else {
       request.set_cursor(text);
     }
   }
@@ -179,7 +178,7 @@ Command EventsCommand() {
       .flags = {{.name = "watch", .letter = 'w', .help = "go on with new events as they come"},
                 {.name = "since",
                  .value = "CURSOR",
-                 .help = "only events after this cursor; also a duration (10m) or an RFC 3339 time"}},
+                 .help = "only events after this cursor; also a time: 10m, yesterday, 14:30, or RFC 3339"}},
       .examples = {{"multigres events --since 10m", "what happened lately"},
                    {"multigres events --watch --json", "as it happens, for a program"}},
       .aliases = {"cluster events"},

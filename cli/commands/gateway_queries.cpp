@@ -147,7 +147,7 @@ std::string QueriesText(const Context& context, const Multigateway& gateway,
                DurationText(row.min_duration()), DurationText(row.max_duration()), OneLine(row.normalized_sql())});
   }
   return absl::StrCat(ComponentName("multigateway", gateway.id()), "  ", response.snapshot().tracked_fingerprints(),
-                      " fingerprints\n\n",
+                      response.snapshot().tracked_fingerprints() == 1 ? " fingerprint\n\n" : " fingerprints\n\n",
                       table.Render(terminal ? context.terminal().width : 0, context.terminal().out_colour));
 }
 

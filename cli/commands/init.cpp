@@ -190,6 +190,7 @@ Command ValidateCommand() {
       .summary = "check the configuration file",
       .positionals = {{.name = "FILE", .help = "the file; default: the one that applies here"}},
       .examples = {{"multigres cluster validate", "errors come with file, line and column"}},
+      .group = "CLUSTER",
       .run = RunValidate,
   };
 }

@@ -31,7 +31,7 @@ const std::vector<Output>& Outputs() {
       {"version", "multigres.cli.v1.VersionOutput"},
       {"schema --list", "multigres.cli.v1.SchemaListOutput"},
       {"topology cell list", "multiadmin.GetCellNamesResponse"},
-      {"topology cell get", "multiadmin.GetCellResponse"},
+      {"topology cell get", "multigres.admin.v1.GetCellResponse"},
       {"topology cell create", "multigres.admin.v1.CreateCellResponse"},
       {"topology cell update", "multigres.admin.v1.UpdateCellResponse"},
       {"topology cell delete", "multigres.admin.v1.DeleteCellResponse"},

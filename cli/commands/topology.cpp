@@ -29,21 +29,6 @@ absl::Status Suggested(Context& context, const absl::Status& status,
   return better.ok() ? status : better;
 }
 
-int RunCellGet(Context& context) {
-  multiadmin::GetCellRequest request;
-  request.set_name(context.args().positionals[0]);
-  multiadmin::GetCellResponse response;
-  absl::Status status = CallAdmin<multiadmin::MultiadminService>(context, &multiadmin::MultiadminService::Stub::GetCell,
-                                                                 request, &response);
-  if (!status.ok()) {
-    return context.Fail(Suggested(context, status, CheckCell, request.name()));
-  }
-  return context.Emit(response, [&] {
-    return absl::StrCat("name     ", response.cell().name(), "\nroot     ", response.cell().root(), "\nservers  ",
-                        absl::StrJoin(response.cell().server_addresses(), " "), "\n");
-  });
-}
-
 int RunDatabaseList(Context& context) {
   if (context.args().Has("long")) {
     return ShowDatabases(context);
@@ -82,13 +67,6 @@ std::vector<Command> TopologyCommands() {
        .aliases = {"cell list"},
        .group = "TOPOLOGY",
        .run = RunCellList},
-      {.path = "topology cell get",
-       .summary = "show a cell's record",
-       .positionals = {{.name = "NAME", .help = "the cell", .required = true}},
-       .examples = {{"multigres topology cell get zone1", "its place in the topology"}},
-       .aliases = {"cell get"},
-       .group = "TOPOLOGY",
-       .run = RunCellGet},
       {.path = "topology db list",
        .summary = "list the databases",
        .flags = {{.name = "long", .letter = 'l', .help = "with cells, durability, poolers and primary"}},

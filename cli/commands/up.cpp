@@ -47,7 +47,10 @@ std::string ChangesText(const multigres::provisioner::v1::PlanClusterResponse& p
   }
   Table table({"COMPONENT", "ACTION", "SETTING", "NOW", "THEN"}, 4);
   std::string reasons;
+  bool refused = false, later = false;
   for (const auto& change : plan.changes()) {
+    refused = refused || change.action() == "refuse";
+    later = later || change.action() == "later";
     if (change.settings().empty()) {
       table.Add({change.component(), change.action(), "", "", ""});
     }
@@ -59,7 +62,10 @@ std::string ChangesText(const multigres::provisioner::v1::PlanClusterResponse& p
     }
   }
   return absl::StrCat(table.Render(terminal.out_is_tty ? terminal.width : 0, terminal.out_colour), reasons,
-                      reasons.empty() ? "\n'multigres up' applies this\n" : "");
+                      refused ? "" : "\n'multigres up' applies this",
+                      refused ? ""
+                      : later ? "; what is marked later counts from that component's next start\n"
+                              : "\n");
 }
 
 int DryRun(Context& context, int cells, bool only_changes) {
@@ -254,6 +260,7 @@ Command DiffCommand() {
       .flags = {{.name = "cells", .value = "N", .help = "as if 'up' were given this number of cells (1 to 7)"}},
       .examples = {{"multigres cluster diff", "after an edit of multigres.yaml"},
                    {"multigres cluster diff --json | jq '.changes[].component'", "the components, for a program"}},
+      .group = "CLUSTER",
       .run = RunDiff,
   };
 }
@@ -289,6 +296,7 @@ Command StartComponentCommand() {
                        .repeated = true}},
       .flags = {{.name = "wait-for-bootstrap", .help = "upstream's; without names it always waits", .hidden = true}},
       .examples = {{"multigres cluster start multiorch/zone3", "start one orchestrator"}},
+      .group = "CLUSTER",
       .run = [](Context& context) { return RunComponents(context, /*start=*/true); },
   };
 }
@@ -303,6 +311,7 @@ Command StopComponentCommand() {
       .flags = {{.name = "clean", .help = "upstream's: remove all data too", .hidden = true},
                 {.name = "yes", .letter = 'y', .help = "do not ask", .hidden = true}},
       .examples = {{"multigres cluster stop multigateway/zone3", "stop one gateway"}},
+      .group = "CLUSTER",
       .run = [](Context& context) { return RunComponents(context, /*start=*/false); },
   };
 }

@@ -32,6 +32,12 @@ std::vector<std::string> Missing(const v1::ClusterStatus& status, const std::str
     components[component.name()] = &component;
   }
   std::vector<std::string> missing;
+  // One shard has one primary: the other poolers never become what is waited for.
+  if (wanted == "primary" && std::any_of(names.begin(), names.end(), [&](const std::string& name) {
+        return components.contains(name) && components[name]->ready() && components[name]->role() == "primary";
+      })) {
+    return {};
+  }
   for (const std::string& name : names) {
     const v1::ComponentStatus* component = components.contains(name) ? components[name] : nullptr;
     bool there = component != nullptr;
@@ -61,7 +67,9 @@ std::vector<std::string> NamesOf(const v1::ClusterStatus& status, const std::str
     return names;
   }
   for (const v1::ComponentStatus& component : status.components()) {
-    bool counts = wanted == "ready" ? component.desired() == "running" || status.state() == "stopped" : true;
+    bool counts = wanted == "ready"     ? component.desired() == "running" || status.state() == "stopped"
+                  : wanted == "primary" ? component.name().starts_with("multipooler/")
+                                        : true;
     if (counts) {
       names.push_back(component.name());
     }

@@ -41,15 +41,27 @@ int Table::LeastWidth() const {
   return std::accumulate(widths.begin(), widths.end(), 2 * (static_cast<int>(widths.size()) - 1));
 }
 
+bool Table::SaysNothing(size_t column) const {
+  return std::all_of(rows_.begin() + 1, rows_.end(), [&](const auto& row) { return row[column].empty(); });
+}
+
 bool Table::LeaveOut(int width, const std::vector<int>& widths, std::vector<bool>* shown) const {
   int total = std::accumulate(widths.begin(), widths.end(), 2 * (static_cast<int>(widths.size()) - 1));
   bool cut = false;
+  auto leave_out = [&](size_t column) {
+    (*shown)[column] = false;
+    total -= widths[column] + 2;
+  };
+  // One that says nothing is missed by nobody.
+  for (size_t column = widths.size() - 1; column > 0 && total > width; --column) {
+    if (SaysNothing(column)) {
+      leave_out(column);
+    }
+  }
   // The first column says what a row is about, the flexible one why.
-  for (int i = static_cast<int>(widths.size()) - 1; i > 0 && total + (cut ? 2 : 0) > width; --i) {
-    if (i != flexible_) {
-      auto column = static_cast<size_t>(i);
-      (*shown)[column] = false;
-      total -= widths[column] + 2;
+  for (size_t column = widths.size() - 1; column > 0 && total + (cut ? 2 : 0) > width; --column) {
+    if (static_cast<int>(column) != flexible_ && (*shown)[column]) {
+      leave_out(column);
       cut = true;
     }
   }
@@ -69,14 +81,14 @@ std::string Table::Render(int width, bool bold) const {
   std::vector<bool> shown(widths.size(), true);
   std::vector<int> natural = Widths();
   bool cut = width > 0 && LeaveOut(width, widths, &shown);
-  if (cut && flexible_ >= 0) {
+  if (cut && flexible_ >= 0 && shown[static_cast<size_t>(flexible_)]) {
     // What was left out makes room for the column that gives way.
     int others = 0;
     for (size_t i = 0; i < widths.size(); ++i) {
       others += static_cast<int>(i) == flexible_ || !shown[i] ? 0 : widths[i] + 2;
     }
     auto column = static_cast<size_t>(flexible_);
-    widths[column] = std::clamp(width - others, widths[column], natural[column]);
+    widths[column] = std::clamp(width - others, widths[column], std::max(widths[column], natural[column]));
   }
   size_t last = widths.size() - 1;
   while (!shown[last]) {

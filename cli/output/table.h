@@ -1,5 +1,6 @@
 /// Columns of text. On a terminal the flexible column is cut so that a row stays on its line, and where that is not
-/// enough columns are left out from the right, which an ellipsis in the header tells. What is piped is never cut.
+/// enough columns are left out, empty ones first, then from the right, which an ellipsis in the header tells. What is
+/// piped is never cut.
 #pragma once
 
 #include <string>
@@ -19,7 +20,9 @@ class Table {
 
  private:
   std::vector<int> Widths() const;
-  /// Marks columns that have no room; true: there are such.
+  /// Every row of the column is empty.
+  bool SaysNothing(size_t column) const;
+  /// Unmarks columns that have no room; true: some that say something are among them.
   bool LeaveOut(int width, const std::vector<int>& widths, std::vector<bool>* shown) const;
   /// What the flexible column is never cut below.
   int LeastOfFlexible(const std::vector<int>& widths) const;

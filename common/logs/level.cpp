@@ -126,6 +126,48 @@ std::optional<PostgresLine> ParsePostgres(absl::string_view text) {
   return line;
 }
 
+std::optional<CapnslogLine> ParseCapnslog(absl::string_view text) {
+  constexpr absl::string_view kForm = "0000-00-00 00:00:00.000000 L | ";
+  if (text.size() < kForm.size()) {
+    return std::nullopt;
+  }
+  for (size_t i = 0; i < kForm.size(); ++i) {
+    const bool fits = kForm[i] == '0'   ? absl::ascii_isdigit(static_cast<unsigned char>(text[i]))
+                      : kForm[i] == 'L' ? absl::ascii_isupper(static_cast<unsigned char>(text[i]))
+                                        : text[i] == kForm[i];
+    if (!fits) {
+      return std::nullopt;
+    }
+  }
+  CapnslogLine line;
+  switch (text[kForm.find('L')]) {
+    case 'T':
+    case 'D':
+      line.level = Level::kDebug;
+      break;
+    case 'I':
+    case 'N':
+      line.level = Level::kInfo;
+      break;
+    case 'W':
+      line.level = Level::kWarn;
+      break;
+    case 'E':
+    case 'C':
+      line.level = Level::kError;
+      break;
+    default:
+      return std::nullopt;
+  }
+  line.message = text.substr(kForm.size());
+  const size_t colon = line.message.find(": ");
+  if (colon != absl::string_view::npos && line.message.substr(0, colon).find(' ') == absl::string_view::npos) {
+    line.package = line.message.substr(0, colon);
+    line.message = line.message.substr(colon + 2);
+  }
+  return line;
+}
+
 Level ScanLevel(absl::string_view text, Level before) {
   if (text.empty()) {
     return Level::kNone;
@@ -139,6 +181,9 @@ Level ScanLevel(absl::string_view text, Level before) {
   }
   if (std::optional<PostgresLine> line = ParsePostgres(text)) {
     return IsDetail(line->severity) ? before : LevelOfWord(line->severity);
+  }
+  if (std::optional<CapnslogLine> line = ParseCapnslog(text)) {
+    return line->level;
   }
   return LevelOfWord(KeyValue(text, "level="));
 }

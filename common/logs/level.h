@@ -1,4 +1,5 @@
-/// Levels of log lines, as the components that we run write them: JSON of slog and zap, PostgreSQL, key=value. Pure.
+/// Levels of log lines, as the components that we run write them: JSON of slog and zap, PostgreSQL, capnslog,
+/// key=value. Pure.
 #pragma once
 
 #include <cstdint>
@@ -28,5 +29,13 @@ struct PostgresLine {
   absl::string_view pid, user, database, severity, message;
 };
 std::optional<PostgresLine> ParsePostgres(absl::string_view text);
+
+/// The parts of a line of capnslog, which etcd up to 3.4 writes beside zap's: `DATE TIME L | package: message`, L a
+/// letter for the level; views into the line.
+struct CapnslogLine {
+  Level level = Level::kNone;
+  absl::string_view package, message;
+};
+std::optional<CapnslogLine> ParseCapnslog(absl::string_view text);
 
 }  // namespace mg::logs

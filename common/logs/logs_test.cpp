@@ -8,7 +8,9 @@
 #include "absl/time/clock.h"
 #include "common/cri/cri_writer.h"
 #include "common/fs/fs.h"
+#include "common/logs/cri.h"
 #include "common/logs/log_files.h"
+#include "common/logs/source_reader.h"
 #include "gtest/gtest.h"
 
 namespace mg::logs {
@@ -225,6 +227,31 @@ TEST_F(LogsTest, FollowOfADirectoryThatComesAndGoes_SeesEachLine) {
   }
 }
 
+TEST_F(LogsTest, LineThatIsTakenBack_IsReadOnceAsItIsInTheEnd) {
+  // What the shim does at a full disk: the part of a line that was written is cut off again.
+  Source a = MakeSource("a");
+  const std::string path = a.directory + "/current.log";
+  const std::string whole = Line(1, "one"), part = Line(2, "never finished").substr(0, 45);
+  for (bool seen_between : {true, false}) {
+    ASSERT_TRUE(WriteFileAtomically(path, whole + part).ok());
+    SourceReader reader(a);
+    reader.SeekTime(kNoTime);
+    ASSERT_NE(reader.Peek(), nullptr);
+    reader.Take();
+    EXPECT_EQ(reader.Peek(), nullptr);
+    ASSERT_EQ(::truncate(path.c_str(), static_cast<off_t>(whole.size())), 0);
+    if (seen_between) {
+      EXPECT_EQ(reader.Peek(), nullptr);
+    }
+    std::ofstream(path, std::ios::app) << Line(3, "another line, which is longer than the one that was taken back");
+    const auto* line = reader.Peek();
+    ASSERT_NE(line, nullptr) << seen_between;
+    EXPECT_EQ(line->text, "another line, which is longer than the one that was taken back");
+    reader.Take();
+    EXPECT_EQ(reader.Peek(), nullptr);
+  }
+}
+
 TEST_F(LogsTest, FollowUntilATime_EndsThen) {
   Source a = MakeSource("a");
   ASSERT_TRUE(WriteFileAtomically(a.directory + "/current.log", Line(1, "one")).ok());
@@ -238,6 +265,10 @@ TEST(Level, OfTheComponentsWays) {
   EXPECT_EQ(ParseLevel("2026-11-23 16:00:00.123 UTC [42] LOG:  ready"), "info");
   EXPECT_EQ(ParseLevel("2026-11-23 16:00:00.123 UTC [42] postgres@postgres FATAL:  no"), "error");
   EXPECT_EQ(ParseLevel("time=x level=ERROR msg=y"), "error");
+  EXPECT_EQ(ParseLevel("2026-11-28 22:27:31.517255 I | pkg/flags: recognized"), "info");
+  EXPECT_EQ(ParseLevel("2026-11-28 22:27:31.517255 W | etcdserver/api/etcdhttp: /health error"), "warn");
+  EXPECT_EQ(ParseLevel("2026-11-28 22:27:31.517255 C | etcdmain: no"), "error");
+  EXPECT_EQ(ParseLevel("2026-11-28 22:27:31.517255 X | etcdmain: no"), "");
   EXPECT_EQ(ParseLevel("hello"), "");
   EXPECT_EQ(ParseLevel(R"({"time":"x", "level" : "ERROR+2", "msg":"m"})"), "error");
   EXPECT_EQ(ParseLevel(R"({"time":"x","msg":"\"level\":\"error\"","level":"INFO"})"), "info");

@@ -256,18 +256,22 @@ bool SourceReader::Fill() {
       end_of_buffer_ += static_cast<size_t>(n);
       return true;
     }
-    if (file_.Size() < buffer_offset_ + static_cast<off_t>(have)) {
+    const off_t size = file_.Size();
+    if (size < buffer_offset_) {
       // Somebody emptied it: what is written from now on begins at its start.
-      begin_ = end_of_buffer_ = 0;
+      end_of_buffer_ = 0;
       buffer_offset_ = 0;
       continue;
     }
+    if (size < buffer_offset_ + static_cast<off_t>(have)) {
+      end_of_buffer_ = 0;  // the shim took back a line that the disk had no room for
+      continue;
+    }
     if (NextFile() == Step::kEnd) {
-      if (end_of_buffer_ == begin_) {
-        buffer_offset_ += static_cast<off_t>(begin_);
-        begin_ = end_of_buffer_ = capacity_ = 0;
-        buffer_.reset();  // who waits for lines holds no buffer
-      }
+      // Who waits for lines holds no buffer. The beginning of a line is read again with its end: it may be taken back
+      // meanwhile, and another line stand there.
+      end_of_buffer_ = capacity_ = 0;
+      buffer_.reset();
       return false;
     }
   }

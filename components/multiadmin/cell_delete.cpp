@@ -19,6 +19,7 @@ namespace v1 = multigres::admin::v1;
 
 constexpr size_t kMaxOperations = 100;  ///< etcd allows 128 in a transaction
 constexpr absl::Duration kProbe = absl::Seconds(1);
+constexpr absl::Duration kSilence = absl::Seconds(3);  ///< of an etcd: it is away
 
 constexpr const char* kDirectories[] = {"poolers/", "gateways/", "orchs/"};
 
@@ -52,13 +53,20 @@ bool Cells::Answers(const std::string& address, absl::Time deadline) const {
 absl::StatusOr<Cells::Inhabitants> Cells::Inhabit(const clustermetadata::Cell& cell, bool forget_silent,
                                                   absl::Time deadline) {
   std::shared_ptr<etcd::Client> client = cache_->CellClient(cell.name());
-  if (client == nullptr) {
-    return absl::UnavailableError(absl::StrCat("the etcd of cell '", cell.name(), "' is not known"));
-  }
   std::string prefix = absl::StrCat(absl::StripSuffix(cell.root(), "/"), "/");
-  absl::StatusOr<etcd::RangeResult> all = client->GetPrefix(prefix, /*keys_only=*/false, deadline);
+  absl::StatusOr<etcd::RangeResult> all = absl::UnavailableError("it is not known");
+  if (client != nullptr) {
+    all = client->GetPrefix(prefix, /*keys_only=*/false, std::min(deadline, absl::Now() + kSilence));
+  }
+  if (!all.ok() && forget_silent) {
+    return Inhabitants();  // whatever was registered there cannot be found by anybody
+  }
   if (!all.ok()) {
-    return WithContext(all.status(), absl::StrCat("what lives in cell '", cell.name(), "' cannot be read"));
+    return MakeError(
+        absl::StatusCode::kUnavailable,
+        absl::StrCat("the etcd of cell '", cell.name(), "' (", absl::StrJoin(cell.server_addresses(), ", "),
+                     ") does not answer: ", all.status().message()),
+        {.reason = "CELL_SILENT"});
   }
   Inhabitants result;
   result.revision = all->revision;
@@ -116,7 +124,7 @@ absl::StatusOr<v1::DeleteCellResponse> Cells::Delete(const v1::DeleteCellRequest
             inhabitants.living.size() > shown ? absl::StrCat(" and ", inhabitants.living.size() - shown, " more") : ""),
         {.reason = "CELL_NOT_EMPTY",
          .hint = request.forget_silent() ? "they answer: stop them first"
-                                         : "stop them first; what has crashed for good can be forgotten with it"});
+                                         : "stop them first; --forget-silent also forgets what has crashed for good"});
   }
   etcd::Transaction transaction;
   std::string key = Key(request.name());

@@ -35,6 +35,8 @@ constexpr absl::Duration kDrainedLeadsRank = absl::Seconds(5);
 constexpr absl::Duration kFollowerMargin = absl::Seconds(2);
 // A leader's pooler writes a heartbeat every second; two that are missing are not chance.
 constexpr absl::Duration kHeartbeatLimit = absl::Seconds(2);
+// A leader that has lost its cohort so soon after its appointment is left time to find it.
+constexpr absl::Duration kSettled = absl::Seconds(10);
 // What the other orchs have said of a silent leader is asked again after this.
 constexpr absl::Duration kSightHolds = absl::Milliseconds(300);
 
@@ -392,6 +394,11 @@ bool SightHolds(const ShardView& view, const PoolerView& pooler, absl::Time now)
   return SameNode(view.sight.pooler, pooler.id()) && now - view.sight.at < kSightHolds;
 }
 
+absl::Time SettledAt(const clustermetadata::ShardRule& rule) {
+  return absl::FromUnixSeconds(rule.creation_time().seconds()) + absl::Nanoseconds(rule.creation_time().nanos()) +
+         kSettled;
+}
+
 // The leader's pooler has been silent for too long, though its stream stands.
 const PoolerView* SilentLeader(const ShardView& view, const clustermetadata::ShardRule& rule, absl::Time now) {
   const PoolerView* leader = Find(view, rule.leader_id());
@@ -414,6 +421,9 @@ Action DecideByLeader(ShardView* view, const clustermetadata::ShardRule& rule, a
     // So that its silence is noticed when it is due, and not at the next event.
     absl::Time due = leader->last_seen + view->stale_after;
     action.wake_at = std::min(action.wake_at, now > due ? now + kSightHolds : due + absl::Milliseconds(1));
+    if (absl::Time settled = SettledAt(rule); HasResigned(*leader, rule) && now < settled) {
+      action.wake_at = std::min(action.wake_at, settled);
+    }
   }
   return action;
 }
@@ -434,6 +444,26 @@ const clustermetadata::ShardRule* HighestRule(const ShardView& view) {
   return highest;
 }
 
+namespace {
+
+// It has lost its cohort, as it says itself, and this orch hears enough of the others to do without it. Not soon after
+// the last change: where nodes are merely slow, the next leader would be no better.
+bool IsCutOff(const ShardView& view, const PoolerView& leader, const clustermetadata::ShardRule& rule, absl::Time now) {
+  if (!HasResigned(leader, rule) || now < SettledAt(rule)) {
+    return false;
+  }
+  consensus::Cohort others;
+  for (const ID& member : rule.cohort_members()) {
+    const PoolerView* pooler = Find(view, member);
+    if (pooler != nullptr && pooler != &leader && Recruitable(*pooler)) {
+      others.push_back(member);
+    }
+  }
+  return consensus::CheckRecruitmentQuorum(rule, others).ok();
+}
+
+}  // namespace
+
 bool LeaderIsAlive(const ShardView& view, const clustermetadata::ShardRule& rule, absl::Time now) {
   const PoolerView* leader = Find(view, rule.leader_id());
   if (leader != nullptr && leader->connected && now - leader->last_seen <= view.stale_after) {
@@ -444,7 +474,7 @@ bool LeaderIsAlive(const ShardView& view, const clustermetadata::ShardRule& rule
     auto state = leader->status.status().postgres_status();
     bool writable = state == data::POSTGRES_STATUS_PRIMARY || state == data::POSTGRES_STATUS_PROMOTING;
     bool revoked = rule.rule_number().coordinator_term() < promise.revoked_below_term();
-    return writable && !revoked;
+    return writable && !revoked && !IsCutOff(view, *leader, rule, now);
   }
   // Its pooler is frozen, or only this orch does not hear it: another orch knows. (One that has lost its stream may be
   // about to be back, so the others' silence says less then.)

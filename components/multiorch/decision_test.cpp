@@ -392,6 +392,34 @@ TEST_F(DecisionTest, WhenTheLeadersPostgresHasGone_AppointsAnother) {
   EXPECT_EQ(problems[0].code(), "LeaderUnhealthy");
 }
 
+TEST_F(DecisionTest, WhenTheLeadersPostgresIsCutOff_TheOthersReplaceIt) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 2, 1, 1);
+    auto* rule =
+        Pooler(i).status.mutable_consensus_status()->mutable_current_position()->mutable_position()->mutable_decision();
+    rule->mutable_creation_time()->set_seconds(absl::ToUnixSeconds(kNow - absl::Seconds(9)));
+  }
+  Leads(1);
+  Follows(2, 1);
+  Follows(3, 1);
+  EXPECT_NE(Decide(&view_, kNow).kind, ActionKind::kAppoint);
+  auto* leadership = Pooler(1).status.mutable_availability_status()->mutable_leadership_status();
+  leadership->set_signal(clustermetadata::LEADERSHIP_SIGNAL_REQUESTING_DEMOTION);
+  leadership->set_leader_term(2);
+  Action early = Decide(&view_, kNow);
+  EXPECT_NE(early.kind, ActionKind::kAppoint) << "it has just been appointed: " << early.why;
+  EXPECT_LE(early.wake_at, kNow + absl::Seconds(1));
+  for (auto& [text, pooler] : view_.poolers) {
+    pooler.last_seen = kNow + absl::Seconds(2);
+  }
+  Pooler(3).connected = false;
+  EXPECT_NE(Decide(&view_, kNow + absl::Seconds(2)).kind, ActionKind::kAppoint) << "one alone is no quorum";
+  Pooler(3).connected = true;
+  Action action = Decide(&view_, kNow + absl::Seconds(2));
+  EXPECT_EQ(action.kind, ActionKind::kAppoint) << action.why;
+  EXPECT_EQ(action.recruits.size(), 2u) << "it cannot hear of a new rule";
+}
+
 TEST_F(DecisionTest, WhenARecruitmentWasAbandoned_AppointsAnewAfterAWhile) {
   for (int i = 1; i <= 3; ++i) {
     Initialised(i, 4, 0, 2);

@@ -7,6 +7,7 @@ import pathlib
 import signal
 import subprocess
 import tempfile
+import time
 
 from harness import CLI, Failure, Sandbox, alive, eventually, main
 
@@ -38,6 +39,7 @@ def test_faults():
         refusals(s)
         a_kill_is_reported(s)
         a_partition_moves_the_primary_and_is_mended(s)
+        a_postgres_that_is_cut_off_is_replaced(s)
         undone_on_interrupt(s)
         undone_when_the_agent_dies(s)
         undone_when_agent_and_helper_die(s)
@@ -83,6 +85,15 @@ def a_partition_moves_the_primary_and_is_mended(s):
     names = [f"multipooler/{cell}", f"multiorch/{cell}", f"multigateway/{cell}"]
     pids = s.pids()
     assert all(pids[n] == next(c["pid"] for c in before["components"] if c["name"] == n) for n in names), "a partition restarts nothing"
+
+
+def a_postgres_that_is_cut_off_is_replaced(s):
+    """Its pooler is in everybody's reach, and says that no standby confirms anything."""
+    time.sleep(10)  # a rule as young as that is left alone, by its age alone
+    report = s.json("chaos", "partition", "primary", "--for", "15s", "--yes", timeout=120)["report"]
+    assert report["primaryAfter"] not in ("", report["primaryBefore"]), report
+    assert report["verified"] and report["lostWrites"] == 0 and report["firstWriteSeconds"] < 10, report
+    well(s)
 
 
 def undone_on_interrupt(s):

@@ -85,6 +85,21 @@ def broken_state_files_are_made_up_for():
         assert not root.exists(), list(root.rglob("*"))
 
 
+def a_cluster_whose_record_is_lost_is_not_made_anew():
+    with Sandbox("lost") as s:
+        s.run("up", "--cells", "1")
+        root = pathlib.Path(s.status()["rootDirectory"])
+        before = s.pids()
+        os.kill(s.json("agent", "status")["info"]["pid"], signal.SIGKILL)
+        (root / "cluster.json").unlink()
+        (root / "cluster.json.previous").write_text("{")
+        refused = s.run("up", "--cells", "1", check=False)
+        assert refused.returncode == 1 and "cluster.json, is lost" in refused.stderr and "data" in refused.stderr, refused
+        assert len(list((root / "data").glob("pooler_*"))) == 1, "data beside the data"
+        assert all(alive(pid) for pid in before.values()), "what runs goes on"
+        s.run("down", "--clean", "--yes")
+
+
 def an_agent_is_replaced_and_a_reboot_survived():
     with Sandbox("replace") as s:
         s.run("up", "--cells", "1")
@@ -226,5 +241,5 @@ def a_bundle_has_what_helps_and_no_secret():
 
 if __name__ == "__main__":
     main([several_clusters_side_by_side, another_version_of_the_agent_is_told_of_on_stderr_only, broken_state_files_are_made_up_for,
-          an_agent_is_replaced_and_a_reboot_survived, an_edited_file_changes_only_what_it_says,
+          a_cluster_whose_record_is_lost_is_not_made_anew, an_agent_is_replaced_and_a_reboot_survived, an_edited_file_changes_only_what_it_says,
           the_doctor_finds_and_mends, a_state_directory_deleted_while_it_runs, a_bundle_has_what_helps_and_no_secret])

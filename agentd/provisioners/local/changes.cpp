@@ -107,6 +107,8 @@ bool IsOfData(const std::string& setting) {
   return setting == "pooler-dir" || setting == "pg-database" || setting == "pg-user" || setting == "topo-global-root";
 }
 
+constexpr char kLater[] = "later";
+
 void Refuse(const std::string& reason, v1::ComponentChange* change) {
   change->set_action("refuse");
   change->set_reason(reason);
@@ -176,7 +178,11 @@ class Finder {
              Add(spec.name(), "refuse", settings));
       return;
     }
-    if (!state.child_alive || settings.empty()) {
+    if (!state.child_alive) {
+      return;
+    }
+    if (settings.empty()) {
+      WithoutRestart(spec, *state.launch, *planned);
       return;
     }
     v1::ComponentChange* change = Add(spec.name(), "restart", settings);
@@ -185,6 +191,27 @@ class Finder {
           "etcd holds the records that every component stands on, so it is not restarted beneath them: run 'multigres "
           "down', then 'multigres up'; data is kept",
           change);
+    }
+  }
+
+  /// What its process does not know of, and what only its next one will.
+  void WithoutRestart(const v1::ComponentSpec& spec, const shim::LaunchSpec& now, const shim::LaunchSpec& planned) {
+    const store::ClusterRecord before = model_.store->Get();
+    auto entry = before.components().find(spec.name());
+    if (entry != before.components().end() && !entry->second.restart().empty() &&
+        entry->second.restart() != spec.restart()) {
+      Add(spec.name(), "set", {Change("restart", entry->second.restart(), spec.restart())});
+    }
+    std::vector<v1::SettingChange> limits;
+    if (now.log_max_bytes != planned.log_max_bytes) {
+      limits.push_back(Change("logs.file-size-mb", absl::StrCat(now.log_max_bytes >> 20),
+                              absl::StrCat(planned.log_max_bytes >> 20)));
+    }
+    if (now.log_max_files != planned.log_max_files) {
+      limits.push_back(Change("logs.files", absl::StrCat(now.log_max_files), absl::StrCat(planned.log_max_files)));
+    }
+    if (!limits.empty()) {
+      Add(spec.name(), kLater, limits);
     }
   }
 
@@ -364,6 +391,12 @@ bool StopsReplay(const v1::SettingChange& change) {
 }
 
 std::vector<v1::ComponentChange> FindChanges(Model* model) { return Finder(model).Find(); }
+
+std::vector<v1::ComponentChange> FindChangesOfNow(Model* model) {
+  std::vector<v1::ComponentChange> changes = FindChanges(model);
+  std::erase_if(changes, [](const v1::ComponentChange& change) { return change.action() == kLater; });
+  return changes;
+}
 
 absl::Status Refusal(const std::vector<v1::ComponentChange>& changes) {
   for (const v1::ComponentChange& change : changes) {

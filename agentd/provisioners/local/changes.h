@@ -32,6 +32,8 @@ bool StopsReplay(const v1::SettingChange& change);
 /// Every component that does not run as `model` (built for a plan or a start) says; and fills model->to_restart. Empty
 /// for a cluster of which nothing runs, except for what would endanger its data.
 std::vector<v1::ComponentChange> FindChanges(Model* model);
+/// Those that a bring-up makes or refuses: without what waits for a component's next start.
+std::vector<v1::ComponentChange> FindChangesOfNow(Model* model);
 
 /// FAILED_PRECONDITION with the first of those that must not be made; OK when there is none.
 absl::Status Refusal(const std::vector<v1::ComponentChange>& changes);

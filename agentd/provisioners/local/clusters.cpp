@@ -28,6 +28,23 @@ std::string Canonical(const std::string& path) {
   return existing == "/" ? path : result;
 }
 
+/// A cluster without a record is new, unless its components were launched: then record and previous version are lost,
+/// and new names, ports and data beside the old ones would make two clusters of one.
+absl::Status CheckNeverBroughtUp(const Model& model) {
+  for (const store::ComponentName& name :
+       store::ComponentsOf({model.record.cells().begin(), model.record.cells().end()})) {
+    if (Exists(JoinPath(model.input.paths.RunDir(name), "launch"))) {
+      return MakeError(
+          absl::StatusCode::kDataLoss,
+          absl::StrCat("the record of cluster ", model.place.name, ", ", model.input.paths.Record(), ", is lost"),
+          {.reason = "RECORD_UNREADABLE",
+           .hint = absl::StrCat("the data itself is untouched in ", model.input.paths.Data(),
+                                "; restore the file from a backup, or 'multigres down --clean' removes the data too")});
+    }
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<config::ClusterPlace> Clusters::PlaceOf(const v1::ClusterSelector& selector, bool may_be_new) {
@@ -113,7 +130,7 @@ absl::StatusOr<std::vector<std::shared_ptr<Cluster>>> Clusters::All() {
   for (const store::RegisteredCluster& entry : registered) {
     absl::StatusOr<std::shared_ptr<Cluster>> cluster =
         At({.name = entry.name(), .root_dir = entry.root(), .config_file = entry.config_file()});
-    if (cluster.ok() && (*cluster)->store != nullptr) {
+    if (cluster.ok() && (*cluster)->Store() != nullptr) {
       all.push_back(*std::move(cluster));
     }
   }
@@ -123,6 +140,7 @@ absl::StatusOr<std::vector<std::shared_ptr<Cluster>>> Clusters::All() {
 absl::Status Clusters::Save(Cluster* cluster, Model* model) {
   const std::string& root = model->place.root_dir;
   if (model->store == nullptr) {
+    MG_RETURN_IF_ERROR(CheckNeverBroughtUp(*model));
     model->record.set_root_is_ours(!Exists(root));
     MG_RETURN_IF_ERROR(MakeDirectories(root, model->input.root ? 0711 : 0700));
     model->store = store::ClusterStore::New(root, model->record);
@@ -147,12 +165,14 @@ absl::Status Clusters::Save(Cluster* cluster, Model* model) {
 }
 
 absl::Status Clusters::Forget(Cluster* cluster) {
+  std::string root;
   {
     std::lock_guard lock(cluster->mutex);
+    root = cluster->place.root_dir;
     cluster->store = nullptr;
     cluster->service_ids.clear();
   }
-  return registry_.Remove(cluster->place.root_dir);
+  return registry_.Remove(root);
 }
 
 std::set<int> Clusters::PortsOfOthers(const Cluster& cluster) {
@@ -165,8 +185,12 @@ std::set<int> Clusters::PortsOfOthers(const Cluster& cluster) {
     if (other.get() == &cluster) {
       continue;
     }
+    std::shared_ptr<store::ClusterStore> store = other->Store();
+    if (store == nullptr) {
+      continue;  // forgotten meanwhile
+    }
     // Named: a range-for does not keep the record alive that components() is a part of.
-    const auto record = other->store->Get();
+    const auto record = store->Get();
     for (const auto& [name, entry] : record.components()) {
       for (const auto& [port_name, port] : entry.ports()) {
         ports.insert(port);
@@ -177,11 +201,11 @@ std::set<int> Clusters::PortsOfOthers(const Cluster& cluster) {
 }
 
 provisioners::Provisioner::ClusterInfo InfoOf(Cluster* cluster) {
+  std::lock_guard lock(cluster->mutex);
   provisioners::Provisioner::ClusterInfo info{.name = cluster->place.name,
                                               .cluster_id = "",
                                               .root_dir = cluster->place.root_dir,
                                               .config_file = cluster->place.config_file};
-  std::lock_guard lock(cluster->mutex);
   if (cluster->store != nullptr) {
     store::ClusterRecord record = cluster->store->Get();
     info.cluster_id = record.cluster_id();

@@ -275,7 +275,7 @@ absl::StatusOr<bool> EnterDatabase(const Model& look, const v1::ProvisionDatabas
 
 absl::Status CheckUnchanged(Model* model) {
   std::string other = model->added_cells.empty() && model->removed_cells.empty() ? "" : "other cells";
-  for (const v1::ComponentChange& change : FindChanges(model)) {
+  for (const v1::ComponentChange& change : FindChangesOfNow(model)) {
     if (other.empty() && !OnlyWatchesOthers(change)) {
       other = DescribeChange(change);
     }

@@ -150,11 +150,16 @@ void FaultNotice::See(const supervisor::News& news) {
   if (bad && expected != expected_.end() && expected->second.components.contains(news.who.component) &&
       !expected->second.first) {
     expected->second.first = First{.when = now, .what = news.message};
+    seen_.notify_all();
   }
 }
 
-std::optional<FaultNotice::First> FaultNotice::Take(const std::string& cluster) {
-  std::lock_guard lock(mutex_);
+std::optional<FaultNotice::First> FaultNotice::Take(const std::string& cluster, absl::Duration wait) {
+  std::unique_lock lock(mutex_);
+  seen_.wait_for(lock, absl::ToChronoMicroseconds(wait), [&] {
+    auto expected = expected_.find(cluster);
+    return expected == expected_.end() || expected->second.first.has_value();
+  });
   auto expected = expected_.extract(cluster);
   return expected.empty() ? std::nullopt : expected.mapped().first;
 }

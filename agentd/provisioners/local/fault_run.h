@@ -2,6 +2,7 @@
 /// fault by itself when this process dies; when the helper dies, it is undone here. Blocking; any thread.
 #pragma once
 
+#include <condition_variable>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -26,8 +27,8 @@ class FaultNotice {
   /// One fault of a cluster at a time.
   void Expect(const std::string& cluster, std::set<std::string> components);
   void See(const supervisor::News& news);
-  /// What was seen since Expect; nothing is expected any more.
-  std::optional<First> Take(const std::string& cluster);
+  /// What was seen since Expect, or is within `wait`; nothing is expected any more.
+  std::optional<First> Take(const std::string& cluster, absl::Duration wait);
 
  private:
   struct Expected {
@@ -35,6 +36,7 @@ class FaultNotice {
     std::optional<First> first;
   };
   std::mutex mutex_;
+  std::condition_variable seen_;
   std::map<std::string, Expected> expected_;  ///< by cluster
 };
 

@@ -36,6 +36,7 @@ namespace {
 using provisioners::OperationContext;
 using provisioners::Provisioner;
 
+constexpr absl::Duration kNoticeBound = absl::Seconds(2);
 constexpr absl::Duration kStatusBound = absl::Seconds(1);
 constexpr absl::Duration kComponentLimit = absl::Seconds(60);
 
@@ -381,7 +382,7 @@ class LocalProvisioner final : public Provisioner {
     MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
     MG_RETURN_IF_ERROR(CheckExists(model));
-    const std::string primary = PrimaryOf(model, cluster->activity);
+    const std::string primary = PrimaryOf(model, cluster->activity, request.target());
     MG_ASSIGN_OR_RETURN(auto targets, FaultTargets(model, request.target(), primary));
     MG_ASSIGN_OR_RETURN(multigres::state::v1::FaultRecord record, PlanFault(model, request, targets));
     std::set<std::string> hit;
@@ -393,12 +394,13 @@ class LocalProvisioner final : public Provisioner {
     notice_.Expect(model.place.name, hit);
     absl::StatusOr<v1::FaultReport> report =
         RunFault(JoinPath(options_.libexec_dir, "multigres-chaos"), model.input.paths.FaultRecord(), record, context);
-    std::optional<FaultNotice::First> noticed = notice_.Take(model.place.name);
+    // The probe client takes its time by itself.
+    auto noticed = notice_.Take(model.place.name, request.no_probe() ? kNoticeBound : absl::ZeroDuration());
     Announce(model.place.name, "fault-ended", absl::StrCat(what, report.ok() ? " is undone" : " failed"));
     MG_RETURN_IF_ERROR(report.status());
     CompleteReport(record, noticed, &*report);
     report->set_primary_before(primary);
-    report->set_primary_after(PrimaryOf(model, cluster->activity));
+    report->set_primary_after(PrimaryOf(model, cluster->activity, request.target()));
     context.fault(*report);
     return absl::OkStatus();
   }
@@ -407,10 +409,14 @@ class LocalProvisioner final : public Provisioner {
     std::vector<Unfinished> unfinished;
     absl::StatusOr<std::vector<std::shared_ptr<Cluster>>> all = clusters_.All();
     for (const std::shared_ptr<Cluster>& cluster : all.ok() ? *all : std::vector<std::shared_ptr<Cluster>>()) {
-      const store::ClusterRecord record = cluster->store->Get();
+      std::shared_ptr<store::ClusterStore> kept = cluster->Store();
+      if (kept == nullptr) {
+        continue;  // forgotten meanwhile
+      }
+      const store::ClusterRecord record = kept->Get();
       std::string kind = record.under_way_boot() == options_.boot_id ? record.under_way() : "";
       if (kind.empty() && !record.wanted() &&
-          !RunningComponents(store::Paths(cluster->place.root_dir), record).empty()) {
+          !RunningComponents(store::Paths(cluster->Place().root_dir), record).empty()) {
         kind = "down";
       }
       if (!kind.empty()) {
@@ -421,16 +427,9 @@ class LocalProvisioner final : public Provisioner {
   }
 
  private:
-  /// The PostgreSQL that leads now; empty: not known.
-  std::string PrimaryOf(const Model& model, Activity activity) {
-    v1::ClusterStatus status = Describe(model, Observe(model, supervisor_, &rpc_, absl::Now() + kStatusBound), activity,
-                                        absl::Now(), options_.boot_id);
-    for (const v1::ComponentStatus& component : status.components()) {
-      if (component.kind() == store::kPostgres && component.role() == "primary") {
-        return component.name();
-      }
-    }
-    return "";
+  std::string PrimaryOf(const Model& model, Activity activity, const std::string& target) {
+    return LeaderBeside(target, Describe(model, Observe(model, supervisor_, &rpc_, absl::Now() + kStatusBound),
+                                         activity, absl::Now(), options_.boot_id));
   }
 
   void Announce(const std::string& cluster, const std::string& type, const std::string& message) {
@@ -490,7 +489,7 @@ class LocalProvisioner final : public Provisioner {
     ActivityMark mark(cluster.get(), Activity::kStarting);
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), cells, ModelUse::kStart));
     MG_RETURN_IF_ERROR(model.Complete());
-    const std::vector<v1::ComponentChange> changes = FindChanges(&model);
+    const std::vector<v1::ComponentChange> changes = FindChangesOfNow(&model);
     MG_RETURN_IF_ERROR(Refusal(changes));
     absl::StatusOr<Model> before = Build(cluster.get(), 0, ModelUse::kLook);
     MG_RETURN_IF_ERROR(before.status());
@@ -540,7 +539,7 @@ class LocalProvisioner final : public Provisioner {
 
   /// The record says already that it leaves.
   absl::Status LeaveDatabase(Cluster* cluster, const std::string& database, OperationContext& context) {
-    UnderWay under_way(cluster->store);
+    UnderWay under_way(cluster->Store());
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster, 0, ModelUse::kPlan));
     MG_RETURN_IF_ERROR(model.Complete());
     (void)FindChanges(&model);  // for to_restart: the orchs watch one shard less

@@ -252,6 +252,7 @@ void FillRecord(Model* model) {
       (*entry.mutable_ports())[port.name()] = port.number();
     }
     entry.set_implementation(spec.implementation());
+    entry.set_restart(spec.restart());
     auto found = model->input.implementations.find(spec.name().substr(0, spec.name().find('/')));
     if (found != model->input.implementations.end()) {
       entry.set_version(found->second.version);
@@ -303,9 +304,9 @@ absl::Status Model::Complete() const { return implementations.ok() ? ports : imp
 
 absl::StatusOr<Model> BuildModel(Cluster* cluster, int cells, ModelUse use, const ModelContext& context) {
   Model model;
-  model.place = cluster->place;
   {
     std::lock_guard lock(cluster->mutex);
+    model.place = cluster->place;
     model.store = cluster->store;
   }
   if (model.store != nullptr) {

@@ -24,10 +24,20 @@ enum class Activity { kNone, kStarting, kStopping };
 
 /// One cluster as long as the agent knows it. Any thread.
 struct Cluster {
-  config::ClusterPlace place;
   std::atomic<Activity> activity = Activity::kNone;
 
-  std::mutex mutex;
+  /// Copies of what others may replace at any time.
+  config::ClusterPlace Place() {
+    std::lock_guard lock(mutex);
+    return place;
+  }
+  std::shared_ptr<store::ClusterStore> Store() {
+    std::lock_guard lock(mutex);
+    return store;
+  }
+
+  std::mutex mutex;  ///< guards all below
+  config::ClusterPlace place;
   std::shared_ptr<store::ClusterStore> store;      ///< null: never brought up
   std::map<std::string, std::string> service_ids;  ///< chosen for a record that is not written yet
 };

@@ -190,6 +190,11 @@ data::StatusResponse BuildStatus(const Config& config, const ManagerState& state
   if (state.leadership.has_value()) {
     *availability->mutable_leadership_status() = *state.leadership;
   }
+  if (state.leading && state.quorum_lost) {
+    // It lives and can do nothing: whoever else reaches the cohort may lead.
+    availability->mutable_leadership_status()->set_leader_term(state.leading_rule.coordinator_term());
+    availability->mutable_leadership_status()->set_signal(clustermetadata::LEADERSHIP_SIGNAL_REQUESTING_DEMOTION);
+  }
   return response;
 }
 
