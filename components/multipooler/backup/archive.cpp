@@ -18,23 +18,70 @@ constexpr char kScriptName[] = "pgbackrest-or-copy.sh";
 std::string PercentQuote(const std::string& text) { return absl::StrReplaceAll(text, {{"%", "%%"}}); }
 
 // $1: path of the segment, below the data directory in which PostgreSQL runs this. $2: its name.
+//
+// Every node archives, and the last segment of a timeline differs between nodes behind the place where the next
+// timeline left it: a standby keeps what its recycled file held there, a primary that was killed has records that
+// nobody follows. What counts is the part before that place, which history files tell. Two nodes can also have begun
+// timelines of the same number, one of them in vain: then what the present primary has is the shard's.
 constexpr char kScript[] = R"sh(#!/bin/sh
 # Keeps one segment of WAL. Written by multipooler with the first backup; removed, nothing is kept any more.
 set -eu
 repository=@REPOSITORY@
 segment=$1
 name=$2
-if [ -d "$repository/base" ]; then
-  kept="$repository/wal/$name"
-  if [ -e "$kept" ]; then
-    cmp -s "$segment" "$kept"
+kept="$repository/wal/$name"
+
+# How many bytes of this segment belong to its timeline, by the histories of the timelines that came after it.
+valid_bytes() {
+  size=$(wc -c <"$segment")
+  digits=$(expr "$name" : '\([0-9A-F]\{24\}\)$') || { echo "$size"; return; }
+  timeline=$((0x$(expr "$digits" : '\(.\{8\}\)')))
+  begin=$((0x$(expr "$digits" : '.\{8\}\(.\{8\}\)') * 4294967296 + 0x$(expr "$digits" : '.\{16\}\(.\{8\}\)') * size))
+  valid=0
+  for history in pg_wal/*.history "$repository"/wal/*.history; do
+    [ -e "$history" ] || continue
+    while read -r parent left rest; do
+      [ "$parent" = "$timeline" ] || continue
+      bytes=$((0x${left%/*} * 4294967296 + 0x${left#*/} - begin))
+      [ "$bytes" -le "$valid" ] || valid=$bytes
+    done <"$history"
+  done
+  if [ "$valid" -gt 0 ] && [ "$valid" -lt "$size" ]; then echo "$valid"; else echo "$size"; fi
+}
+
+copy_aside() {
+  part="$repository/wal/.$name.$$"
+  trap 'rm -f "$part"' EXIT
+  cp "$segment" "$part"
+  sync "$part"
+}
+
+# For a file whose name is taken.
+settle() {
+  cmp -s "$segment" "$kept" && return
+  case $name in
+    *.partial) return 0 ;; # its WAL is in the next timeline's first segment too
+  esac
+  cmp -s -n "$(valid_bytes)" "$segment" "$kept" && return
+  copy_aside
+  if [ -e standby.signal ]; then
+    echo "multigres: $name differs from the archived one; kept beside it" >&2
+    mv -f "$part" "$kept.other-$(cksum <"$part" | tr ' ' '-')"
   else
-    part="$repository/wal/.$name.$$"
-    trap 'rm -f "$part"' EXIT
-    cp "$segment" "$part"
-    sync "$part"
-    # Another node may have been faster; what it kept stays.
-    ln "$part" "$kept" 2>/dev/null || cmp -s "$segment" "$kept"
+    echo "multigres: $name of the primary takes the place of another one, which is kept beside it" >&2
+    ln -f "$kept" "$kept.other-$(cksum <"$kept" | tr ' ' '-')"
+    mv -f "$part" "$kept"
+  fi
+  sync "$repository/wal"
+}
+
+if [ -d "$repository/base" ]; then
+  if [ -e "$kept" ]; then
+    settle
+  else
+    copy_aside
+    # Another node may have been faster.
+    ln "$part" "$kept" 2>/dev/null || settle
     sync "$repository/wal"
   fi
 fi

@@ -16,8 +16,10 @@ std::string ArchiveCommand(const std::string& repository);
 std::string RestoreCommand(const std::string& repository);
 
 /// Writes the script, owned by `owner` (empty: this process's own user). It copies each segment into `wal/` when there
-/// are backups of our own, and gives it to pgBackRest when that has a stanza here. A segment that is there already,
-/// byte for byte, is a success: each node of a shard archives.
+/// are backups of our own, and gives it to pgBackRest when that has a stanza here. Each node of a shard archives, so a
+/// segment is often there already: it is a success when both are the same as far as their timeline goes. Where even
+/// that differs, the primary's is kept under the name, and the other one beside it (`NAME.other-CHECKSUM`): nothing
+/// that the nodes can disagree about stops a node's archiving.
 absl::Status WriteArchiveScript(const std::string& repository, const std::string& owner);
 
 /// `text` as one word of sh.

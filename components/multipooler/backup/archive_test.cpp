@@ -5,9 +5,10 @@
 #include <unistd.h>
 
 #include <string>
+#include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "absl/strings/str_replace.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
 #include "common/fs/fs.h"
 #include "common/process/helper.h"
 
@@ -44,6 +45,33 @@ class ArchiveTest : public testing::Test {
     return result.ok() ? result->exit_code : -1;
   }
 
+  void Write(const std::string& path, const std::string& text) {
+    ASSERT_TRUE(WriteFileAtomically(path, text, 0600).ok());
+  }
+
+  // A repository with a backup, and a script.
+  void Prepare() {
+    ASSERT_TRUE(WriteArchiveScript(repository_, "").ok());
+    for (const std::string& path : {repository_ + "/base", repository_ + "/wal", data_ + "/pg_wal"}) {
+      ASSERT_TRUE(MakeDirectories(path, 0700).ok());
+    }
+  }
+
+  void Keep(const std::string& name, const std::string& text) { Write(repository_ + "/wal/" + name, text); }
+
+  // All that is in the archive, sorted.
+  std::string Files() const {
+    absl::StatusOr<HelperResult> result = RunHelper({.argv = {"ls", "-A", repository_ + "/wal"}});
+    return result.ok() ? result->standard_output : result.status().ToString();
+  }
+
+  void ExpectOneBeside(const std::string& name) const {
+    std::vector<std::string> files = absl::StrSplit(Files(), '\n', absl::SkipEmpty());
+    ASSERT_EQ(files.size(), 2U) << Files();
+    EXPECT_EQ(files[0], name);
+    EXPECT_TRUE(absl::StartsWith(files[1], name + ".other-")) << files[1];
+  }
+
   std::string directory_, repository_, data_;
 };
 
@@ -52,17 +80,72 @@ TEST_F(ArchiveTest, WithoutAScript_NothingIsKeptAndNothingFails) {
   EXPECT_FALSE(Exists(repository_ + "/wal"));
 }
 
-TEST_F(ArchiveTest, ASegmentIsKeptOnce_AndAnotherOneOfItsNameIsRefused) {
-  ASSERT_TRUE(WriteArchiveScript(repository_, "").ok());
-  ASSERT_TRUE(MakeDirectories(repository_ + "/base", 0700).ok());
-  ASSERT_TRUE(MakeDirectories(repository_ + "/wal", 0700).ok());
+TEST_F(ArchiveTest, ASegmentIsKeptOnce_AndAnotherNodesEqualOneIsASuccess) {
+  Prepare();
   std::string command = ArchiveCommand(repository_);
   EXPECT_EQ(Run(command, "segment", "A"), 0);
   EXPECT_EQ(ReadFile(repository_ + "/wal/A").value_or(""), "wal");
-  EXPECT_EQ(Run(command, "segment", "A"), 0);  // another node has the same one
-  ASSERT_TRUE(WriteFileAtomically(data_ + "/segment", "not the same", 0600).ok());
-  EXPECT_NE(Run(command, "segment", "A"), 0);
-  EXPECT_EQ(ReadFile(repository_ + "/wal/A").value_or(""), "wal");
+  EXPECT_EQ(Run(command, "segment", "A"), 0);
+  EXPECT_EQ(Files(), "A\n");
+}
+
+// Timeline 3 was left 6 bytes behind the beginning of its segment 4, which is 17 bytes long here: 0x4 * 17 + 6 = 0x4A.
+TEST_F(ArchiveTest, BehindTheEndOfATimelineNodesMayDiffer) {
+  Prepare();
+  const std::string name = "000000030000000000000004";
+  Keep(name, "valid-garbage-one");
+  Write(data_ + "/segment", "valid-garbage-two");
+  Write(data_ + "/pg_wal/00000004.history", "1\t0/10\tno recovery target specified\n\n3\t0/4A\tno target\n");
+  EXPECT_EQ(Run(ArchiveCommand(repository_), "segment", name), 0);
+  EXPECT_EQ(ReadFile(repository_ + "/wal/" + name).value_or(""), "valid-garbage-one");
+  EXPECT_EQ(Files(), name + "\n");
+}
+
+TEST_F(ArchiveTest, AHistoryThatIsOnlyInTheArchiveCountsToo) {
+  Prepare();
+  const std::string name = "0000000A0000000100000002";
+  Keep(name, "valid-garbage-one");
+  Write(data_ + "/segment", "valid-garbage-two");
+  Keep("0000000B.history", "10\t1/28\tno recovery target specified\n");
+  EXPECT_EQ(Run(ArchiveCommand(repository_), "segment", name), 0);
+  EXPECT_EQ(Files(), name + "\n0000000B.history\n");
+}
+
+TEST_F(ArchiveTest, APartialOneIsKeptOnce_WhateverItsRest) {
+  Prepare();
+  Keep("000000030000000000000004.partial", "first");
+  Write(data_ + "/segment", "other");
+  EXPECT_EQ(Run(ArchiveCommand(repository_), "segment", "000000030000000000000004.partial"), 0);
+  EXPECT_EQ(Files(), "000000030000000000000004.partial\n");
+}
+
+TEST_F(ArchiveTest, WhereTimelinesOfOneNumberDiffer_ThePrimarysIsKept_AndTheOtherBesideIt) {
+  Prepare();
+  const std::string name = "000000030000000000000004";
+  Keep(name, "in vain");
+  Write(data_ + "/segment", "it goes on");
+  EXPECT_EQ(Run(ArchiveCommand(repository_), "segment", name), 0);
+  EXPECT_EQ(ReadFile(repository_ + "/wal/" + name).value_or(""), "it goes on");
+  ExpectOneBeside(name);
+}
+
+TEST_F(ArchiveTest, AStandbyThatDiffersReplacesNothing_AndDoesNotStop) {
+  Prepare();
+  const std::string name = "000000030000000000000004";
+  Keep(name, "it goes on");
+  Write(data_ + "/segment", "in vain");
+  Write(data_ + "/standby.signal", "");
+  for (int again = 0; again < 2; ++again) {
+    EXPECT_EQ(Run(ArchiveCommand(repository_), "segment", name), 0);
+    EXPECT_EQ(ReadFile(repository_ + "/wal/" + name).value_or(""), "it goes on");
+    ExpectOneBeside(name);
+  }
+}
+
+TEST_F(ArchiveTest, WhereNothingCanBeWritten_ItFails) {
+  Prepare();
+  ASSERT_TRUE(RemoveTree(repository_ + "/wal").ok());
+  EXPECT_NE(Run(ArchiveCommand(repository_), "segment", "000000030000000000000004"), 0);
 }
 
 TEST_F(ArchiveTest, WhatIsKeptIsGivenBack_AndWhatIsNotThereFails) {

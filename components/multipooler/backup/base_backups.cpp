@@ -32,6 +32,7 @@ using Metadata = data::BackupMetadata;
 constexpr char kSuffix[] = "B";
 constexpr char kPart[] = ".part-";
 constexpr char kGone[] = ".gone-";
+constexpr char kOther[] = ".other-";
 
 void SetTime(absl::Time time, google::protobuf::Timestamp* out) {
   std::int64_t nanos = absl::ToUnixNanos(time);
@@ -68,6 +69,7 @@ class BaseBackups final : public Engine {
   absl::Status Copy(const std::string& directory, const std::string& label, absl::Time deadline,
                     const std::atomic<bool>* cancelled) const;
   absl::Status RemoveLeftovers() const;
+  absl::Status RemoveOtherSegments(const std::string& first_segment) const;
   absl::StatusOr<HelperResult> Run(std::vector<std::string> argv, absl::Time deadline,
                                    const std::atomic<bool>* cancelled) const;
   absl::StatusOr<pginstall::Installation> Programs() const {
@@ -180,6 +182,25 @@ absl::Status BaseBackups::RemoveLeftovers() const {
   return absl::OkStatus();
 }
 
+// What the archive's script kept beside a segment, of before the first one that is needed: pg_archivecleanup knows no
+// such names.
+absl::Status BaseBackups::RemoveOtherSegments(const std::string& first_segment) const {
+  constexpr std::size_t kTimelineDigits = 8, kDigits = 24;
+  std::error_code error;
+  std::vector<std::string> old;
+  for (const auto& entry : std::filesystem::directory_iterator(Wal(), error)) {
+    std::string name = entry.path().filename().string();
+    if (absl::StrContains(name, kOther) &&
+        name.substr(kTimelineDigits, kDigits - kTimelineDigits) < first_segment.substr(kTimelineDigits)) {
+      old.push_back(entry.path().string());
+    }
+  }
+  for (const std::string& path : old) {
+    MG_RETURN_IF_ERROR(RemoveTree(path));
+  }
+  return error ? ErrnoStatus(error.value(), absl::StrCat("read ", Wal())) : absl::OkStatus();
+}
+
 absl::StatusOr<std::vector<Metadata>> BaseBackups::List(absl::Time) {
   std::vector<Metadata> all;
   std::error_code error;
@@ -230,7 +251,7 @@ absl::Status BaseBackups::Expire(int retention_full, absl::Time deadline, const 
   MG_ASSIGN_OR_RETURN(pginstall::Installation programs, Programs());
   MG_ASSIGN_OR_RETURN(HelperResult result,
                       Run({programs.Program("pg_archivecleanup"), Wal(), facts.first_segment}, deadline, cancelled));
-  return result.exit_code == 0 ? absl::OkStatus()
+  return result.exit_code == 0 ? RemoveOtherSegments(facts.first_segment)
                                : absl::InternalError(absl::StrCat("pg_archivecleanup failed: ", result.standard_error));
 }
 
