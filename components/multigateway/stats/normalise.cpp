@@ -229,6 +229,35 @@ void Normalise(absl::string_view sql, std::string* out) {
   writer.End();
 }
 
+size_t Shape(absl::string_view sql, absl::Span<char> out) {
+  if (sql.size() > out.size()) {
+    return 0;
+  }
+  auto ends_token = [](char c) { return IsSpace(c) || c == ',' || c == ')' || c == ';' || c == '='; };
+  size_t size = 0;
+  char before = ' ';
+  for (size_t i = 0; i < sql.size();) {
+    const char c = sql[i];
+    if (c == '\'' || c == '"' || c == '$' || (c == '-' && before == '-') || (c == '*' && before == '/')) {
+      return 0;
+    }
+    if (IsDigit(c) && (ends_token(before) || before == '(')) {
+      size_t end = i + 1;
+      while (end < sql.size() && IsDigit(sql[end])) {
+        ++end;
+      }
+      if (end == sql.size() || ends_token(sql[end])) {
+        out[size++] = before = '0';
+        i = end;
+        continue;
+      }
+    }
+    out[size++] = before = c;
+    ++i;
+  }
+  return size;
+}
+
 std::uint64_t Fingerprint(absl::string_view normalised) {
   // FNV-1a with a final mix: what differs in one letter differs in half of the bits.
   std::uint64_t hash = 14695981039346656037u;

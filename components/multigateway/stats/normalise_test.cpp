@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <random>
+#include <string>
+#include <vector>
 
 namespace mg::multigateway::stats {
 namespace {
@@ -73,6 +76,48 @@ TEST(IsUtility_, TellsStatementsOfTablesApart) {
   for (const char* sql : {"begin", "SET x = 1", "create table t ()", "", ";", "selected"}) {
     EXPECT_TRUE(IsUtility(N(sql))) << sql;
   }
+}
+
+std::string ShapeOf(const std::string& sql, size_t room = 100) {
+  std::string out(room, '\0');
+  out.resize(Shape(sql, absl::MakeSpan(out)));
+  return out;
+}
+
+TEST(Shape, WholeNumbers_AreOneDigit) {
+  EXPECT_EQ(ShapeOf("SELECT a FROM t WHERE id = 4711;"), "SELECT a FROM t WHERE id = 0;");
+  EXPECT_EQ(ShapeOf("select f(12,345) limit 10"), "select f(0,0) limit 0");
+  EXPECT_EQ(ShapeOf("select t12.c3, 1.5, 0x1f, 1e10"), "select t12.c3, 1.5, 0x1f, 1e10");
+}
+
+TEST(Shape, NoneOfWhatOnlyTheNormalFormTellsApart) {
+  for (const char* sql : {"select '1'", "select \"1\"", "select $1", "select 1 -- 2", "select 1 /* 2 */", ""}) {
+    EXPECT_EQ(ShapeOf(sql), "") << sql;
+  }
+  EXPECT_EQ(ShapeOf("select 1000", 10), "") << "longer than the room";
+}
+
+TEST(Shape, TextsOfOneShape_HaveOneNormalForm) {
+  std::mt19937 random(4711);
+  const std::vector<std::string> pieces = {"select", "t", "1", "22", "333", " ", " ", "(", ")",  ",", "=",
+                                           "-",      "*", "/", ".",  "e",   "x", "_", "'", "\"", "$", ";"};
+  std::map<std::string, std::string> forms;
+  int shared = 0;
+  for (int round = 0; round < 50000; ++round) {
+    std::string sql;
+    for (std::uint32_t i = random() % 6; i > 0; --i) {
+      sql += pieces[random() % pieces.size()];
+    }
+    std::string shape = ShapeOf(sql), form;
+    if (shape.empty()) {
+      continue;
+    }
+    Normalise(sql, &form);
+    auto [known, first] = forms.try_emplace(shape, form);
+    EXPECT_EQ(known->second, form) << sql;
+    shared += first ? 0 : 1;
+  }
+  EXPECT_GT(shared, 1000);
 }
 
 }  // namespace

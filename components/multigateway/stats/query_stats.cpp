@@ -15,6 +15,7 @@ namespace {
 constexpr size_t kCachedTexts = 1024;
 /// Longer ones are rare, and a hash over them is no cheaper than to read them.
 constexpr size_t kLongestCachedText = 4096;
+constexpr size_t kLongestShape = 1024;
 constexpr char kUtility[] = "__utility__";
 constexpr char kOther[] = "__other__";
 
@@ -91,7 +92,11 @@ struct QueryStats::Entry {
   size_t Size() const { return sizeof(Entry) + sizeof(Statement) + 64 + statement->normalised.size(); }
 
   /// Ends the intervals that are over; those without a call are zeros.
-  void RollTo(std::int64_t now, double seconds) {
+  void RollTo(std::int64_t now, std::int64_t interval_ns) {
+    if (slot == now) {
+      return;
+    }
+    const double seconds = static_cast<double>(interval_ns) / 1e9;
     if (slot == 0) {
       slot = now;
     }
@@ -142,7 +147,10 @@ struct QueryStats::Entry {
 };
 
 QueryStats::QueryStats(Options options)
-    : options_(options), utility_(std::make_unique<Entry>()), other_(std::make_unique<Entry>()) {
+    : options_(options),
+      interval_ns_(absl::ToInt64Nanoseconds(options.interval)),
+      utility_(std::make_unique<Entry>()),
+      other_(std::make_unique<Entry>()) {
   if (enabled()) {
     cache_.resize(kCachedTexts);
   }
@@ -157,16 +165,17 @@ QueryStats::QueryStats(Options options)
 
 QueryStats::~QueryStats() = default;
 
-std::int64_t QueryStats::SlotOf(absl::Time now) const {
-  return absl::ToInt64Milliseconds(now - absl::UnixEpoch()) / absl::ToInt64Milliseconds(options_.interval);
-}
+std::int64_t QueryStats::SlotOf(absl::Time now) const { return absl::ToUnixNanos(now) / interval_ns_; }
 
 StatementPtr QueryStats::Resolve(absl::string_view sql) {
   const bool cacheable = sql.size() <= kLongestCachedText;
-  const std::uint64_t hash = cacheable ? absl::Hash<absl::string_view>()(sql) : 0;
+  std::array<char, kLongestShape> shape;  // NOLINT(cppcoreguidelines-pro-type-member-init): Shape writes what is read
+  const size_t shape_size = Shape(sql, absl::MakeSpan(shape));
+  const absl::string_view key = shape_size > 0 ? absl::string_view(shape.data(), shape_size) : sql;
+  const std::uint64_t hash = cacheable ? absl::Hash<absl::string_view>()(key) : 0;
   std::lock_guard lock(mutex_);
   Cached* cached = cacheable && !cache_.empty() ? &cache_[hash % cache_.size()] : nullptr;
-  if (cached != nullptr && cached->statement != nullptr && cached->hash == hash && cached->size == sql.size()) {
+  if (cached != nullptr && cached->statement != nullptr && cached->hash == hash && cached->size == key.size()) {
     return cached->statement;
   }
   Normalise(sql, &scratch_);
@@ -186,7 +195,7 @@ StatementPtr QueryStats::Resolve(absl::string_view sql) {
     statement = std::move(made);
   }
   if (cached != nullptr) {
-    *cached = {.hash = hash, .size = sql.size(), .statement = statement};
+    *cached = {.hash = hash, .size = key.size(), .statement = statement};
   }
   if (scratch_.capacity() > (64u << 10)) {
     std::string().swap(scratch_);
@@ -231,13 +240,13 @@ void QueryStats::Record(const StatementPtr& statement, absl::Duration took, std:
   auto us = static_cast<std::uint64_t>(std::max<std::int64_t>(absl::ToInt64Microseconds(took), 0));
   std::lock_guard lock(mutex_);
   Entry* entry = FindLocked(statement);
-  entry->RollTo(SlotOf(now), absl::ToDoubleSeconds(options_.interval));
+  entry->RollTo(SlotOf(now), interval_ns_);
   entry->Count(us, rows, failed, now);
 }
 
 void QueryStats::FillLocked(Entry* entry, const std::string& fingerprint, absl::Time now,
                             multigatewaymanagerdata::QueryStatSnapshot* out) {
-  entry->RollTo(SlotOf(now), absl::ToDoubleSeconds(options_.interval));
+  entry->RollTo(SlotOf(now), interval_ns_);
   out->set_fingerprint(fingerprint);
   out->set_normalized_sql(entry->statement->normalised);
   out->set_calls(entry->calls);

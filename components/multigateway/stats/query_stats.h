@@ -81,8 +81,9 @@ class QueryStats {
                   multigatewaymanagerdata::QueryStatSnapshot* out);
 
   const Options options_;
+  const std::int64_t interval_ns_;
   mutable std::mutex mutex_;
-  std::vector<Cached> cache_;  ///< by the text's hash; one place each
+  std::vector<Cached> cache_;  ///< by the hash of the text, or of its shape; one place each
   std::string scratch_;
   std::list<Entry> entries_;  ///< heard of last first
   absl::flat_hash_map<std::uint64_t, std::list<Entry>::iterator> by_fingerprint_;

@@ -79,7 +79,7 @@ bool MessageWalker::Feed(absl::string_view data, Take take) {
     }
     data.remove_prefix(head_size);
     const size_t body = length - 4;
-    const bool wanted = wanted_.find(type) != absl::string_view::npos;
+    const bool wanted = wanted_[static_cast<unsigned char>(type)];
     if (wanted && data.size() >= body) {
       take(type, data.substr(0, body));
       data.remove_prefix(body);
@@ -136,18 +136,25 @@ void SessionStats::ClientMessage(char type, absl::string_view body) {
     case 'B': {
       absl::string_view portal = TakeText(&body);
       auto found = prepared_.find(TakeText(&body));
+      StatementPtr statement = found == prepared_.end() ? nullptr : found->second.statement;
+      if (portal.empty()) {
+        unnamed_portal_ = std::move(statement);
+        break;
+      }
       if (portals_.size() >= kMostPortals) {
         portals_.clear();
       }
-      portals_[portal] = found == prepared_.end() ? nullptr : found->second.statement;
+      portals_[portal] = std::move(statement);
       break;
     }
     case 'E': {
-      auto portal = portals_.find(TakeText(&body));
-      Await({.kind = Kind::kExecute,
-             .statement = portal == portals_.end() ? nullptr : portal->second,
-             .name = {},
-             .asked = now_});
+      absl::string_view name = TakeText(&body);
+      auto portal = portals_.end();
+      if (!name.empty()) {
+        portal = portals_.find(name);
+      }
+      StatementPtr statement = name.empty() ? unnamed_portal_ : portal == portals_.end() ? nullptr : portal->second;
+      Await({.kind = Kind::kExecute, .statement = std::move(statement), .name = {}, .asked = now_});
       break;
     }
     case 'C':

@@ -3,6 +3,7 @@
 /// each message the head is looked at, and what tells statements apart. One thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -19,17 +20,21 @@ namespace mg::multigateway::stats {
 /// beginning.
 class MessageWalker {
  public:
-  MessageWalker(const char* wanted, size_t most) : wanted_(wanted), most_(most) {}
+  MessageWalker(absl::string_view wanted, size_t most) : most_(most) {
+    for (char type : wanted) {
+      wanted_[static_cast<unsigned char>(type)] = true;
+    }
+  }
   /// False: this is not the protocol.
   template <typename Take>
   bool Feed(absl::string_view data, Take take);
 
  private:
-  const absl::string_view wanted_;
-  const size_t most_;       ///< bytes of a body that are kept when it comes in parts
-  std::uint64_t left_ = 0;  ///< of the body that is passing
-  char taking_ = 0;         ///< its type, when it is wanted
-  std::string held_;        ///< a head, or a wanted body, that came in part
+  std::array<bool, 256> wanted_ = {};  ///< by type
+  const size_t most_;                  ///< bytes of a body that are kept when it comes in parts
+  std::uint64_t left_ = 0;             ///< of the body that is passing
+  char taking_ = 0;                    ///< its type, when it is wanted
+  std::string held_;                   ///< a head, or a wanted body, that came in part
 };
 
 class SessionStats {
@@ -76,7 +81,8 @@ class SessionStats {
   std::vector<Awaited> awaited_;
   size_t first_ = 0;  ///< of awaited_
   absl::flat_hash_map<std::string, Prepared> prepared_;
-  absl::flat_hash_map<std::string, StatementPtr> portals_;
+  absl::flat_hash_map<std::string, StatementPtr> portals_;  ///< but for the unnamed one, which nearly all use
+  StatementPtr unnamed_portal_;
 };
 
 }  // namespace mg::multigateway::stats
