@@ -18,6 +18,7 @@
 #include "cli/commands/commands.h"
 #include "cli/commands/doctor.h"
 #include "cli/output/table.h"
+#include "common/cgroup/cgroup.h"
 #include "common/config/cluster_config.h"
 #include "common/fs/fs.h"
 #include "common/net/tcp_port.h"
@@ -279,9 +280,23 @@ class Doctor {
   }
 
   void Cgroup() {
+    const std::string base = cgroup::FindBase();
+    std::vector<std::string> abandoned = cgroup::Abandoned(base);
+    if (!abandoned.empty() && !fix_) {
+      Add("cgroup", "warning",
+          absl::StrCat(abandoned.size(), " empty control groups of killed shims are left in ", base),
+          "multigres doctor --fix removes them");
+    } else if (!abandoned.empty()) {
+      for (const std::string& group : abandoned) {
+        (void)::rmdir(group.c_str());  // whoever has entered it meanwhile keeps it
+      }
+      Add("cgroup", "fixed", absl::StrCat("removed empty control groups: ", abandoned.size()));
+    }
     absl::StatusOr<std::string> own = ReadFile("/proc/self/cgroup");
     if (!Exists("/sys/fs/cgroup/cgroup.controllers") || !own.ok()) {
-      return Add("cgroup", "ok", "no cgroup v2; nothing is bounded by it");
+      return Add("cgroup", "ok",
+                 base.empty() ? "no control groups can be made here: what a component starts is found by its shim"
+                              : absl::StrCat("components have control groups in ", base, ", without bounds"));
     }
     std::string path(absl::StripAsciiWhitespace(own->substr(own->rfind(':') + 1)));
     for (const auto& [file, least, fix] :

@@ -1,5 +1,6 @@
 #include "common/cgroup/cgroup.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <poll.h>
@@ -17,6 +18,7 @@ namespace mg::cgroup {
 namespace {
 
 constexpr char kPrefix[] = "multigres-";
+constexpr time_t kYoungest = 10;  // seconds: its shim may be about to enter it
 constexpr int kKillBound = 1000;  // ms, for what an earlier run left
 
 std::string ReadSmall(const std::string& path) {
@@ -149,6 +151,24 @@ bool KillAndRemove(const std::string& group, int milliseconds) {
   }
   Kill(group);
   return WaitEmpty(group, milliseconds) && (::rmdir(group.c_str()) == 0 || errno == ENOENT);
+}
+
+std::vector<std::string> Abandoned(const std::string& base) {
+  std::vector<std::string> found;
+  DIR* directory = base.empty() ? nullptr : ::opendir(base.c_str());
+  while (dirent* entry = directory != nullptr ? ::readdir(directory) : nullptr) {
+    std::string name = entry->d_name;
+    std::string group = base + "/" + name;
+    struct stat info {};
+    if (name.rfind(kPrefix, 0) == 0 && ::stat(group.c_str(), &info) == 0 &&
+        ::time(nullptr) - info.st_mtime > kYoungest && WaitEmpty(group, 0)) {
+      found.push_back(group);
+    }
+  }
+  if (directory != nullptr) {
+    ::closedir(directory);
+  }
+  return found;
 }
 
 }  // namespace mg::cgroup

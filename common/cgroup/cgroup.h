@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace mg::cgroup {
 
@@ -24,5 +25,8 @@ bool Enter(const std::string& directory);
 void Kill(const std::string& group);
 /// Kills what is in it, waits until that is gone (at most `milliseconds`) and removes it. Gone already is success.
 bool KillAndRemove(const std::string& group, int milliseconds);
+/// Groups for components below `base` that nobody is in and that are older than some seconds: a shim that was killed
+/// could not remove its own.
+std::vector<std::string> Abandoned(const std::string& base);
 
 }  // namespace mg::cgroup

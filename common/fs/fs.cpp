@@ -124,7 +124,7 @@ absl::Status EnsurePrivateDirectory(const std::string& path, mode_t mode) {
                      owner != nullptr ? "" : absl::StrCat(info.st_uid), ", not to this user"),
         {.reason = "FOREIGN_DIRECTORY", .hint = absl::StrCat("remove ", path, " or choose another place")});
   }
-  if ((info.st_mode & 07777 & ~mode) != 0 && ::chmod(path.c_str(), mode) != 0) {
+  if ((info.st_mode & 07777) != mode && ::chmod(path.c_str(), mode) != 0) {
     return ErrnoStatus(errno, absl::StrCat("chmod ", path));
   }
   return absl::OkStatus();

@@ -24,9 +24,9 @@ absl::Status WriteFileAtomically(const std::string& path, absl::string_view cont
 /// Makes a directory and its missing parents, with `mode` for those it makes. An existing directory keeps its mode.
 absl::Status MakeDirectories(const std::string& path, mode_t mode);
 
-/// Makes (or verifies) a directory that only this user may enter: a real directory (no symlink), owned by this uid,
-/// with no permissions for others beyond `allowed` (0 = none). PERMISSION_DENIED names the owner when it is somebody
-/// else's.
+/// Makes a directory of ours, or sees to it that one is a real directory (no symlink), owned by this uid, and has just
+/// `mode`: what others may do there beyond it is taken away, and what they may is given. PERMISSION_DENIED names the
+/// owner when it is somebody else's.
 absl::Status EnsurePrivateDirectory(const std::string& path, mode_t mode = 0700);
 
 /// Removes a file or a tree without following symlinks. Nothing there is success.

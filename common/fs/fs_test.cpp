@@ -48,6 +48,14 @@ TEST_F(FsTest, PrivateDirectory_ThatIsTooOpen_IsClosed) {
   EXPECT_EQ(info.st_mode & 0777, 0700u);
 }
 
+TEST_F(FsTest, PrivateDirectory_ThatIsTooClosed_IsOpenedAsFarAsAsked) {
+  ASSERT_TRUE(MakeDirectories(Path("closed"), 0700).ok());
+  ASSERT_TRUE(EnsurePrivateDirectory(Path("closed"), 0711).ok());
+  struct stat info {};
+  ASSERT_EQ(::stat(Path("closed").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0711u);
+}
+
 TEST_F(FsTest, Lock_HeldTwice_NamesTheHolder) {
   absl::StatusOr<FileLock> first = FileLock::TryAcquire(Path("lock"));
   ASSERT_TRUE(first.ok());

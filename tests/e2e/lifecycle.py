@@ -97,7 +97,7 @@ def whole_life():
 
         # The topology, through the Admin API that the agent forwards to.
         assert s.json("topology", "cell", "list")["names"] == ["zone1", "zone2", "zone3"]
-        assert s.json("topology", "cell", "get", "zone1")["cell"]["root"] == "/multigres/zone1"
+        assert s.json("topology", "cell", "get", "zone1")["cell"]["cell"]["root"] == "/multigres/zone1"
         assert s.json("topology", "db", "list")["names"] == ["postgres"]
         assert s.json("topology", "db", "get", "postgres")["database"]["bootstrapDurabilityPolicy"]["policyName"] == "AT_LEAST_2"
         missing = s.run("topology", "cell", "get", "zone9", check=False)

@@ -12,6 +12,9 @@
 namespace mg::local {
 namespace {
 
+// Nobody's: the directory for sockets of this user may be in use by clusters that run.
+constexpr unsigned kUid = 3000000001;
+
 class LayoutTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -32,7 +35,7 @@ TEST_F(LayoutTest, PrepareFiles_MakesSecretsPrivateAndIsRepeatable) {
   Model model = ModelForTests(2, dir_ + "/root");
   model.input.config.postgres_password = "a:b\\c";
   for (int i = 0; i < 2; ++i) {
-    ASSERT_TRUE(PrepareFiles(model, geteuid()).ok());
+    ASSERT_TRUE(PrepareFiles(model, kUid).ok());
   }
   std::string pooler = model.input.paths.PoolerDir("bcdf2461");
   EXPECT_EQ(*ReadFile(store::PasswordFile(pooler)), "a:b\\c");
@@ -41,7 +44,7 @@ TEST_F(LayoutTest, PrepareFiles_MakesSecretsPrivateAndIsRepeatable) {
   EXPECT_NE(ReadFile(model.input.paths.Passfile())->find("localhost:15433:*:postgres:a\\:b\\\\c\n"), std::string::npos);
   EXPECT_EQ(ModeOf(model.input.paths.AdminToken()), 0600u);
   std::string token = *ReadFile(model.input.paths.AdminToken());
-  ASSERT_TRUE(PrepareFiles(model, geteuid()).ok());
+  ASSERT_TRUE(PrepareFiles(model, kUid).ok());
   EXPECT_EQ(*ReadFile(model.input.paths.AdminToken()), token) << "one that is there stays";
   EXPECT_TRUE(Exists(model.input.paths.RunDir({store::kPostgres, "zone2", ""})));
   EXPECT_TRUE(Exists(model.input.paths.LogDir({.kind = store::kEtcd})));
@@ -50,17 +53,17 @@ TEST_F(LayoutTest, PrepareFiles_MakesSecretsPrivateAndIsRepeatable) {
 TEST_F(LayoutTest, WhenPathsAreTooLong_SocketsGoToAShortDirectoryAndLeaveWithIt) {
   Model model = ModelForTests(1, dir_ + "/" + std::string(80, 'x'));
   std::string pooler = model.input.paths.PoolerDir("bcdf2461");
-  SocketPlace place = SocketPlaceOf(model.place.root_dir, pooler, "zone1", geteuid());
+  SocketPlace place = SocketPlaceOf(model.place.root_dir, pooler, "zone1", kUid);
   ASSERT_TRUE(place.short_form);
   EXPECT_LE(place.postgres.size(), 60u);
   for (int i = 0; i < 2; ++i) {
-    ASSERT_TRUE(PrepareFiles(model, geteuid()).ok());
+    ASSERT_TRUE(PrepareFiles(model, kUid).ok());
     EXPECT_TRUE(Exists(store::PostgresSockets(pooler)));
     char target[256];
     ssize_t size = readlink(store::PostgresSockets(pooler).c_str(), target, sizeof(target));
     EXPECT_EQ(std::string(target, static_cast<size_t>(std::max<ssize_t>(0, size))), place.postgres);
-    ASSERT_TRUE(RemoveShortDirectory(model, geteuid()).ok());
-    EXPECT_FALSE(Exists(ShortDirectory(model.place.root_dir, geteuid())));
+    ASSERT_TRUE(RemoveShortDirectory(model, kUid).ok());
+    EXPECT_FALSE(Exists(ShortDirectory(model.place.root_dir, kUid)));
     struct stat info {};
     EXPECT_NE(lstat(store::PostgresSockets(pooler).c_str(), &info), 0);
   }

@@ -38,7 +38,10 @@ absl::StatusOr<clustermetadata::ConsensusStatus> Manager::Recruit(const consensu
       control_->Interrupt();
     }
   }
-  MG_ASSIGN_OR_RETURN(Action action, Begin(deadline));
+  ++recruits_waiting_;
+  absl::StatusOr<Action> action = Begin(deadline);
+  --recruits_waiting_;
+  MG_RETURN_IF_ERROR(action.status());
   if (Snapshot().manually_stopped) {
     return absl::FailedPreconditionError("recruit: replication on this pooler was stopped by hand");
   }

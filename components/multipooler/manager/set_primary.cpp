@@ -19,7 +19,8 @@ namespace {
 constexpr absl::Duration kRewindLimit = absl::Minutes(30);
 constexpr absl::Duration kStopLimit = absl::Seconds(15);
 constexpr absl::Duration kStartLimit = absl::Minutes(2);
-constexpr absl::Duration kAskLeaderLimit = absl::Seconds(5);
+// One that does not answer in this time is frozen or out of reach, and another one is about to lead.
+constexpr absl::Duration kAskLeaderLimit = absl::Seconds(2);
 constexpr absl::Duration kLeaderCheckpointLimit = absl::Minutes(5);
 
 const clustermetadata::ShardRule& RuleOf(const clustermetadata::RulePosition& position) {
@@ -54,6 +55,10 @@ absl::StatusOr<clustermetadata::ConsensusStatus> Manager::SetPrimary(const conse
   MG_RETURN_IF_ERROR(CheckSetPrimaryRequest(request, config_));
   const clustermetadata::ReplicationPrimary& asked = request.replication_primary();
   MG_ASSIGN_OR_RETURN(Action action, Begin(deadline));
+  if (recruits_waiting_ > 0) {
+    // Several orchs may tell of a leader that they are about to replace, and a dead one takes long to be asked.
+    return absl::UnavailableError("set primary: a recruitment comes first");
+  }
   if (consensus::IsRevoked(RuleOf(asked.position()).rule_number(), promises_->Get())) {
     return BuildConsensusStatus(config_, Snapshot(), promises_->Get());
   }
