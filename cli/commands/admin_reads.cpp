@@ -350,7 +350,16 @@ absl::StatusOr<Multipooler> FindPooler(Context& context, const std::vector<Multi
       return pooler;
     }
   }
-  return FindRecord(poolers, "multipooler", text);
+  absl::StatusOr<Multipooler> found = FindRecord(poolers, "multipooler", text);
+  if (absl::IsNotFound(found.status())) {
+    // Those of several databases share a cell: the names with the database tell them apart.
+    std::vector<std::string> known;
+    for (const Multipooler& pooler : poolers) {
+      known.push_back(names.Of(pooler));
+    }
+    return NoSuchName("UNKNOWN_COMPONENT", "multipooler", slash == std::string::npos ? wanted : text, known);
+  }
+  return found;
 }
 
 template absl::StatusOr<Multipooler> FindRecord(const std::vector<Multipooler>&, const char*, const std::string&);

@@ -58,6 +58,10 @@ absl::StatusOr<v1::InjectFaultRequest> RequestOf(Context& context, v1::FaultKind
     if (!absl::ParseDuration(context.args().Get("for"), &duration)) {
       return Usage(absl::StrCat("'", context.args().Get("for"), "' is no duration"), "write it as 500ms, 10s or 2m");
     }
+    if (duration <= absl::ZeroDuration()) {
+      return Usage(absl::StrCat("a fault cannot last ", context.args().Get("for")),
+                   "give a time above 0, as 500ms or 10s");
+    }
     timespec span = absl::ToTimespec(duration);
     request.mutable_duration()->set_seconds(span.tv_sec);
     request.mutable_duration()->set_nanos(static_cast<int>(span.tv_nsec));

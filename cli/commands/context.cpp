@@ -7,6 +7,7 @@
 #include <iostream>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
@@ -172,9 +173,52 @@ void Context::Err(const std::string& text) const {
   std::fflush(stderr);
 }
 
-int Context::Fail(const absl::Status& status) const {
+/// gRPC's own words for a connection that did not come about say neither where nor what to do.
+absl::Status Context::Explained(const absl::Status& status) const {
+  const ErrorDetail detail = DetailOf(status).value_or(ErrorDetail{});
+  if (declined_ && absl::IsCancelled(status)) {
+    return MakeError(status.code(), status.message(), {.reason = "NOT_CONFIRMED"});
+  }
+  const absl::StatusOr<std::string> remote = Remote();
+  if (!remote.ok() || remote->empty()) {
+    return status;
+  }
+  const bool address = arguments_.Has("admin-server");
+  if (absl::IsUnavailable(status) && detail.reason.empty()) {
+    const bool refused = absl::StrContains(status.message(), "Connection refused");
+    const bool unknown = absl::StrContains(status.message(), "DNS resolution failed");
+    const bool broke = absl::StrContains(status.message(), "Socket closed") ||
+                       absl::StrContains(status.message(), "Connection reset") ||
+                       absl::StrContains(status.message(), "SSL") || absl::StrContains(status.message(), "andshake");
+    const char* why = refused   ? "nothing listens at its address"
+                      : unknown ? "its host has no address"
+                      : broke   ? "the connection was made and then closed: it may want TLS, or a client certificate"
+                                : "no connection to its address can be made";
+    return MakeError(
+        status.code(),
+        absl::StrCat("the Admin API ", address ? "at " : "of context ", *remote, " cannot be reached: ", why),
+        {.reason = "UNAVAILABLE",
+         .hint = broke && address ? "add it as a context with --tls, --ca-file, --cert-file and --key-file"
+                 : broke          ? "add the context anew with the right --tls, --ca-file, --cert-file and --key-file"
+                 : address        ? "check the address, and that the cluster there runs"
+                           : "see its address with 'multigres context list', and whether the cluster there runs"});
+  }
+  if (address && detail.reason == "AUTHENTICATION_REQUIRED") {
+    return MakeError(
+        status.code(), status.message(),
+        {.reason = detail.reason,
+         .hint = "name a file with a token in MULTIGRES_TOKEN_FILE, or use a context with one (multigres "
+                 "context add --token-file), or let that cluster ask for none (multiadmin: {auth: none})"});
+  }
+  return status;
+}
+
+int Context::Fail(const absl::Status& failure) const {
+  const absl::Status status = Explained(failure);
   if (arguments_.command->upstream) {
-    Err(absl::StrCat("Error: ", std::string(status.message()), "\n"));
+    // One line, as theirs; what they never ask for, a token, needs a way out.
+    const std::string hint = absl::IsUnauthenticated(status) ? DetailOf(status).value_or(ErrorDetail{}).hint : "";
+    Err(absl::StrCat("Error: ", std::string(status.message()), hint.empty() ? "" : "; ", hint, "\n"));
     return kExitFailed;
   }
   Err(ErrorText(status, format_, terminal_.err_colour));
@@ -196,7 +240,17 @@ absl::StatusOr<bool> Context::Confirm(const std::string& question) const {
   std::string answer;
   std::getline(std::cin, answer);
   answer = absl::AsciiStrToLower(answer);
-  return answer == "y" || answer == "yes";
+  declined_ = answer != "y" && answer != "yes";
+  return !declined_;
+}
+
+absl::Status Context::ConfirmRemote(const std::string& question) const {
+  MG_ASSIGN_OR_RETURN(std::string remote, Remote());
+  if (remote.empty()) {
+    return absl::OkStatus();
+  }
+  MG_ASSIGN_OR_RETURN(bool yes, Confirm(question));
+  return yes ? absl::OkStatus() : absl::CancelledError("nothing was changed");
 }
 
 }  // namespace mg::cli

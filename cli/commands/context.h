@@ -82,8 +82,12 @@ class Context {
   /// Asks on the terminal, and names the remote context; true for yes. Without a terminal, or with another output
   /// format than text, FAILED_PRECONDITION-like: the caller must have --yes.
   absl::StatusOr<bool> Confirm(const std::string& question) const;
+  /// Asks only where the command goes to another machine: what interrupts clients there is not to be a slip. OK: go on.
+  absl::Status ConfirmRemote(const std::string& question) const;
 
  private:
+  absl::Status Explained(const absl::Status& status) const;
+
   const std::vector<Command>& commands_;
   Arguments arguments_;
   std::map<std::string, std::string> environment_;
@@ -93,6 +97,7 @@ class Context {
   AdminRoute remote_;
   std::string* sink_ = nullptr;
   mutable int output_error_ = 0;
+  mutable bool declined_ = false;  ///< the user answered no
 };
 
 }  // namespace mg::cli

@@ -1,6 +1,7 @@
 // topology db create and delete: databases on demand; and their list with what they have.
 #include <grpcpp/client_context.h>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "cli/client/agent_client.h"
@@ -87,6 +88,15 @@ absl::StatusOr<out::OperationOutput> Run(Context& context, absl::Time deadline, 
   return output;
 }
 
+/// An interrupt's hint speaks of the whole cluster; here the same command goes on with what was begun.
+absl::Status WithSame(const absl::Status& status, const std::string& command) {
+  const ErrorDetail detail = DetailOf(status).value_or(ErrorDetail{});
+  const bool begun = detail.reason == "INTERRUPTED" && !absl::StrContains(detail.hint, "had not begun");
+  return begun ? MakeError(status.code(), status.message(),
+                           {.reason = detail.reason, .hint = absl::StrCat("'", command, "' goes on from here")})
+               : status;
+}
+
 int RunCreate(Context& context) {
   absl::StatusOr<absl::Time> deadline = context.Deadline(kCreateLimit);
   if (!deadline.ok()) {
@@ -103,7 +113,7 @@ int RunCreate(Context& context) {
   auto output = Run<v1::CreateDatabaseRequest, v1::CreateDatabaseResponse>(context, *deadline, "create-database",
                                                                            request, &Service::Stub::CreateDatabase);
   if (!output.ok()) {
-    return context.Fail(output.status());
+    return context.Fail(WithSame(output.status(), absl::StrCat("multigres topology db create ", request.name())));
   }
   return context.Emit(*output, [&] {
     return absl::StrCat("database ", request.name(), " serves\n\nmultigres psql --database ", request.name(), "\n");
@@ -161,7 +171,7 @@ int RunDelete(Context& context) {
   auto output = Run<v1::DeleteDatabaseRequest, v1::DeleteDatabaseResponse>(context, *deadline, "delete-database",
                                                                            request, &Service::Stub::DeleteDatabase);
   if (!output.ok()) {
-    return context.Fail(output.status());
+    return context.Fail(WithSame(output.status(), absl::StrCat("multigres topology db delete ", name)));
   }
   return context.Emit(*output, [&] { return absl::StrCat("database ", name, " is gone\n"); });
 }

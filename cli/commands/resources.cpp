@@ -306,6 +306,11 @@ int SetRestarts(Context& context, bool enabled) {
 }
 
 int RunDrain(Context& context) {
+  const absl::Status confirmed =
+      context.ConfirmRemote(absl::StrCat("take ", context.args().positionals[0], " out of service?"));
+  if (!confirmed.ok()) {
+    return context.Fail(confirmed);
+  }
   absl::StatusOr<Multipooler> pooler = NamedPooler(context);
   if (!pooler.ok()) {
     return context.Fail(pooler.status());
@@ -320,7 +325,7 @@ int RunDrain(Context& context) {
     return context.Fail(status);
   }
   return context.Emit(response, [&] {
-    const std::string name = ComponentName("multipooler", pooler->id());
+    const std::string name = PoolerNames(context, {*pooler}).Of(*pooler);
     std::string text = absl::StrCat(name, response.changed() ? " is drained" : " is drained already");
     if (response.has_new_leader_id()) {
       absl::StrAppend(&text, "; ", ComponentName("multipooler", response.new_leader_id()), " is the primary now");
@@ -478,7 +483,9 @@ std::vector<Command> ResourceCommands() {
           Make("pooler drain", "take a node out of service: no reads, and not the primary unless nobody else can be",
                RunDrain,
                {{"multigres pooler drain multipooler/zone2 --reason 'new disk'", "before maintenance of its machine"}}),
-          {pooler}, {{.name = "reason", .value = "TEXT", .help = "shown with the pooler"}}),
+          {pooler},
+          {{.name = "reason", .value = "TEXT", .help = "shown with the pooler"},
+           {.name = "yes", .letter = 'y', .help = "do not ask; only on another machine's cluster it asks"}}),
       With(Make("pooler undrain", "take a drained node back into service", RunUndrain,
                 {{"multigres pooler undrain multipooler/zone2", "after it"}}),
            {pooler}),

@@ -60,6 +60,11 @@ int RunSwitchPrimary(Context& context) {
   if (!shard.ok()) {
     return context.Fail(shard.status());
   }
+  absl::Status confirmed = context.ConfirmRemote(absl::StrCat(
+      "have ", context.args().Has("to") ? context.args().Get("to") : "another node", " lead ", ShardText(*shard), "?"));
+  if (!confirmed.ok()) {
+    return context.Fail(confirmed);
+  }
   v1::SwitchPrimaryRequest request;
   *request.mutable_shard_key() = *shard;
   request.set_reason(context.args().Has("reason") ? context.args().Get("reason") : "multigres shard switch-primary");
@@ -310,7 +315,7 @@ std::vector<Command> ShardCommands() {
                  {.name = "table-group", .value = "NAME", .help = "the shard's table group, as in SHARD"},
                  {.name = "shard", .value = "NAME", .help = "the shard's name, as in SHARD"},
                  {.name = "reason", .value = "TEXT", .help = "for the logs"},
-                 {.name = "yes", .letter = 'y', .help = "upstream's: do not ask; this asks nothing", .hidden = true}},
+                 {.name = "yes", .letter = 'y', .help = "do not ask; only on another machine's cluster it asks"}},
        .examples = {{"multigres shard switch-primary", "before maintenance of the primary"},
                     {"multigres shard switch-primary --to multipooler/zone2", "to a certain one"}},
        .aliases = {"cluster switch-primary"},

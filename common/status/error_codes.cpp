@@ -180,6 +180,8 @@ const std::vector<ErrorCode>& ErrorCodes() {
       {"LOCK_HELD", kUnavailable, "another process holds the lock", "wait until it ends; the message names it"},
       {"NOT_A_DIRECTORY", kFailedPrecondition, "a file stands where a directory is needed", "move it away"},
       {"NOT_A_SOCKET", kFailedPrecondition, "a file stands where the agent's socket should be", "move it away"},
+      {"NOT_CONFIRMED", kCancelled, "the question was not answered with yes",
+       "repeat the command and answer y, or give --yes"},
       {"NOT_FOUND", kNotFound, "there is nothing of that name",
        "the list command of the same noun shows what there is"},
       {"NOT_INITIALIZED", kFailedPrecondition, "the data directory has no database yet", "multigres up makes it"},

@@ -127,9 +127,11 @@ absl::Status ParseJson(const std::string& body, google::protobuf::Message* messa
   google::protobuf::util::JsonParseOptions options;
   options.ignore_unknown_fields = true;
   auto parsed = google::protobuf::util::JsonStringToMessage(body.empty() ? "{}" : body, message, options);
-  return parsed.ok()
-             ? absl::OkStatus()
-             : absl::InvalidArgumentError(absl::StrCat("the body is not JSON of the request: ", parsed.ToString()));
+  return parsed.ok() ? absl::OkStatus()
+                     // Behind the first line is a picture of the place, for terminals.
+                     : absl::InvalidArgumentError(
+                           absl::StrCat("the body is not JSON of the request: ",
+                                        std::string(parsed.message().substr(0, parsed.message().find('\n')))));
 }
 
 /// A query or path parameter as a field of a request, by reflection.
@@ -277,8 +279,13 @@ HttpResponse Rest(const Methods& methods, const HttpRequest& request) {
                                }),
                   RestError);
   }
-  return known_path ? HttpResponse{.status = 405, .body = "method not allowed\n"}
-                    : HttpResponse{.status = 404, .body = "not found\n"};
+  if (!known_path) {
+    return RestError(absl::NotFoundError("no call has this path; docs/admin-api.md names them"));
+  }
+  HttpResponse response =
+      RestError(absl::UnimplementedError(absl::StrCat("this path does not take the method ", request.method)));
+  response.status = 405;
+  return response;
 }
 
 /// The client's own limit, in the Connect protocol's header.

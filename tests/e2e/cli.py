@@ -57,7 +57,7 @@ def contexts(s):
                   ["shard", "apply-rule-change", "--durability", "AT_LEAST_2"]):
         assert s.run(*words).stdout, words
     # What destroys says where it would.
-    for words in (["backup", "restore"], ["cell", "delete", "zone2"],
+    for words in (["backup", "restore"], ["cell", "delete", "zone2"], ["shard", "switch-primary"], ["pooler", "drain", "zone2"],
                   ["shard", "apply-rule-change", "--leader", "zone1", "--cohort", "zone1,zone2", "--durability", "AT_LEAST_2",
                    "--unsafe-derive-cert-from-reachable"]):
         refused = s.run(*words, "--json", check=False)
@@ -84,6 +84,7 @@ def contexts(s):
         nobody.bind(("127.0.0.1", 0))
         dead = s.run("cell", "list", "--admin-server", f"127.0.0.1:{nobody.getsockname()[1]}", "--json", "--timeout", "3s", check=False)
         assert dead.returncode == 6 and error_of(dead)["reason"] == "UNAVAILABLE", dead
+        assert error_of(dead)["why"] == "nothing listens at its address" and "127.0.0.1:" in error_of(dead)["message"], dead
 
 
 def upstream_spellings(s):
