@@ -31,18 +31,15 @@ std::string Canonical(const std::string& path) {
 /// A cluster without a record is new, unless its components were launched: then record and previous version are lost,
 /// and new names, ports and data beside the old ones would make two clusters of one.
 absl::Status CheckNeverBroughtUp(const Model& model) {
-  for (const store::ComponentName& name :
-       store::ComponentsOf({model.record.cells().begin(), model.record.cells().end()})) {
-    if (Exists(JoinPath(model.input.paths.RunDir(name), "launch"))) {
-      return MakeError(
-          absl::StatusCode::kDataLoss,
-          absl::StrCat("the record of cluster ", model.place.name, ", ", model.input.paths.Record(), ", is lost"),
-          {.reason = "RECORD_UNREADABLE",
-           .hint = absl::StrCat("the data itself is untouched in ", model.input.paths.Data(),
-                                "; restore the file from a backup, or 'multigres down --clean' removes the data too")});
-    }
-  }
-  return absl::OkStatus();
+  return WasLaunched(model)
+             ? MakeError(absl::StatusCode::kDataLoss,
+                         absl::StrCat("the record of cluster ", model.place.name, ", ", model.input.paths.Record(),
+                                      ", is lost"),
+                         {.reason = "RECORD_UNREADABLE",
+                          .hint = absl::StrCat("the data itself is untouched in ", model.input.paths.Data(),
+                                               "; restore the file from a backup, or 'multigres down "
+                                               "--clean' removes the data too")})
+             : absl::OkStatus();
 }
 
 }  // namespace
@@ -198,6 +195,13 @@ std::set<int> Clusters::PortsOfOthers(const Cluster& cluster) {
     }
   }
   return ports;
+}
+
+bool WasLaunched(const Model& model) {
+  return std::any_of(model.specs.begin(), model.specs.end(), [&](const v1::ComponentSpec& spec) {
+    absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(spec.name());
+    return name.ok() && Exists(JoinPath(model.input.paths.RunDir(*name), "launch"));
+  });
 }
 
 provisioners::Provisioner::ClusterInfo InfoOf(Cluster* cluster) {

@@ -42,6 +42,9 @@ class Clusters {
   std::map<std::string, std::shared_ptr<Cluster>> clusters_;  ///< by root
 };
 
+/// Some of its components have been launched, by what is in their run directories.
+bool WasLaunched(const Model& model);
+
 /// What the agent tells of a cluster, by its record.
 provisioners::Provisioner::ClusterInfo InfoOf(Cluster* cluster);
 

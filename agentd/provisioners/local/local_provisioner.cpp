@@ -207,14 +207,18 @@ class LocalProvisioner final : public Provisioner {
   absl::StatusOr<bool> Teardown(const v1::TeardownClusterRequest& request, OperationContext& context) override {
     MG_ASSIGN_OR_RETURN(std::shared_ptr<Cluster> cluster, clusters_.Find(request.cluster(), /*may_be_new=*/false));
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
-    if (model.store == nullptr) {
+    const bool recorded = model.store != nullptr;  // else it is lost; what runs can be stopped all the same
+    if (!recorded && !WasLaunched(model)) {
       return true;
     }
     if (!model.file.ok()) {
       context.message(absl::StrCat("warning: the configuration file cannot be read, so what was recorded counts: ",
                                    std::string(model.file.message())));
     }
-    MG_RETURN_IF_ERROR(model.store->Update([&](store::ClusterRecord* record) {
+    auto update = [&](const std::function<void(store::ClusterRecord*)>& change) {
+      return recorded ? model.store->Update(change) : absl::OkStatus();
+    };
+    MG_RETURN_IF_ERROR(update([&](store::ClusterRecord* record) {
       record->set_wanted(request.restart() && record->wanted());
       UnderWay::Mark(record, request.clean() ? "clean" : request.restart() ? "restart" : "down", options_.boot_id);
       for (auto& [name, entry] : *record->mutable_components()) {
@@ -224,15 +228,15 @@ class LocalProvisioner final : public Provisioner {
     ActivityMark mark(cluster.get(), Activity::kStopping);
     bool unchanged = true;
     {
-      UnderWay under_way(model.store);
+      UnderWay under_way(model.store);  // if any
       MG_ASSIGN_OR_RETURN(unchanged, StopCluster(model, StopPart::kAll, &supervisor_, &rpc_, context));
       MG_RETURN_IF_ERROR(RemoveShortDirectory(model, options_.uid));
       rpc_.Forget();
       if (!request.clean()) {
         return unchanged;
       }
-      MG_RETURN_IF_ERROR(model.store->Update(
-          [this](store::ClusterRecord* record) { UnderWay::Mark(record, "clean", options_.boot_id); }));
+      MG_RETURN_IF_ERROR(
+          update([this](store::ClusterRecord* record) { UnderWay::Mark(record, "clean", options_.boot_id); }));
     }
     watchman_.Forget(model.place.name);
     MG_RETURN_IF_ERROR(RemoveClusterData(model));

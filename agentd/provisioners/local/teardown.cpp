@@ -75,7 +75,14 @@ class Teardown {
         supervisor_->ExpectEnd(WatchedOf(model_, spec.name()).run_dir);
       }
     }
-    running_ = RunningComponents(model_.input.paths, model_.record);
+    std::vector<std::string> cells(model_.record.cells().begin(), model_.record.cells().end());
+    if (model_.store == nullptr) {
+      // Its record is lost; these are the cells that it would have now.
+      for (const config::CellConfig& cell : model_.input.config.cells) {
+        cells.push_back(cell.name);
+      }
+    }
+    running_ = RunningComponents(model_.input.paths, cells, model_.record);
     std::erase_if(running_, [this](const std::string& name) {
       const v1::ComponentSpec* spec = model_.Find(name);
       return spec == nullptr || !InPart(*spec);

@@ -19,10 +19,12 @@ class UnderWay {
   }
   explicit UnderWay(std::shared_ptr<store::ClusterStore> store) : store_(std::move(store)) {}
   ~UnderWay() {
-    (void)store_->Update([](store::ClusterRecord* record) {
-      record->clear_under_way();
-      record->clear_under_way_boot();
-    });
+    if (store_ != nullptr) {
+      (void)store_->Update([](store::ClusterRecord* record) {
+        record->clear_under_way();
+        record->clear_under_way_boot();
+      });
+    }
   }
   UnderWay(const UnderWay&) = delete;
   UnderWay& operator=(const UnderWay&) = delete;

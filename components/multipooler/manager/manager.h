@@ -207,7 +207,7 @@ class Manager {
   HealthHub health_;
 
   std::timed_mutex action_mutex_;
-  std::atomic<int> recruits_waiting_ = 0;  ///< for the action under way to end
+  std::atomic<int> recruits_waiting_ = 0;      ///< for the action under way to end
   std::atomic<std::int64_t> writing_term_{0};  ///< term of the rule being written; 0: none
 
   mutable std::mutex mutex_;  ///< guards state_, publish_ and epoch_
