@@ -66,6 +66,12 @@ std::string Word(const std::string& name, Enum) {
   return absl::AsciiStrToLower(name.substr(name.rfind('_') + 1));
 }
 
+// As everywhere else in the output.
+std::string RoleWord(clustermetadata::RoutingRole role) {
+  return role == clustermetadata::ROUTING_ROLE_REPLICA ? "standby"
+                                                       : Word(clustermetadata::RoutingRole_Name(role), role);
+}
+
 out::BackupJobOutput JobOutput(const multiadmin::GetBackupJobStatusResponse& job) {
   out::BackupJobOutput output;
   output.set_job_id(job.job_id());
@@ -113,6 +119,10 @@ int AwaitJob(Context& context, const std::string& job_id) {
 int RunCreate(Context& context) {
   auto request = OfShard<multiadmin::BackupRequest>(context);
   request.set_type(context.args().Has("type") ? context.args().Get("type") : "full");
+  if (request.type() != "full" && request.type() != "differential" && request.type() != "incremental") {
+    return context.Fail(
+        Usage(absl::StrCat("'", request.type(), "' is no type of backup"), "it is full, differential or incremental"));
+  }
   request.set_force_primary(context.args().Has("primary"));
   multiadmin::BackupResponse response;
   absl::Status status = CallAdmin<Admin>(context, &Admin::Stub::Backup, request, &response, kStartLimit);
@@ -165,8 +175,7 @@ int RunList(Context& context) {
       table.Add({backup.backup_id(), backup.type(),
                  Word(multiadmin::BackupStatus_Name(backup.status()), backup.status()),
                  text::HumanBytes(backup.backup_size_bytes()), Relative(backup.stop_timestamp()),
-                 Word(clustermetadata::RoutingRole_Name(backup.routing_role()), backup.routing_role()),
-                 backup.stop_lsn(), Engine(backup.backup_id())});
+                 RoleWord(backup.routing_role()), backup.stop_lsn(), Engine(backup.backup_id())});
     }
     return table.Render(context.terminal().out_is_tty ? context.terminal().width : 0, context.terminal().out_colour);
   });

@@ -93,18 +93,13 @@ Backups::~Backups() {
 
 absl::StatusOr<std::vector<Multipooler>> Backups::Poolers(const std::string& database, const std::string& table_group,
                                                           absl::Time deadline) {
-  MG_ASSIGN_OR_RETURN(std::vector<std::string> cells, topology_->CellNames(deadline));
+  MG_ASSIGN_OR_RETURN(std::shared_ptr<const TopologyView> view, cache_->Get(deadline));
   std::vector<Multipooler> poolers;
-  for (const std::string& cell : cells) {
-    absl::StatusOr<std::vector<Multipooler>> some = topology_->Poolers(cell, deadline);
-    if (!some.ok()) {
-      log::Warn("a cell is left out", {{"cell", cell}, {"error", some.status()}});
-      continue;
-    }
-    for (Multipooler& pooler : *some) {
-      if (pooler.shard_key().database() == database && pooler.shard_key().table_group() == table_group &&
-          pooler.lifecycle_status().status() != clustermetadata::LIFECYCLE_SHUTDOWN) {
-        poolers.push_back(std::move(pooler));
+  for (const auto& [name, cell] : view->cells) {
+    for (const auto& pooler : cell.poolers) {
+      if (pooler->shard_key().database() == database && pooler->shard_key().table_group() == table_group &&
+          pooler->lifecycle_status().status() != clustermetadata::LIFECYCLE_SHUTDOWN) {
+        poolers.push_back(*pooler);
       }
     }
   }

@@ -15,6 +15,7 @@
 #include "absl/time/time.h"
 #include "common/rpc/dialer.h"
 #include "common/topology/topology.h"
+#include "components/multiadmin/cache/topology_cache.h"
 #include "multiadminservice.pb.h"
 #include "multigres/admin/v1/backup.pb.h"
 #include "multigres/pooler/v1/backup.pb.h"
@@ -27,7 +28,9 @@ namespace mg::multiadmin {
 
 class Backups {
  public:
-  Backups(topology::Topology* topology, rpc::Dialer dialer) : topology_(topology), dialer_(std::move(dialer)) {}
+  /// Poolers are chosen from `cache`, so that a cell whose etcd is away costs nothing. Both must outlive this.
+  Backups(TopologyCache* cache, topology::Topology* topology, rpc::Dialer dialer)
+      : cache_(cache), topology_(topology), dialer_(std::move(dialer)) {}
   /// Cancels the jobs that run, and waits for their ends.
   ~Backups();
 
@@ -68,6 +71,7 @@ class Backups {
       const clustermetadata::Multipooler& pooler, const multigres::pooler::v1::ResetForRestoreRequest& request,
       absl::Time deadline);
 
+  TopologyCache* const cache_;
   topology::Topology* const topology_;
   const rpc::Dialer dialer_;
   std::mutex mutex_;                 ///< guards jobs_ and stopping_

@@ -50,7 +50,7 @@ class Api {
     api->admin_ = std::make_unique<Admin>(api->cache_.get(), poolers);
     api->cells_ = std::make_unique<Cells>(api->cache_.get(), poolers);
     api->topology_ = mg::topology::Topology::Create(servers, root, etcd);
-    api->backups_ = std::make_unique<Backups>(api->topology_.get(), poolers);
+    api->backups_ = std::make_unique<Backups>(api->cache_.get(), api->topology_.get(), poolers);
     api->databases_ = std::make_unique<Databases>(
         api->admin_.get(), api->backups_.get(),
         ProvisionerPlace{.address = options.provisioner, .cluster = options.provisioner_cluster});

@@ -26,7 +26,35 @@ namespace pooler = multigres::pooler::v1;
 using clustermetadata::Multipooler;
 
 constexpr absl::Duration kCheckLimit = absl::Seconds(10);
+constexpr absl::Duration kArchiveLimit = absl::Seconds(40);
+constexpr absl::Duration kPrepareLimit = absl::Hours(12);
 constexpr absl::Duration kResetLimit = absl::Seconds(90);
+
+absl::Time TimeOf(const google::protobuf::Timestamp& time) {
+  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
+}
+
+std::string Text(absl::Time time) { return absl::FormatTime("%Y-%m-%dT%H:%M:%E*SZ", time, absl::UTCTimeZone()); }
+
+// The newest complete backup that ended before `target`.
+absl::StatusOr<std::string> NewestBefore(const ::multiadmin::GetBackupsResponse& all, absl::Time target) {
+  const ::multiadmin::BackupInfo* oldest = nullptr;
+  for (const ::multiadmin::BackupInfo& backup : all.backups()) {  // newest first
+    if (backup.status() != ::multiadmin::BACKUP_STATUS_COMPLETE) {
+      continue;
+    }
+    if (TimeOf(backup.stop_timestamp()) <= target) {
+      return backup.backup_id();
+    }
+    oldest = &backup;
+  }
+  if (oldest == nullptr) {
+    return absl::NotFoundError("there is no complete backup");
+  }
+  return absl::FailedPreconditionError(absl::StrCat("no backup is as old as ", Text(target), ": the oldest, ",
+                                                    oldest->backup_id(), ", ended at ",
+                                                    Text(TimeOf(oldest->stop_timestamp()))));
+}
 
 // Asks all at once.
 template <typename Ask>
@@ -99,6 +127,10 @@ absl::StatusOr<v1::RestoreBackupResponse> Backups::Restore(const v1::RestoreBack
   if (request.has_target_time()) {
     *order.mutable_target_time() = request.target_time();
   }
+  absl::Time target = request.has_target_time() ? TimeOf(request.target_time()) : absl::InfiniteFuture();
+  if (request.has_target_time() && target > absl::Now()) {
+    return absl::InvalidArgumentError(absl::StrCat("the wished time, ", Text(target), ", is yet to come"));
+  }
   order.set_standby(request.has_standby());
   order.set_check_only(true);
   if (order.backup_id().empty()) {
@@ -106,30 +138,48 @@ absl::StatusOr<v1::RestoreBackupResponse> Backups::Restore(const v1::RestoreBack
     question.set_database(shard.database());
     question.set_table_group(shard.table_group());
     MG_ASSIGN_OR_RETURN(::multiadmin::GetBackupsResponse all, List(question, deadline));
-    for (const ::multiadmin::BackupInfo& backup : all.backups()) {
-      if (order.backup_id().empty() && backup.status() == ::multiadmin::BACKUP_STATUS_COMPLETE) {
-        order.set_backup_id(backup.backup_id());
-      }
-    }
-    if (order.backup_id().empty()) {
-      return absl::NotFoundError(absl::StrCat("shard ", topology::ShardKeyString(shard), " has no complete backup"));
-    }
+    MG_ASSIGN_OR_RETURN(std::string chosen, NewestBefore(all, target));
+    order.set_backup_id(chosen);
   }
-  absl::Time check = std::min(deadline, absl::Now() + kCheckLimit);
-  auto checks = All(poolers, [&](const Multipooler& p) { return Reset(p, order, check); });
-  for (std::size_t i = 0; i < poolers.size(); ++i) {
-    if (!checks[i].ok()) {
-      absl::StatusCode code =
-          absl::IsNotFound(checks[i].status()) ? absl::StatusCode::kNotFound : absl::StatusCode::kFailedPrecondition;
-      return absl::Status(code, absl::StrCat("nothing was done: pooler '", Label(poolers[i].id()),
-                                             "': ", checks[i].status().message()));
+  // Each of these takes nothing out of service. Whether one of the poolers did what not all of them are to do.
+  auto ask_first = [&](absl::Time limit) -> absl::StatusOr<bool> {
+    auto answers = All(poolers, [&](const Multipooler& p) { return Reset(p, order, limit); });
+    bool done = false;
+    for (std::size_t i = 0; i < poolers.size(); ++i) {
+      if (!answers[i].ok()) {
+        absl::StatusCode code =
+            absl::IsNotFound(answers[i].status()) ? absl::StatusCode::kNotFound : absl::StatusCode::kFailedPrecondition;
+        return absl::Status(code, absl::StrCat("nothing was done, the data is as before: pooler '",
+                                               Label(poolers[i].id()), "': ", answers[i].status().message()));
+      }
+      done |= answers[i]->done();
+    }
+    return done;
+  };
+  MG_RETURN_IF_ERROR(ask_first(std::min(deadline, absl::Now() + kCheckLimit)).status());
+  order.set_check_only(false);
+  absl::Time asked = absl::Now();
+  if (!request.has_standby()) {
+    order.set_archive_now(true);
+    MG_ASSIGN_OR_RETURN(bool archived, ask_first(std::min(deadline, asked + kArchiveLimit)));
+    if (!archived) {
+      log::Warn("no pooler leads: what is in the archive has to do", {{"shard", topology::ShardKeyString(shard)}});
+    }
+    order.set_archive_now(false);
+    order.set_prepare(true);
+    MG_ASSIGN_OR_RETURN(bool prepared, ask_first(std::min(deadline, asked + kPrepareLimit)));
+    if (!prepared) {
+      return absl::FailedPreconditionError("nothing was done: no pooler of the shard is its seed");
+    }
+    order.set_prepare(false);
+    if (absl::Now() > deadline) {
+      return absl::DeadlineExceededError("nothing was done: the time was up before the log was replayed");
     }
   }
   log::Warn("restore begins", {{"shard", topology::ShardKeyString(shard)},
                                {"backup", order.backup_id()},
                                {"standby", request.has_standby() ? Label(request.standby()) : ""}});
   absl::Time begun = absl::Now();
-  order.set_check_only(false);
   absl::Time reset = absl::Now() + kResetLimit;  // begun, it is finished, whether the caller waits or not
   auto answers = All(poolers, [&](const Multipooler& p) { return Reset(p, order, reset); });
   v1::RestoreBackupResponse response;

@@ -2,6 +2,7 @@
 
 import datetime
 import os
+import time
 
 from harness import Sandbox, eventually, main
 
@@ -26,10 +27,11 @@ def a_database_comes_back_from_a_backup_and_the_log_after_it():
         assert [b["backupId"] for b in listed] == [first["backupId"]], listed
         assert listed[0]["status"] == "BACKUP_STATUS_COMPLETE" and listed[0]["routingRole"] == "ROUTING_ROLE_REPLICA", listed
         assert int(listed[0]["backupSizeBytes"]) > 1_000_000, listed
+        assert " standby " in s.run("backup", "list").stdout
         assert s.json("backup", "status", first["jobId"])["backupId"] == first["backupId"]
         assert s.run("backup", "status", "nothing", check=False).returncode == 3
         sideways = s.run("backup", "create", "--type", "sideways", check=False)
-        assert sideways.returncode == 1 and "sideways" in sideways.stderr, sideways
+        assert sideways.returncode == 2 and "sideways" in sideways.stderr, sideways
 
         # What is written after the backup is in the archive, up to the mistake.
         s.sql("insert into t values (2)")
@@ -69,6 +71,90 @@ def a_database_comes_back_from_a_backup_and_the_log_after_it():
         s.run("up")
         assert s.sql("select count(*) from t") == "3"
 
+        # A cell whose etcd does not answer holds up nothing that the others can do.
+        s.run("cell", "create", "zone8", "--server-address", "127.0.0.1:1")
+        begun = time.monotonic()
+        assert [b["backupId"] for b in s.json("backup", "list")["backups"]] == [second["backupId"]]
+        s.run("backup", "expire", "--keep", "1", "--yes")
+        took = time.monotonic() - begun
+        assert took < 10, took
+        s.json("backup", "create")
+        s.run("backup", "restore", "--yes", "--timeout", "120s")
+        assert s.sql("select count(*) from t") == "3"
+
+
+def stamp(s):
+    """The database's time, as --to-time takes it; returns when a second has passed since."""
+    moment = s.sql("select clock_timestamp()")
+    eventually(lambda: s.sql(f"select clock_timestamp() > '{moment}'::timestamptz + interval '1 s'") == "t", what="a second")
+    return datetime.datetime.fromisoformat(moment.replace("+00", "+00:00")).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def archived(s, failures=False):
+    """All nodes have archived what they have to, and it never failed."""
+    s.sql("select pg_switch_wal()")
+    eventually(lambda: not list(s.home.glob("clusters/*/data/pooler_*/pg_data/pg_wal/archive_status/*.ready")), 20, "archiving")
+    failed = s.run("logs", "postgres", "--grep", "archive command failed", check=False).stdout
+    assert failures or failed == "", failed
+
+
+def archiving_outlives_failovers_and_a_restore_that_cannot_be_done_changes_nothing():
+    with Sandbox("archive") as s:
+        s.run("up")
+        s.sql("create table t as select generate_series(1, 100) as i")
+        s.json("backup", "create")
+        s.run("chaos", "kill", "primary", "--yes", "--timeout", "60s")
+        eventually(lambda: healthy(s), 60, "a healthy cluster after the kill")
+        for _ in range(2):
+            s.run("shard", "switch-primary")
+            eventually(lambda: healthy(s), 60, "a healthy cluster after the switch")
+            s.sql("insert into t select generate_series(1, 100)")
+        archived(s)
+
+        moment = stamp(s)
+        s.sql("delete from t")
+        s.json("backup", "restore", "--to-time", moment, "--yes", "--timeout", "120s")
+        assert s.sql("select count(*) from t") == "300"
+        eventually(lambda: healthy(s), 60, "three nodes after the restore")
+        s.sql("insert into t values (1)")
+        archived(s)
+
+        # An archive that takes nothing is told of, and a restore does not begin before it takes everything again.
+        wal = next(s.home.glob("clusters/*/data/backups/postgres/default/0-inf/wal"))
+        wal.rename(wal.with_name("away"))
+        s.sql("insert into t values (1)")
+        s.sql("select pg_switch_wal()")
+        eventually(lambda: "cannot archive WAL" in s.status()["reason"], 20, "status about the archive")
+        primary = next(c["name"] for c in s.status()["components"] if c["kind"] == "postgres" and c.get("role") == "primary")
+        assert "cannot archive WAL" in s.run("why", primary, check=False).stdout
+        blocked = s.run("backup", "restore", "--yes", "--timeout", "120s", check=False)
+        assert blocked.returncode != 0 and "archiving does not get ahead" in blocked.stderr, blocked
+        wal.with_name("away").rename(wal)
+        s.sql("insert into t values (1)")
+        archived(s, failures=True)
+        eventually(lambda: healthy(s), 20, "archiving again")
+
+        later = s.run("backup", "restore", "--to-time", "2999-01-01T00:00:00Z", "--yes", check=False)
+        assert later.returncode != 0 and "yet to come" in later.stderr, later
+        early = s.run("backup", "restore", "--to-time", "2001-01-01T00:00:00Z", "--yes", check=False)
+        assert early.returncode != 0 and "no backup is as old" in early.stderr, early
+
+        # The archive loses what the way to the moment needs.
+        moment = stamp(s)
+        primary = s.sql("select inet_server_port(), pg_postmaster_start_time()")
+        newest = s.sql("select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)")
+        lost = list(s.home.glob(f"clusters/*/data/backups/postgres/default/0-inf/wal/{newest}0*"))
+        assert lost, newest
+        for path in lost:
+            path.unlink()
+        s.sql("insert into t values (2)")
+        hopeless = s.run("backup", "restore", "--to-time", moment, "--yes", "--timeout", "120s", check=False)
+        assert hopeless.returncode != 0 and "nothing was done" in hopeless.stderr and "fails: " in hopeless.stderr, hopeless
+        assert healthy(s) and s.sql("select count(*) from t") == "304"
+        assert s.sql("select inet_server_port(), pg_postmaster_start_time()") == primary
+        assert not list(s.home.glob("clusters/*/data/pooler_*/pg_data.restored"))
+
 
 if __name__ == "__main__":
-    main([a_database_comes_back_from_a_backup_and_the_log_after_it])
+    main([a_database_comes_back_from_a_backup_and_the_log_after_it,
+          archiving_outlives_failovers_and_a_restore_that_cannot_be_done_changes_nothing])

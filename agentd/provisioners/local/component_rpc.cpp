@@ -82,6 +82,12 @@ void ComponentRpc::Ask(std::vector<StatusQuestion>* questions, absl::Time deadli
     auto i = reinterpret_cast<size_t>(tag);
     StatusQuestion& question = (*questions)[i];
     question.status = rpc::FromGrpc(pgctld_calls[i] != nullptr ? pgctld_calls[i]->status : pooler_calls[i]->status);
+    if (pooler_calls[i] != nullptr && question.status.ok()) {
+      const auto& beside = pooler_calls[i]->context.GetServerTrailingMetadata();
+      if (auto found = beside.find("multigres-archive-fails-at"); found != beside.end()) {
+        question.archive_fails_at = std::string(found->second.data(), found->second.size());
+      }
+    }
     if (absl::IsUnavailable(question.status)) {
       Drop(question.port);
     }

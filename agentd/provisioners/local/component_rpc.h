@@ -29,6 +29,7 @@ struct StatusQuestion {
   absl::Status status = absl::UnavailableError("not asked");
   pgctldservice::StatusResponse pgctld;
   multipoolermanagerdata::StatusResponse multipooler;
+  std::string archive_fails_at;  ///< as the built-in multipooler says beside its answer; empty: archiving works
 };
 
 class ComponentRpc {

@@ -219,12 +219,14 @@ std::vector<ProbeResult> ProbeAll(const std::vector<const v1::ComponentSpec*>& s
   }
   rpc->Ask(&questions, deadline, [&] { RunAndJudge(specs, others, deadline, &results); });
   std::map<std::string, bool> answers_sql;
+  std::map<std::string, std::string> archive_fails_at;
   for (size_t q = 0; q < questions.size(); ++q) {
     ProbeResult& result = results[poolers[q]];
     if (result.ready.ok()) {
       result.ready = questions[q].status;
     }
     result.multipooler = std::move(questions[q].multipooler);
+    archive_fails_at[SiblingOf(*specs[poolers[q]], store::kPostgres)] = questions[q].archive_fails_at;
     answers_sql[SiblingOf(*specs[poolers[q]], store::kPostgres)] =
         questions[q].status.ok() && result.multipooler.status().postgres_ready();
   }
@@ -232,6 +234,7 @@ std::vector<ProbeResult> ProbeAll(const std::vector<const v1::ComponentSpec*>& s
   // first was not answered.
   std::vector<size_t> unanswered;
   for (size_t place : servers) {
+    results[place].archive_fails_at = archive_fails_at[specs[place]->name()];
     if (answers_sql[specs[place]->name()]) {
       results[place].ready = absl::OkStatus();
     } else {

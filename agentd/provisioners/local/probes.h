@@ -16,6 +16,7 @@ namespace mg::local {
 struct ProbeResult {
   absl::Status ready = absl::UnavailableError("not asked");  ///< the message says why it is not
   multipoolermanagerdata::StatusResponse multipooler;
+  std::string archive_fails_at;  ///< of a PostgreSQL: the segment of WAL that it cannot archive; empty: none
 };
 
 /// Whether one component has started: HTTP, a listener on every port, the Status RPC of pgctld and multipooler, a

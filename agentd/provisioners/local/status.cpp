@@ -56,6 +56,10 @@ std::string ReasonFor(const Observation& o, const std::string& state, absl::Time
            : o.process.shim_alive ? "ended just now"
                                   : "ended together with its shim";
   }
+  if (!o.probe.archive_fails_at.empty()) {
+    return absl::StrCat("cannot archive WAL, which fills its disk: the archive does not take ",
+                        o.probe.archive_fails_at, " ('multigres logs ", o.spec->name(), " --grep archive')");
+  }
   return "";
 }
 
@@ -192,7 +196,8 @@ void Judge(const Model& model, const Replications& replications, Activity activi
     if (component.pid() != 0) {
       alive.push_back(component.name());
     }
-    if (!component.ready() && component.desired() == "running") {
+    // What runs and has a reason all the same does not do all of its work.
+    if (component.desired() == "running" && (!component.ready() || !component.reason().empty())) {
       problems.push_back(component.reason().empty() ? absl::StrCat(component.name(), " is ", component.state())
                                                     : absl::StrCat(component.name(), ": ", component.reason()));
     }

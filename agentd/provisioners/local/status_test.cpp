@@ -111,6 +111,16 @@ TEST_F(DescribeTest, WhenAComponentDoesNotAnswer_IsUnhealthy) {
   EXPECT_EQ(Find(Status(Activity::kStarting), "etcd").state(), "starting");
 }
 
+TEST_F(DescribeTest, WhenArchivingFails_IsDegradedAndSaysWhere) {
+  Of("postgres/zone2").probe.archive_fails_at = "000000030000000000000004";
+  v1::ClusterStatus status = Status();
+  EXPECT_EQ(status.state(), "degraded");
+  EXPECT_NE(status.reason().find("postgres/zone2: cannot archive WAL"), std::string::npos) << status.reason();
+  v1::ComponentStatus postgres = Find(status, "postgres/zone2");
+  EXPECT_TRUE(postgres.ready());
+  EXPECT_NE(postgres.reason().find("000000030000000000000004"), std::string::npos) << postgres.reason();
+}
+
 TEST_F(DescribeTest, WhenNobodyLeads_IsDegraded) {
   Of("multipooler/zone1")
       .probe.multipooler.mutable_status()

@@ -51,7 +51,7 @@ absl::Status PrepareRecovery(const RestoreRequest& request, const std::string& r
   if (request.target_time < absl::InfiniteFuture()) {
     absl::StrAppend(&edited, "recovery_target_time = ",
                     Quote(absl::FormatTime(kTimeFormat, request.target_time, absl::UTCTimeZone())),
-                    "\nrecovery_target_action = 'promote'\n");
+                    "\nrecovery_target_inclusive = 'true'\nrecovery_target_action = 'promote'\n");
   }
   MG_RETURN_IF_ERROR(WriteFileAtomically(path, edited, 0600));
   MG_RETURN_IF_ERROR(ChangeOwner(path, owner));

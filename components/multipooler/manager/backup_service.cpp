@@ -18,8 +18,10 @@ class BackupService final : public v1::PoolerBackupService::Service {
 
   grpc::Status ResetForRestore(grpc::ServerContext* context, const v1::ResetForRestoreRequest* request,
                                v1::ResetForRestoreResponse* response) override {
-    auto result = manager_->ResetForRestore(
-        *request, std::min(absl::FromChrono(context->deadline()), absl::Now() + absl::Minutes(2)));
+    // A replay takes what it takes.
+    absl::Duration limit = request->prepare() ? absl::Hours(12) : absl::Minutes(2);
+    auto result =
+        manager_->ResetForRestore(*request, std::min(absl::FromChrono(context->deadline()), absl::Now() + limit));
     if (!result.ok()) {
       return rpc::ToGrpc(result.status());
     }

@@ -17,6 +17,7 @@
 #include "components/multipooler/backup/archive.h"
 #include "components/multipooler/backup/repository.h"
 #include "components/multipooler/backup/restore_settings.h"
+#include "components/multipooler/manager/backup_server.h"
 #include "components/multipooler/manager/base_backup.h"
 #include "components/multipooler/manager/manager.h"
 #include "components/multipooler/manager/postgres_settings.h"
@@ -34,21 +35,6 @@ constexpr absl::Duration kAskLimit = absl::Seconds(5);
 constexpr absl::Duration kStopLimit = absl::Seconds(30);
 constexpr absl::Duration kRecordLimit = absl::Seconds(5);
 constexpr absl::Duration kStreamLimit = absl::Minutes(5);
-
-backup::Server ServerOf(const Config& config) {
-  return {.data_directory = config.data_directory,
-          .socket_directory =
-              config.postgres.socket_directory.empty() ? config.postgres.host : config.postgres.socket_directory,
-          .port = config.postgres.port,
-          .superuser = config.postgres.superuser,
-          .passfile = ReplicationPassfile(config),
-          .run_as = config.run_as,
-          .postgres_major = config.postgres_major};
-}
-
-absl::Time TimeOf(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
 
 // The primary, where its files can be read from here.
 std::optional<backup::Primary> PrimaryOnThisMachine(const Config& config, const ManagerState& state) {
@@ -196,6 +182,9 @@ absl::Status Manager::PrepareArchive() {
 
 absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> Manager::ResetForRestore(
     const multigres::pooler::v1::ResetForRestoreRequest& request, absl::Time deadline) {
+  if (request.archive_now()) {
+    return ArchiveNow(deadline);
+  }
   MG_ASSIGN_OR_RETURN(std::unique_ptr<backup::Repository> repository, OpenRepository());
   MG_ASSIGN_OR_RETURN(data::BackupMetadata found, repository->Find(request.backup_id(), deadline));
   if (request.has_target_time() &&
@@ -214,6 +203,9 @@ absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> Manager::ResetFor
   }
   multigres::pooler::v1::ResetForRestoreRequest order = request;
   order.set_backup_id(found.backup_id());
+  if (request.prepare()) {
+    return PrepareRestore(order, deadline);
+  }
   MG_ASSIGN_OR_RETURN(Action action, Begin(deadline));
   log::Warn("data is set aside for a restore", {{"backup", found.backup_id()}, {"standby", request.standby()}});
   MG_RETURN_IF_ERROR(WriteRestoreOrder(config_, order));
@@ -248,24 +240,6 @@ absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> Manager::ResetFor
   });
   MG_RETURN_IF_ERROR(publisher_.WaitWritten(std::min(deadline, absl::Now() + kRecordLimit)));
   return response;
-}
-
-absl::Status Manager::RestoreData(const multigres::pooler::v1::ResetForRestoreRequest& order) {
-  MG_ASSIGN_OR_RETURN(std::unique_ptr<backup::Repository> repository, OpenRepository());
-  std::string fresh = config_.data_directory + ".new";
-  MG_RETURN_IF_ERROR(RemoveTree(fresh));
-  MG_RETURN_IF_ERROR(MakeDirectories(config_.pooler_dir, 0711));
-  backup::RestoreRequest restore{.backup_id = order.backup_id(), .standby = order.standby(), .directory = fresh};
-  if (order.has_target_time()) {
-    restore.target_time = TimeOf(order.target_time());
-  }
-  MG_RETURN_IF_ERROR(WithContext(repository->Restore(restore, absl::Now() + absl::Hours(12), &stop_), "restore"));
-  MG_RETURN_IF_ERROR(RemoveTree(config_.data_directory));
-  if (rename(fresh.c_str(), config_.data_directory.c_str()) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("rename ", fresh, " to ", config_.data_directory));
-  }
-  log::Info("data restored", {{"backup", order.backup_id()}, {"with", backup::EngineName(order.backup_id())}});
-  return absl::OkStatus();
 }
 
 // On a server that was restored and has begun a timeline of its own: nothing of the former shard's rules counts any

@@ -78,6 +78,9 @@ class Manager {
   /// for that while this node leads, 10 s at most. Any thread, no action is waited for.
   absl::Status ConfirmCommits();
 
+  /// The segment of WAL at which archiving fails, by the last look; empty: none.
+  std::string ArchiveFailsAt() const;
+
   // Backups; these wait for no action of the consensus, and hold none up.
   absl::StatusOr<multipoolermanagerdata::BackupResponse> Backup(const multipoolermanagerdata::BackupRequest& request,
                                                                 absl::Time deadline);
@@ -164,10 +167,16 @@ class Manager {
   void SetAction(multipoolermanagerdata::PostgresAction action);
   absl::Status BeginData(const std::optional<multigres::pooler::v1::ResetForRestoreRequest>& order);
 
+  // prepare_restore.cpp
+  absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> ArchiveNow(absl::Time deadline);
+  absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> PrepareRestore(
+      const multigres::pooler::v1::ResetForRestoreRequest& order, absl::Time deadline);
+  absl::Status FillFresh(const multigres::pooler::v1::ResetForRestoreRequest& order);
+  absl::Status RestoreData(const multigres::pooler::v1::ResetForRestoreRequest& order);
+
   // backups.cpp
   absl::StatusOr<std::unique_ptr<backup::Repository>> OpenRepository() const;
   absl::Status PrepareArchive();
-  absl::Status RestoreData(const multigres::pooler::v1::ResetForRestoreRequest& order);
   absl::Status ForgetFormerRules(pgsql::Connection& connection, absl::Time deadline);
   absl::Status CloneFromBackup(const multigres::pooler::v1::ResetForRestoreRequest& order, const std::string& host,
                                int port);
@@ -224,6 +233,8 @@ class Manager {
   absl::Time next_beat_ = absl::InfinitePast();
   absl::Time stalled_since_ = absl::InfiniteFuture();  ///< by QuorumWatch's clock; that a standby receives nothing
   QuorumWatch quorum_;
+
+  std::mutex prepare_mutex_;  ///< guards the directory that a restore fills
 
   std::mutex confirm_mutex_;  ///< guards confirm_connection_
   ConnectionPtr confirm_connection_;

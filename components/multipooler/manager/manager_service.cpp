@@ -38,8 +38,13 @@ class ManagerService final : public multipoolermanager::MultipoolerManager::Serv
  public:
   explicit ManagerService(Manager* manager) : manager_(manager) {}
 
-  grpc::Status Status(grpc::ServerContext*, const data::StatusRequest*, data::StatusResponse* response) override {
+  grpc::Status Status(grpc::ServerContext* context, const data::StatusRequest*,
+                      data::StatusResponse* response) override {
     *response = manager_->Status();
+    // Upstream's message has no place for it.
+    if (std::string segment = manager_->ArchiveFailsAt(); !segment.empty()) {
+      context->AddTrailingMetadata("multigres-archive-fails-at", segment);
+    }
     return grpc::Status::OK;
   }
 

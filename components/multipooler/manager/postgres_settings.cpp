@@ -151,6 +151,27 @@ absl::Status WaitForEndOfRecovery(pgsql::Connection& connection, const std::atom
   });
 }
 
+absl::Status WaitForArchive(pgsql::Connection& connection, const std::string& segment, absl::Time deadline) {
+  std::string waiting;
+  absl::Time ask_until = deadline - absl::Seconds(1);  // there is an answer to be given in time
+  absl::Status status = PollUntil("archive of the WAL", ask_until, [&]() -> absl::StatusOr<bool> {
+    // Names of segments are ordered behind the timeline; that of a history has none of it.
+    MG_ASSIGN_OR_RETURN(pgsql::Result row,
+                        connection.Query("SELECT coalesce(min(name), '') FROM pg_ls_archive_statusdir() "
+                                         "WHERE name LIKE '%.ready' AND (name LIKE '%.history.ready' OR "
+                                         "substr(name, 9, 16) <= substr($1, 9, 16))",
+                                         {segment}, deadline));
+    waiting = row.Text(0, 0);
+    return waiting.empty();
+  });
+  if (!absl::IsDeadlineExceeded(status)) {
+    return status;
+  }
+  return absl::DeadlineExceededError(
+      absl::StrCat("archiving does not get ahead: ", waiting.substr(0, waiting.rfind(".ready")),
+                   " waits; PostgreSQL's log says why ('multigres logs postgres --grep archive')"));
+}
+
 absl::Status WaitForStream(pgsql::Connection& connection, absl::Time deadline) {
   return PollUntil("stream from the primary", deadline, [&]() -> absl::StatusOr<bool> {
     MG_ASSIGN_OR_RETURN(

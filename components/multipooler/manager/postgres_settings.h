@@ -39,6 +39,9 @@ absl::Status WaitForReplay(pgsql::Connection& connection, absl::Time deadline);
 /// `stop` is true.
 absl::Status WaitForEndOfRecovery(pgsql::Connection& connection, const std::atomic<bool>& stop, absl::Time deadline);
 
+/// Waits until this segment and all before it are archived. DEADLINE_EXCEEDED with what archiving fails at.
+absl::Status WaitForArchive(pgsql::Connection& connection, const std::string& segment, absl::Time deadline);
+
 /// Waits until a standby receives WAL from its primary.
 absl::Status WaitForStream(pgsql::Connection& connection, absl::Time deadline);
 

@@ -33,14 +33,16 @@ SELECT r.recovering,
        coalesce(extract(epoch FROM w.last_msg_receipt_time)::float8, 0),
        current_setting('wal_receiver_status_interval'),
        current_setting('wal_receiver_timeout'),
-       f.flushed
+       f.flushed,
+       CASE WHEN a.last_failed_time > coalesce(a.last_archived_time, '-infinity') THEN a.last_failed_wal ELSE '' END
   FROM (SELECT pg_is_in_recovery() AS recovering,
                CASE WHEN pg_is_in_recovery() THEN 0
                     ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline) r
   LEFT JOIN (SELECT coalesce(array_agg(application_name), '{}') AS names,
                     coalesce(array_agg(coalesce(flush_lsn, '0/0')::text), '{}') AS flushed
                FROM pg_stat_replication) f ON true
-  LEFT JOIN pg_stat_wal_receiver w ON true)sql";
+  LEFT JOIN pg_stat_wal_receiver w ON true
+ CROSS JOIN pg_stat_archiver a)sql";
 
 // 500ms, 10s, 1min: as current_setting gives durations. (pg_settings has plain numbers, and costs milliseconds to
 // read.)
@@ -85,6 +87,7 @@ absl::StatusOr<PostgresView> ReadView(pgsql::Connection& connection, absl::Time 
   view.last_message = row.Double(0, 15);
   view.receiver_status_interval_s = Milliseconds(row.Text(0, 16)) / 1000;
   view.receiver_timeout_ms = Milliseconds(row.Text(0, 17));
+  view.archive_fails_at = row.Text(0, 19);
   if (view.has_rule) {
     absl::StatusOr<clustermetadata::RulePosition> rule = ReadRule(connection, deadline);
     if (rule.ok()) {

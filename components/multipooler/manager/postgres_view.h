@@ -24,6 +24,8 @@ struct PostgresView {
   bool has_rule = false;
   clustermetadata::RulePosition rule;
 
+  std::string archive_fails_at;  ///< the segment at which archiving fails now; empty: it works, or there is none
+
   // Primary.
   std::vector<Follower> followers;
   std::string synchronous_standby_names;

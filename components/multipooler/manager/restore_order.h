@@ -16,4 +16,10 @@ absl::Status WriteRestoreOrder(const Config& config, const multigres::pooler::v1
 absl::StatusOr<std::optional<multigres::pooler::v1::ResetForRestoreRequest>> ReadRestoreOrder(const Config& config);
 absl::Status RemoveRestoreOrder(const Config& config);
 
+/// What the directory beside the data has been filled for, and recovered: written last.
+absl::Status WritePreparedOrder(const Config& config, const multigres::pooler::v1::ResetForRestoreRequest& order);
+/// Whether it was for the same backup and moment.
+absl::StatusOr<bool> IsPrepared(const Config& config, const multigres::pooler::v1::ResetForRestoreRequest& order);
+absl::Status RemovePreparedOrder(const Config& config);
+
 }  // namespace mg::multipooler

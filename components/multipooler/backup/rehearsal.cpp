@@ -1,0 +1,60 @@
+#include "components/multipooler/backup/rehearsal.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "common/pginstall/pginstall.h"
+#include "common/process/helper.h"
+#include "common/status/status.h"
+
+namespace mg::multipooler::backup {
+
+std::string LastFatal(const std::string& log) {
+  std::string found, last;
+  for (absl::string_view line : absl::StrSplit(log, '\n', absl::SkipWhitespace())) {
+    last = std::string(line);
+    for (absl::string_view level : {"FATAL:  ", "PANIC:  "}) {
+      if (std::size_t at = line.find(level); at != absl::string_view::npos) {
+        found = std::string(line.substr(at + level.size()));
+      }
+    }
+  }
+  return found.empty() ? last : found;
+}
+
+absl::Status Rehearse(const RestoreRequest& request, const Server& server, absl::Time deadline,
+                      const std::atomic<bool>* cancelled) {
+  MG_ASSIGN_OR_RETURN(pginstall::Installation programs, pginstall::Choose(request.directory, server.postgres_major));
+  std::vector<std::string> argv = {programs.Program("postgres"), "-D", request.directory};
+  std::vector<std::string> settings = {
+      // A socket there must be; no connection is taken by a server that is in recovery and no hot standby.
+      "listen_addresses=",
+      "unix_socket_directories=" + server.socket_directory,
+      "port=1",
+      "hot_standby=off",
+      "ssl=off",
+      "archive_mode=off",
+      "recovery_target_action=shutdown",
+      "logging_collector=off",
+      "log_destination=stderr",
+      "shared_buffers=16MB"};
+  if (request.target_time == absl::InfiniteFuture()) {
+    settings.emplace_back("recovery_target=immediate");
+  }
+  for (std::string& setting : settings) {
+    argv.emplace_back("-c");
+    argv.push_back(std::move(setting));
+  }
+  MG_ASSIGN_OR_RETURN(HelperResult result, RunHelper({.argv = std::move(argv),
+                                                      .environment = {"LC_ALL=C"},
+                                                      .working_directory = "/",
+                                                      .run_as = server.run_as,
+                                                      .timeout = deadline - absl::Now(),
+                                                      .cancelled = cancelled}));
+  return result.exit_code == 0 ? absl::OkStatus() : absl::FailedPreconditionError(LastFatal(result.standard_error));
+}
+
+}  // namespace mg::multipooler::backup

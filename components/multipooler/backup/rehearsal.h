@@ -1,0 +1,23 @@
+/// Recovery of a restored data directory by a PostgreSQL of its own that nobody can connect to, beside the one that
+/// serves: so that a recovery which fails is known before anything is taken out of service.
+#pragma once
+
+#include <atomic>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "components/multipooler/backup/engine.h"
+
+namespace mg::multipooler::backup {
+
+/// Replays up to the directory's recovery target, or as far as makes its data consistent where it has none, and stops
+/// there. The next start goes on from where this ended. FAILED_PRECONDITION with what PostgreSQL said when recovery
+/// ends otherwise. Blocking, until `deadline` or until `*cancelled`.
+absl::Status Rehearse(const RestoreRequest& request, const Server& server, absl::Time deadline,
+                      const std::atomic<bool>* cancelled);
+
+/// The last FATAL or PANIC of a server's log, without its prefix; the log's last line when there is none.
+std::string LastFatal(const std::string& log);
+
+}  // namespace mg::multipooler::backup
