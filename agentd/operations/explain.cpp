@@ -115,7 +115,7 @@ std::string Summary(const v1::ComponentStatus& status, const agent::ExplainCompo
   }
   if (status.ready()) {
     return faults.empty()
-               ? absl::StrCat(name, " is ready")
+               ? absl::StrCat(name, " is ready", status.reason().empty() ? "" : absl::StrCat(", but ", status.reason()))
                : absl::StrCat(name, " is ready, although it needs what is not: ", absl::StrJoin(faults, ", "));
   }
   std::string own = status.reason().empty() ? absl::StrCat(name, " is ", status.state())
