@@ -106,7 +106,8 @@ TEST_F(RepositoryTest, RestoredSettingsLoseTheCopiedRole) {
   ASSERT_TRUE(PrepareRecovery(request, "cp 'it''s'", "").ok());
   EXPECT_EQ(ReadFile(directory_ + "/postgresql.auto.conf").value_or(""),
             "work_mem = '1MB'\nrestore_command = 'cp ''it''''s'''\nrecovery_target_timeline = 'latest'\n"
-            "recovery_target_time = '1970-01-01 00:00:00.000000+00'\nrecovery_target_action = 'promote'\n");
+            "recovery_target_time = '1970-01-01 00:00:00.000000+00'\n"
+            "recovery_target_inclusive = 'true'\nrecovery_target_action = 'promote'\n");
   EXPECT_TRUE(Exists(directory_ + "/recovery.signal"));
   EXPECT_FALSE(Exists(directory_ + "/standby.signal"));
 }
