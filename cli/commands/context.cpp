@@ -173,6 +173,18 @@ void Context::Err(const std::string& text) const {
   std::fflush(stderr);
 }
 
+namespace {
+
+/// gRPC's own words, and not an answer of the Admin API's about something else that it could not reach.
+bool IsOfTheConnection(absl::string_view message) {
+  return absl::StartsWith(message, "failed to connect to all addresses") ||
+         absl::StartsWith(message, "DNS resolution failed") || absl::StartsWith(message, "Socket closed") ||
+         absl::StartsWith(message, "recvmsg:") || absl::StartsWith(message, "Connection reset") ||
+         absl::StartsWith(message, "GOAWAY") || absl::StartsWith(message, "Transport closed");
+}
+
+}  // namespace
+
 /// gRPC's own words for a connection that did not come about say neither where nor what to do.
 absl::Status Context::Explained(const absl::Status& status) const {
   const ErrorDetail detail = DetailOf(status).value_or(ErrorDetail{});
@@ -184,7 +196,7 @@ absl::Status Context::Explained(const absl::Status& status) const {
     return status;
   }
   const bool address = arguments_.Has("admin-server");
-  if (absl::IsUnavailable(status) && detail.reason.empty()) {
+  if (absl::IsUnavailable(status) && detail.reason.empty() && IsOfTheConnection(status.message())) {
     const bool refused = absl::StrContains(status.message(), "Connection refused");
     const bool unknown = absl::StrContains(status.message(), "DNS resolution failed");
     const bool broke = absl::StrContains(status.message(), "Socket closed") ||
