@@ -14,6 +14,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/doctor.h"
@@ -331,22 +332,22 @@ std::string Lines(const multigres::cli::v1::DoctorOutput& output, const Terminal
     name = std::max(name, check.check().size());
     state = std::max(state, check.state().size());
   }
-  const int indent = static_cast<int>(name + state) + 4;
+  const std::string indent(name + state + 4, ' ');
   auto hanging = [&](const std::string& words) {
-    return text::Wrap(std::string(static_cast<size_t>(indent), ' ') + words, terminal.width, indent);
+    const int width = std::max(terminal.width - static_cast<int>(indent.size()), 20);
+    return absl::StrReplaceAll(text::Wrap(words, width, 0), {{"\n", "\n" + indent}});
   };
   std::string lines;
   for (const auto& check : output.checks()) {
-    std::string found = hanging(check.detail()).substr(static_cast<size_t>(indent));
     absl::StrAppend(&lines, check.check(), std::string(name - check.check().size() + 2, ' '),
                     Styled(check.state(),
                            check.state() == "failed"    ? Style::kRed
                            : check.state() == "warning" ? Style::kYellow
                                                         : Style::kGreen,
                            terminal.out_colour),
-                    std::string(state - check.state().size() + 2, ' '), found, "\n");
+                    std::string(state - check.state().size() + 2, ' '), hanging(check.detail()), "\n");
     if (!check.fix().empty()) {
-      absl::StrAppend(&lines, hanging(absl::StrCat("fix: ", check.fix())), "\n");
+      absl::StrAppend(&lines, indent, hanging(absl::StrCat("fix: ", check.fix())), "\n");
     }
   }
   return lines;

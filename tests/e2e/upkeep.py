@@ -1,13 +1,18 @@
 """What keeps a cluster in order: several side by side, an upgrade of the agent, a reboot, an edited configuration, the doctor, and the
 archive for a report."""
 
+import fcntl
 import json
 import os
 import pathlib
+import pty
+import re
 import shutil
 import signal
+import struct
 import subprocess
 import tarfile
+import termios
 
 from harness import BUILD, CLI, Sandbox, alive, eventually, main
 
@@ -159,8 +164,30 @@ def an_edited_file_changes_only_what_it_says():
         assert s.pids() == after
 
 
+def on_a_terminal(s, columns, *words):
+    """What a command shows there."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    process = subprocess.Popen([CLI, *words], cwd=s.work, env=s.env, stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.STDOUT)
+    os.close(theirs)
+    shown = b""
+    try:
+        while piece := os.read(ours, 65536):
+            shown += piece
+    except OSError:
+        pass  # its last process has ended
+    os.close(ours)
+    process.wait()
+    return re.sub("\x1b\\[[0-9;]*m", "", shown.decode()).replace("\r\n", "\n")
+
+
 def the_doctor_finds_and_mends():
     with Sandbox("doctor") as s:
+        for columns in (60, 80):
+            lines = on_a_terminal(s, columns, "doctor").splitlines()
+            assert len(lines) > 10 and lines[0].startswith("binaries"), lines
+            # A path may be longer than a line; what is made of words is not.
+            assert all(len(line) <= columns or " " not in line.strip() for line in lines if "/" not in line), lines
         well = s.json("doctor", check=False)
         checks = {c["check"] for c in well["checks"]}
         assert checks >= {"binaries", "versions", "configuration", "state", "socket-path", "leftovers", "ports", "limits", "disk", "clock",
