@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "agentd/provisioners/local/specs.h"
@@ -34,6 +35,8 @@ std::string StateWord(const Observation& o, bool wanted, Activity activity, absl
   return activity == Activity::kStarting || soon ? "starting" : "failed";
 }
 
+constexpr char kCannotArchive[] = "cannot archive WAL";
+
 std::string ReasonFor(const Observation& o, const std::string& state, absl::Time now) {
   if (o.process.child_alive && o.stopped_by_signal) {
     return "not answering: its process is stopped by a signal";
@@ -57,8 +60,8 @@ std::string ReasonFor(const Observation& o, const std::string& state, absl::Time
                                   : "ended together with its shim";
   }
   if (!o.probe.archive_fails_at.empty()) {
-    return absl::StrCat("cannot archive WAL, which fills its disk: the archive does not take ",
-                        o.probe.archive_fails_at, " ('multigres logs ", o.spec->name(), " --grep archive')");
+    return absl::StrCat(kCannotArchive, ", which fills its disk: the archive does not take ", o.probe.archive_fails_at,
+                        " ('multigres logs ", o.spec->name(), " --grep archive')");
   }
   return "";
 }
@@ -196,8 +199,9 @@ void Judge(const Model& model, const Replications& replications, Activity activi
     if (component.pid() != 0) {
       alive.push_back(component.name());
     }
-    // What runs and has a reason all the same does not do all of its work.
-    if (component.desired() == "running" && (!component.ready() || !component.reason().empty())) {
+    // A node may have a reason without a fault: somebody has drained it.
+    if (component.desired() == "running" &&
+        (!component.ready() || absl::StartsWith(component.reason(), kCannotArchive))) {
       problems.push_back(component.reason().empty() ? absl::StrCat(component.name(), " is ", component.state())
                                                     : absl::StrCat(component.name(), ": ", component.reason()));
     }
