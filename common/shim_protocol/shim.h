@@ -77,6 +77,8 @@ struct ShimState {
 /// identity cannot be read, a shim that answers on its socket writes it anew. A shim that this process launched and
 /// that has ended is waited for in passing, so that no zombie stays.
 ShimState ReadShimState(const std::string& run_dir);
+/// The same of each, in order: by several threads where there are many.
+std::vector<ShimState> ReadShimStates(const std::vector<std::string>& run_dirs);
 
 /// Writes the intent, spawns the shim (posix_spawn, own session, no descriptor inherited) and waits until the child has
 /// exec'd. A shim whose component has ended just now is waited for; what a killed shim left of its component's tree is

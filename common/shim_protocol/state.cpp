@@ -1,6 +1,8 @@
 #include <poll.h>
 
 #include <algorithm>
+#include <atomic>
+#include <thread>
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
@@ -84,6 +86,27 @@ ShimState ReadShimState(const std::string& run_dir) {
                             .generation = exit.GetInt("generation")};
   }
   return state;
+}
+
+std::vector<ShimState> ReadShimStates(const std::vector<std::string>& run_dirs) {
+  constexpr size_t kEach = 64;  // fewer are read before another thread has begun
+  std::vector<ShimState> states(run_dirs.size());
+  std::atomic<size_t> next = 0;
+  auto read = [&] {
+    for (size_t i = next++; i < run_dirs.size(); i = next++) {
+      states[i] = ReadShimState(run_dirs[i]);
+    }
+  };
+  std::vector<std::thread> others(
+      std::min<size_t>(run_dirs.size() / kEach, std::max(std::thread::hardware_concurrency(), 1u) - 1));
+  for (std::thread& other : others) {
+    other = std::thread(read);
+  }
+  read();
+  for (std::thread& other : others) {
+    other.join();
+  }
+  return states;
 }
 
 }  // namespace mg::shim

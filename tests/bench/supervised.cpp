@@ -111,8 +111,12 @@ int Run(const std::string& shim, const std::string& root, int count, int kills, 
   double start_ms = Milliseconds(absl::Now() - began) / count;
   began = absl::Now();
   int alive = 0;
+  std::vector<std::string> run_dirs;
   for (const supervisor::Watched& who : all) {
-    alive += shim::ReadShimState(who.run_dir).child_alive ? 1 : 0;
+    run_dirs.push_back(who.run_dir);
+  }
+  for (const shim::ShimState& state : shim::ReadShimStates(run_dirs)) {
+    alive += state.child_alive ? 1 : 0;
   }
   double status_ms = Milliseconds(absl::Now() - began);
   double cpu = CpuSeconds();

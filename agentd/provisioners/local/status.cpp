@@ -264,11 +264,16 @@ std::vector<Observation> Observe(const Model& model, const supervisor::Superviso
   std::vector<Observation> observations;
   std::vector<const v1::ComponentSpec*> alive;
   std::vector<size_t> places;
+  std::vector<std::string> run_dirs;
   for (const v1::ComponentSpec& spec : model.specs) {
+    run_dirs.push_back(model.input.paths.RunDir(*store::ComponentName::Parse(spec.name())));
+  }
+  std::vector<shim::ShimState> states = shim::ReadShimStates(run_dirs);
+  for (size_t i = 0; i < run_dirs.size(); ++i) {
+    const v1::ComponentSpec& spec = model.specs[i];
+    const std::string& run_dir = run_dirs[i];
     Observation o{.spec = &spec};
-    absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(spec.name());
-    std::string run_dir = model.input.paths.RunDir(*name);
-    o.process = shim::ReadShimState(run_dir);
+    o.process = std::move(states[i]);
     o.stopping = supervisor.IsStopping(run_dir);
     o.view = supervisor.Look(run_dir);
     o.stopped_by_signal = o.process.child_alive && o.process.child && IsStopped(*o.process.child);
