@@ -38,12 +38,6 @@ std::string FlagHelp(const Flag& flag) {
   return flag.choices.empty() ? flag.help : absl::StrCat(flag.help, ": ", absl::StrJoin(flag.choices, ", "));
 }
 
-/// Text that begins in column `indent`, wrapped before column `width`.
-std::string Hanging(const std::string& text, int width, int indent) {
-  return absl::StrReplaceAll(text::Wrap(text, width - indent, 0),
-                             {{"\n", "\n" + std::string(static_cast<size_t>(indent), ' ')}});
-}
-
 std::string Rows(const std::vector<Row>& rows, int most) {
   int width = 0;
   for (const Row& row : rows) {
@@ -227,6 +221,11 @@ std::string Reference(const std::vector<Command>& commands) {
     absl::StrAppend(&text, "```\n");
   }
   return text;
+}
+
+std::string Hanging(const std::string& text, int width, int indent) {
+  return absl::StrReplaceAll(text::Wrap(text, width - indent, 0),
+                             {{"\n", "\n" + std::string(static_cast<size_t>(indent), ' ')}});
 }
 
 }  // namespace mg::cli

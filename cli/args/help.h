@@ -18,4 +18,7 @@ std::string HelpText(const std::vector<Command>& commands, const std::string& pa
 /// docs/cli.md.
 std::string Reference(const std::vector<Command>& commands);
 
+/// Text that begins in column `indent`, wrapped before column `width`.
+std::string Hanging(const std::string& text, int width, int indent);
+
 }  // namespace mg::cli

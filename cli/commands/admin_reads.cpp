@@ -246,6 +246,12 @@ absl::Status CheckDatabase(Context& context, const std::string& name) {
                    &multiadmin::MultiadminService::Stub::GetDatabaseNames);
 }
 
+absl::Status Suggested(Context& context, const absl::Status& status,
+                       absl::Status (*check)(Context&, const std::string&), const std::string& name) {
+  absl::Status better = absl::IsNotFound(status) ? check(context, name) : status;
+  return better.ok() ? status : better;
+}
+
 absl::Status CheckFilters(Context& context) {
   if (context.args().Has("cell")) {
     MG_RETURN_IF_ERROR(CheckCell(context, context.args().Get("cell")));

@@ -45,6 +45,9 @@ absl::Status NoSuchName(const char* reason, const std::string& kind, const std::
 /// NOT_FOUND, with the name that was probably meant, where the topology has no cell (no database) of this name.
 absl::Status CheckCell(Context& context, const std::string& name);
 absl::Status CheckDatabase(Context& context, const std::string& name);
+/// `status`, the failure of a command about `name`; where that is not there, what `check`, one of the two, says of it.
+absl::Status Suggested(Context& context, const absl::Status& status,
+                       absl::Status (*check)(Context&, const std::string&), const std::string& name);
 /// What a list was narrowed to by --cell and --database: as above, for what was given.
 absl::Status CheckFilters(Context& context);
 

@@ -43,8 +43,7 @@ std::string Database(const Context& context) {
 
 /// Where the database is none of the cluster's, that is what is wrong.
 int FailNamed(Context& context, const absl::Status& status) {
-  absl::Status better = absl::IsNotFound(status) ? CheckDatabase(context, Database(context)) : absl::OkStatus();
-  return context.Fail(better.ok() ? status : better);
+  return context.Fail(Suggested(context, status, CheckDatabase, Database(context)));
 }
 
 template <typename Request>

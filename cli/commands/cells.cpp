@@ -41,9 +41,7 @@ clustermetadata::Cell Wanted(const Context& context) {
 template <typename Response>
 int Show(Context& context, const absl::Status& status, const Response& response, const char* done) {
   if (!status.ok()) {
-    absl::Status better =
-        absl::IsNotFound(status) ? CheckCell(context, context.args().positionals[0]) : absl::OkStatus();
-    return context.Fail(better.ok() ? status : better);
+    return context.Fail(Suggested(context, status, CheckCell, context.args().positionals[0]));
   }
   return context.Emit(response, [&] {
     const clustermetadata::Cell& cell = response.cell().cell();
@@ -68,8 +66,7 @@ int RunGet(Context& context) {
     *response.mutable_cell()->mutable_cell() = std::move(*found.mutable_cell());
   }
   if (!status.ok()) {
-    absl::Status better = absl::IsNotFound(status) ? CheckCell(context, name) : absl::OkStatus();
-    return context.Fail(better.ok() ? status : better);
+    return context.Fail(Suggested(context, status, CheckCell, name));
   }
   return context.Emit(response, [&] {
     const v1::Cell& found = response.cell();

@@ -14,8 +14,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
+#include "cli/args/help.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/doctor.h"
 #include "cli/output/table.h"
@@ -332,11 +332,8 @@ std::string Lines(const multigres::cli::v1::DoctorOutput& output, const Terminal
     name = std::max(name, check.check().size());
     state = std::max(state, check.state().size());
   }
-  const std::string indent(name + state + 4, ' ');
-  auto hanging = [&](const std::string& words) {
-    const int width = std::max(terminal.width - static_cast<int>(indent.size()), 20);
-    return absl::StrReplaceAll(text::Wrap(words, width, 0), {{"\n", "\n" + indent}});
-  };
+  const int indent = static_cast<int>(name + state) + 4;
+  const int width = std::max(terminal.width, indent + 20);
   std::string lines;
   for (const auto& check : output.checks()) {
     absl::StrAppend(&lines, check.check(), std::string(name - check.check().size() + 2, ' '),
@@ -345,9 +342,10 @@ std::string Lines(const multigres::cli::v1::DoctorOutput& output, const Terminal
                            : check.state() == "warning" ? Style::kYellow
                                                         : Style::kGreen,
                            terminal.out_colour),
-                    std::string(state - check.state().size() + 2, ' '), hanging(check.detail()), "\n");
+                    std::string(state - check.state().size() + 2, ' '), Hanging(check.detail(), width, indent), "\n");
     if (!check.fix().empty()) {
-      absl::StrAppend(&lines, indent, hanging(absl::StrCat("fix: ", check.fix())), "\n");
+      absl::StrAppend(&lines, std::string(static_cast<size_t>(indent), ' '),
+                      Hanging(absl::StrCat("fix: ", check.fix()), width, indent), "\n");
     }
   }
   return lines;

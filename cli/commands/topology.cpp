@@ -22,13 +22,6 @@ int RunCellList(Context& context) {
   return status.ok() ? context.Emit(response, [&] { return NamesText(response.names()); }) : context.Fail(status);
 }
 
-// Of a name that is not there, the one that was probably meant.
-absl::Status Suggested(Context& context, const absl::Status& status,
-                       absl::Status (*check)(Context&, const std::string&), const std::string& name) {
-  absl::Status better = absl::IsNotFound(status) ? check(context, name) : status;
-  return better.ok() ? status : better;
-}
-
 int RunDatabaseList(Context& context) {
   if (context.args().Has("long")) {
     return ShowDatabases(context);

@@ -120,6 +120,9 @@ class Finder {
     std::vector<std::string> cells(model_.record.cells().begin(), model_.record.cells().end());
     cells.insert(cells.end(), model_.removed_cells.begin(), model_.removed_cells.end());
     running_ = RunningComponents(model_.input.paths, cells, model_.record);
+    if (model_.store != nullptr) {
+      before_ = model_.store->Get();
+    }
   }
 
   std::vector<v1::ComponentChange> Find() {
@@ -196,9 +199,8 @@ class Finder {
 
   /// What its process does not know of, and what only its next one will.
   void WithoutRestart(const v1::ComponentSpec& spec, const shim::LaunchSpec& now, const shim::LaunchSpec& planned) {
-    const store::ClusterRecord before = model_.store->Get();
-    auto entry = before.components().find(spec.name());
-    if (entry != before.components().end() && !entry->second.restart().empty() &&
+    auto entry = before_.components().find(spec.name());
+    if (entry != before_.components().end() && !entry->second.restart().empty() &&
         entry->second.restart() != spec.restart()) {
       Add(spec.name(), "set", {Change("restart", entry->second.restart(), spec.restart())});
     }
@@ -284,8 +286,7 @@ class Finder {
 
   /// A later database that loses half of its cells or more; `model_` has what it keeps.
   std::string DatabaseThatNeeds(const std::set<std::string>& removed) const {
-    store::ClusterRecord before = model_.store->Get();
-    for (const auto& [name, entry] : before.databases()) {
+    for (const auto& [name, entry] : before_.databases()) {
       auto lost = std::count_if(entry.cells().begin(), entry.cells().end(),
                                 [&](const std::string& cell) { return removed.count(cell) != 0; });
       if (lost > 0 && lost * 2 >= entry.cells_size()) {
@@ -305,6 +306,7 @@ class Finder {
   }
 
   Model& model_;
+  store::ClusterRecord before_;  ///< as the last bring-up left it; empty: there was none
   std::set<std::string> running_;
   std::vector<v1::ComponentChange> changes_;
 };
