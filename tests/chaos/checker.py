@@ -6,6 +6,8 @@ operation took effect at one moment between its start and its end; one whose end
 never. A read with `may_be_stale` fell into the bounded time in which docs/consistency.md lets a leader that was cut off answer from before
 its replacement: it is judged for order and origin, not for freshness."""
 
+import itertools
+
 INFINITY = float("inf")
 
 
@@ -55,11 +57,15 @@ def check_list_reads(key, ops, end, appends):
     found = []
     reads = [o for o in ops if o["kind"] == "list" and o["ok"]]
     # What must be visible at a moment: everything that was acknowledged, or seen by a read that had ended.
-    known = [(o["end"], end.index(v) + 1) for v, o in appends.items() if o["ok"] and v in end]
+    place = {v: i for i, v in enumerate(end)}
+    known = [(o["end"], place[v] + 1) for v, o in appends.items() if o["ok"] and v in place]
+    # By length of a prefix: when the last of its values was asked for.
+    asked = list(itertools.accumulate((appends[v]["start"] if v in appends else -INFINITY for v in end), max, initial=-INFINITY))
     for o in reads:
-        if o["value"] != end[:len(o["value"])]:
+        is_prefix = o["value"] == end[:len(o["value"])]
+        if not is_prefix:
             found.append(f"list {key}: read {o['value'][-3:]} at {o['end']:.3f} is no prefix of the final list: order changed or forked")
-        for v in o["value"]:
+        for v in o["value"] if not is_prefix or asked[len(o["value"])] > o["end"] else ():
             if v in appends and appends[v]["start"] > o["end"]:
                 found.append(f"list {key}: {v} was read before it was appended")
         if not o.get("may_be_stale"):
@@ -121,14 +127,16 @@ def check_probes(probes, final):
             if other["node"] != o["node"]:
                 found.append(f"two writers in {what} {o[what]}: {other['node']} and {o['node']} both had commits acknowledged")
                 owners[o[what]] = o
-    newest = None
+    told, newest, i = None, None, 0
     for o in sorted(done, key=lambda o: o["start"]):
         # Compared with the newest timeline of those that had ended when this one began.
-        ended = [p for p in done if p["end"] < o["start"] and p["timeline"] > o["timeline"]]
-        if ended and newest != o["node"]:
-            newest = o["node"]
+        while i < len(done) and done[i]["end"] < o["start"]:
+            newest = done[i] if newest is None or done[i]["timeline"] > newest["timeline"] else newest
+            i += 1
+        if newest and newest["timeline"] > o["timeline"] and told != o["node"]:
+            told = o["node"]
             found.append(f"two writers: {o['node']} had a commit on timeline {o['timeline']} acknowledged at {o['end']:.3f}, after"
-                         f" {ended[-1]['node']} on timeline {ended[-1]['timeline']}")
+                         f" {newest['node']} on timeline {newest['timeline']}")
     if final is not None:
         found += [f"acknowledged commit {o['value']} on {o['node']} (timeline {o['timeline']}) is lost: its timeline was forked"
                   for o in done if o["value"] not in final]

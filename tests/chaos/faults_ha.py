@@ -23,6 +23,8 @@ from harness import CLI, Failure, Sandbox, eventually  # noqa: E402
 
 KINDS = ("postgres", "pgctld", "multipooler", "multiorch", "multigateway", "etcd", "agent")
 KEYS = ("a", "b", "c")
+# After so many faults new lists and registers are taken: a list that grew over hundreds of rounds would be most of the work, and of the memory.
+FAULTS_OF_A_KEY = 8
 ACTIONS = ("kill", "freeze", "partition", "cell")
 # --stale-read-limit, and the time that a busy machine adds to it.
 STALE_READ_LIMIT, SLACK = 3.0, 1.0
@@ -97,7 +99,7 @@ def limit_statements(connection, rng):
 class Chaos:
     def __init__(self, sandbox, seed):
         self.s, self.rng, self.seed, self.record, self.stop = sandbox, random.Random(seed), seed, Recorder(), threading.Event()
-        self.names = {}
+        self.faults = 0
         status = sandbox.status()
         self.root = pathlib.Path(status["rootDirectory"])
         self.ports = [c["ports"]["postgres"] for c in status["components"] if c["kind"] == "multigateway"]
@@ -119,7 +121,7 @@ class Chaos:
             except psycopg2.Error:
                 self.stop.wait(0.05)
                 continue
-            key, kind = rng.choice(KEYS), rng.choice(("append", "list", "write", "read"))
+            key, kind = f"{rng.choice(KEYS)}{self.faults // FAULTS_OF_A_KEY}", rng.choice(("append", "list", "write", "read"))
             value = self.record.value() if kind in ("append", "write") else None
             statement, arguments = {
                 "append": ("insert into lists values (%s, array[%s]) on conflict (key) do update set vals = lists.vals || %s", (key, value, value)),
@@ -248,6 +250,7 @@ class Chaos:
         try:
             for action in actions:
                 self.fault(action)
+                self.faults += 1
         finally:
             self.stop.set()
             for t in threads:
