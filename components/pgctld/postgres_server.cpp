@@ -22,6 +22,7 @@
 #include "common/status/status.h"
 #include "components/pgctld/data_files.h"
 #include "components/pgctld/probe.h"
+#include "components/pgctld/walsenders.h"
 
 namespace mg::pgctld {
 namespace {
@@ -29,6 +30,9 @@ namespace {
 constexpr absl::Duration kProbeBound = absl::Milliseconds(200);
 constexpr absl::Duration kImmediateBound = absl::Seconds(5);
 constexpr absl::Duration kCancelStep = absl::Milliseconds(50);
+// A standby that is there confirms what was sent in much less; and what it lacks of a shutdown costs nothing.
+constexpr absl::Duration kWalSenderPatience = absl::Milliseconds(500);
+constexpr absl::Duration kWalSenderStep = absl::Milliseconds(200);
 constexpr std::int64_t kLookMs = 20;
 constexpr int kTailLines = 10;
 
@@ -51,19 +55,6 @@ std::string HowItEnded(const shim::ShimState& state) {
 void ReapShim(const shim::ShimState& state) {
   if (state.shim.has_value() && !state.shim_alive) {
     ::waitpid(state.shim->pid, nullptr, WNOHANG);
-  }
-}
-
-/// Ends the walsenders. A fast shutdown waits for each until its standby has everything, and a standby that hangs
-/// would hold it up until wal_sender_timeout or for ever.
-void EndWalSenders(const std::string& data_dir) {
-  for (pid_t pid : ProcessesInDirectory(data_dir)) {
-    absl::StatusOr<ProcessId> process = IdentifyProcess(pid);
-    absl::StatusOr<std::string> title = ReadFile(absl::StrCat("/proc/", pid, "/cmdline"));
-    if (process.ok() && title.ok() && absl::StrContains(*title, "walsender")) {
-      log::Warn("ending a walsender that holds up the shutdown", {{"pid", pid}});
-      (void)SignalProcess(*process, SIGTERM);  // it may just have ended
-    }
   }
 }
 
@@ -266,10 +257,12 @@ absl::StatusOr<bool> PostgresServer::Stop(const std::string& mode, const Patienc
     ladder.push_back({.signal = SIGINT, .wait = share * 2});
   }
   ladder.push_back({.signal = SIGQUIT, .wait = kImmediateBound});
+  // Whatever they still have to send, walsenders are waited for no longer than until then.
   absl::Time walsenders = begun + (smart ? total * 0.6 : total * 0.4);
   absl::StatusOr<std::unique_ptr<shim::ShimClient>> client = shim::ShimClient::Connect(options_.run_dir);
   bool ordered = client.ok() && (*client)->Stop(ladder).ok();
-  bool ended_walsenders = mode == "immediate";
+  WalSenderWatch watch(options_.data_dir);
+  absl::Time look_at_walsenders = mode == "immediate" ? absl::InfiniteFuture() : begun + kWalSenderStep;
   absl::Time last = begun + total + kImmediateBound * 2;
   while (ordered && absl::Now() < last) {
     absl::Status waited = (*client)->WaitExit(std::min(last, absl::Now() + kCancelStep)).status();
@@ -279,9 +272,11 @@ absl::StatusOr<bool> PostgresServer::Stop(const std::string& mode, const Patienc
     if (IsCancelled(patience)) {
       return absl::CancelledError("the caller left while PostgreSQL stopped; it goes on stopping");
     }
-    if (!ended_walsenders && absl::Now() >= walsenders) {
-      EndWalSenders(options_.data_dir);
-      ended_walsenders = true;
+    if (absl::Time now = absl::Now(); now >= look_at_walsenders) {
+      look_at_walsenders = now + kWalSenderStep;
+      if (watch.Stuck(now, kWalSenderPatience) || now >= walsenders) {
+        EndWalSenders(options_.data_dir);
+      }
     }
   }
   // Waits for the shim's own end; and does all of it by hand when the shim was killed.
