@@ -1,8 +1,8 @@
 /// A small model of how a shard of three nodes changes its leader, and an explorer of everything that can happen in it:
 /// every order of recruiting, promising, promoting, writing rules, acknowledging, crashing, restarting and losing
-/// messages, within bounds. The quorum and the choice of a leader are judged by common/consensus itself; the nodes are
-/// a dozen lines each. What a client has read counts like what was acknowledged: it must not vanish. After manager-rpcs
-/// section 10 and docs/consistency.md. Not thread-safe.
+/// messages, and of changing the cohort or the policy meanwhile, within bounds. The quorum and the choice of a leader
+/// are judged by common/consensus itself; the nodes are a dozen lines each. What a client has read counts like what was
+/// acknowledged: it must not vanish. After manager-rpcs section 10 and docs/consistency.md. Not thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -24,15 +24,26 @@ enum class Guard {
   kCommitWaitsForStandby,  ///< an acknowledged write is on two nodes
   kConfirmBeforeClients,   ///< who restarts as the leader that it was serves when its rule is confirmed
   kInPlaceNeedsPromise,    ///< and does not do so after a promise to a higher term
+  kChangeCountsTwice,      ///< until a changed rule is decided, what counts satisfies the old one and the new one
+  kChangeIsMet,            ///< a quorum is one of the highest rule that the recruits show, too
 };
 std::string NameOf(Guard guard);
 std::vector<Guard> AllGuards();
+
+/// Who takes part, and how many of them must have a write.
+enum class Rule : std::uint8_t {
+  kTwoOfThree,
+  kTwoOfTwo,    ///< node 2 is no member; it streams
+  kOneOfThree,  ///< the leader by itself
+};
 
 struct Bounds {
   int last_term = 3;  ///< coordinators of terms 2 to this
   int writes = 2;     ///< by clients
   int crashes = 1;
-  int unreplicated = 0;  ///< writes that only the first leader has when all begins
+  int unreplicated = 0;                 ///< writes that only the first leader has when all begins
+  Rule rule = Rule::kTwoOfThree;        ///< in the beginning
+  Rule changed_to = Rule::kTwoOfThree;  ///< a leader may change it to that, once
   std::int64_t states = 20'000'000;
 };
 
