@@ -9,6 +9,7 @@
 #include "common/consensus/position.h"
 #include "common/log/log.h"
 #include "common/status/status.h"
+#include "components/multiorch/bookkeeping.h"
 #include "components/multiorch/coordinator.h"
 
 namespace mg::multiorch {
@@ -28,6 +29,7 @@ constexpr absl::Duration kAtWorkLimit = absl::Milliseconds(500);
 constexpr absl::Duration kAskAgain = absl::Milliseconds(500);
 constexpr absl::Duration kLongestAppointment = absl::Seconds(30);
 constexpr absl::Duration kTopologyAgain = absl::Seconds(30);
+constexpr absl::Duration kBookkeeping = absl::Minutes(1);
 constexpr absl::Duration kTopologyRetry = absl::Milliseconds(100);
 // Two orchs that have failed because of each other must not meet again.
 constexpr int kMaxBackOffMs = 300;
@@ -142,10 +144,14 @@ void ShardEngine::WaitForEvent(absl::Time deadline) {
 void ShardEngine::PoolersChanged(const std::vector<clustermetadata::Multipooler>& poolers) {
   std::lock_guard lock(mutex_);
   records_.clear();
+  all_records_.clear();
   for (const clustermetadata::Multipooler& record : poolers) {
+    if (topology::ShardKeyString(record.shard_key()) != topology::ShardKeyString(options_.shard)) {
+      continue;
+    }
+    all_records_.push_back(record);
     // SHUTDOWN is authoritative: such a pooler has gone, whatever else its record says.
-    if (topology::ShardKeyString(record.shard_key()) == topology::ShardKeyString(options_.shard) &&
-        record.lifecycle_status().status() != clustermetadata::LIFECYCLE_SHUTDOWN) {
+    if (record.lifecycle_status().status() != clustermetadata::LIFECYCLE_SHUTDOWN) {
       records_.push_back(record);
     }
   }
@@ -238,7 +244,27 @@ void ShardEngine::ReadTopology() {
   }
 }
 
+// Records that nobody will come back for.
+void ShardEngine::Forget(absl::Time watching_since) {
+  std::vector<clustermetadata::ID> forgotten;
+  {
+    std::lock_guard lock(mutex_);
+    forgotten = Forgotten(all_records_, view_, watching_since, absl::Now());
+  }
+  for (const clustermetadata::ID& id : forgotten) {
+    absl::Status deleted = topology_->DeletePooler(id, absl::Now() + kTopologyLimit);
+    if (deleted.ok() || absl::IsNotFound(deleted)) {
+      log::Info("the record of a pooler that has gone is deleted", {{"pooler", topology::IdString(id)}});
+    } else {
+      log::Warn("the record of a pooler that has gone could not be deleted",
+                {{"pooler", topology::IdString(id)}, {"error", deleted}});
+    }
+  }
+}
+
 void ShardEngine::Loop() {
+  const absl::Time begun = absl::Now();
+  absl::Time forget_again = begun + kBookkeeping;
   absl::Time read_again = absl::InfinitePast();
   std::string last_why;
   while (!stop_) {
@@ -246,6 +272,10 @@ void ShardEngine::Loop() {
       ReadTopology();
       std::optional<clustermetadata::Database> database = View().database;
       read_again = absl::Now() + (database.has_value() ? kTopologyAgain : kTopologyRetry);
+    }
+    if (enabled_ && absl::Now() >= forget_again) {
+      Forget(begun);
+      forget_again = absl::Now() + kBookkeeping;
     }
     UpdateLinks();
     for (const auto& [text, link] : links_) {

@@ -81,6 +81,7 @@ class ShardEngine {
   void PoolersChanged(const std::vector<clustermetadata::Multipooler>& poolers);
   void UpdateLinks();
   void ReadTopology();
+  void Forget(absl::Time watching_since);
   absl::Status Run(const Action& action, ShardView view);
   absl::StatusOr<clustermetadata::ShardRule> RunAppointment(const ShardView& view, const Action& action,
                                                             const std::function<bool()>& cancelled);
@@ -96,7 +97,8 @@ class ShardEngine {
   mutable std::mutex mutex_;  ///< guards the rest up to thread_
   std::condition_variable changed_;
   ShardView view_;
-  std::vector<clustermetadata::Multipooler> records_;
+  std::vector<clustermetadata::Multipooler> records_;      ///< of the shard, without those that have shut down
+  std::vector<clustermetadata::Multipooler> all_records_;  ///< with them
   bool records_changed_ = false;
   std::uint64_t events_ = 0;
   std::uint64_t decided_ = 0;  ///< events_ as of the last finished decision

@@ -138,6 +138,23 @@ TEST_F(ShardTest, WhenPoolersAreKilledWhileTheShardIsFounded_ItIsFoundedAllTheSa
   EXPECT_FALSE(Exists(shard.pooler_dir(seed) + "/.multigres-bootstrap-in-progress"));
 }
 
+TEST_F(ShardTest, WhenTheClaimNamesAPoolerThatHasGone_ItIsTakenOver) {
+  ShardSandbox shard(3);
+  shard.StartEtcd();
+  clustermetadata::ShardInitClaim claim;
+  claim.mutable_claimer_id()->set_component(clustermetadata::ID::MULTIPOOLER);
+  claim.mutable_claimer_id()->set_cell("zone1");
+  claim.mutable_claimer_id()->set_name("gone");
+  *claim.add_cohort_members() = claim.claimer_id();
+  clustermetadata::ShardKey key;
+  key.set_database("postgres");
+  key.set_table_group("default");
+  key.set_shard("0-inf");
+  ASSERT_TRUE(shard.topology().CreateClaim(key, claim, absl::Now() + absl::Seconds(5)).ok());
+  shard.Up();
+  EXPECT_NE(shard.WaitForLeader(1, 2), 0) << shard.Logs();
+}
+
 TEST_F(ShardTest, WhenThereIsOneCell_CommitsLocally) {
   ShardSandbox shard(1);
   shard.Up();
