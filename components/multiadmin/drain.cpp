@@ -1,6 +1,7 @@
 // Taking a node out of service for maintenance: only where the shard can do without it.
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -24,6 +25,9 @@ namespace v1 = multigres::admin::v1;
 namespace pooler_v1 = multigres::pooler::v1;
 
 constexpr absl::Duration kAskLimit = absl::Seconds(2);
+// For statements that run there, as the pooler's own; of a primary, from the moment that it is asked to hand over.
+constexpr absl::Duration kPatience = absl::Seconds(5);
+constexpr absl::Duration kLeastPatience = absl::Milliseconds(500);
 
 absl::StatusOr<pooler_v1::SetDrainResponse> SetDrain(const rpc::Dialer& dialer, const Multipooler& pooler,
                                                      const pooler_v1::SetDrainRequest& request, absl::Time deadline) {
@@ -106,6 +110,7 @@ absl::StatusOr<v1::DrainPoolerResponse> Admin::DrainPooler(const v1::DrainPooler
   MG_ASSIGN_OR_RETURN(std::vector<Multipooler> poolers, PoolersOf(pooler->shard_key(), deadline));
   MG_RETURN_IF_ERROR(CheckDrain(*pooler, poolers, deadline));
   v1::DrainPoolerResponse response;
+  absl::Time begun = absl::Now();
   if (pooler->routing_state().role() == clustermetadata::ROUTING_ROLE_PRIMARY) {
     v1::SwitchPrimaryRequest first;
     *first.mutable_shard_key() = pooler->shard_key();
@@ -119,6 +124,9 @@ absl::StatusOr<v1::DrainPoolerResponse> Admin::DrainPooler(const v1::DrainPooler
   pooler_v1::SetDrainRequest drain;
   drain.set_drained(true);
   drain.set_reason(request.reason());
+  std::int64_t patience = absl::ToInt64Milliseconds(std::max(kLeastPatience, kPatience - (absl::Now() - begun)));
+  drain.mutable_patience()->set_seconds(patience / 1000);
+  drain.mutable_patience()->set_nanos(static_cast<int>(patience % 1000) * 1000000);
   MG_ASSIGN_OR_RETURN(pooler_v1::SetDrainResponse drained, SetDrain(dialer_, *pooler, drain, deadline));
   log::Info("pooler drained", {{"pooler", Label(pooler->id())}, {"reason", request.reason()}});
   response.set_changed(drained.changed());
