@@ -108,6 +108,22 @@ TEST(Transition, WhenCohortIsReplaced_IsRefused) {
   EXPECT_FALSE(CheckTransition(from, Rule(Policy(2, true), kThree)).ok());
 }
 
+TEST(Transition, WhenOnePolicyCoversTheOther_IsAllowed) {
+  EXPECT_TRUE(CheckTransition(Rule(Policy(2), kThree), Rule(Policy(3), kThree)).ok());
+  EXPECT_TRUE(CheckTransition(Rule(Policy(2), kThree), Rule(Policy(2, true), kThree)).ok());
+  EXPECT_TRUE(CheckTransition(Rule(Policy(2, true), kThree), Rule(Policy(2), kThree)).ok());
+  EXPECT_FALSE(CheckTransition(Rule(Policy(2, true), kThree), Rule(Policy(3), kThree)).ok());
+}
+
+TEST(InterimStandbyNames, WhenThePolicyChanges_TheStricterOneHolds) {
+  clustermetadata::ShardRule nodes = Rule(Policy(2), kThree), cells = Rule(Policy(2, true), kThree);
+  *nodes.mutable_leader_id() = *cells.mutable_leader_id() = kThree[0];
+  std::string both = *StandbyNames(Policy(2, true), kThree, kThree[0]);
+  EXPECT_NE(both, *StandbyNames(Policy(2), kThree, kThree[0]));
+  EXPECT_EQ(*InterimStandbyNames(nodes, cells), both);
+  EXPECT_EQ(*InterimStandbyNames(cells, nodes), both);
+}
+
 TEST(InterimStandbyNames, WhenCohortGrows_OnlyOldMembersCount) {
   clustermetadata::ShardRule from = Rule(Policy(2), {kThree[0], kThree[1]});
   EXPECT_EQ(*InterimStandbyNames(from, Rule(Policy(2), kThree)), R"(ANY 1 ("zone1_a", "zone2_b"))");

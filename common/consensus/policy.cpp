@@ -19,6 +19,15 @@ bool MultiCell(const clustermetadata::DurabilityPolicy& policy) {
   return policy.quorum_type() == clustermetadata::QUORUM_TYPE_MULTI_CELL_AT_LEAST_N;
 }
 
+// Whether what satisfies `strict` satisfies `lax` too: n nodes of different cells are n nodes.
+bool Covers(const clustermetadata::DurabilityPolicy& strict, const clustermetadata::DurabilityPolicy& lax) {
+  return strict.required_count() >= lax.required_count() && (MultiCell(strict) || !MultiCell(lax));
+}
+
+bool SamePolicy(const clustermetadata::DurabilityPolicy& a, const clustermetadata::DurabilityPolicy& b) {
+  return a.required_count() == b.required_count() && a.quorum_type() == b.quorum_type();
+}
+
 bool Within(const Cohort& inner, const Cohort& outer) {
   return std::all_of(inner.begin(), inner.end(), [&](const auto& id) { return Contains(outer, id); });
 }
@@ -133,8 +142,8 @@ absl::Status CheckTransition(const clustermetadata::ShardRule& from, const clust
   const auto& old_policy = from.durability_policy();
   const auto& new_policy = to.durability_policy();
   MG_RETURN_IF_ERROR(ValidatePolicy(new_policy));
-  if (old_policy.quorum_type() != new_policy.quorum_type()) {
-    return absl::FailedPreconditionError("the kind of durability policy cannot be changed by the leader alone");
+  if (!Covers(old_policy, new_policy) && !Covers(new_policy, old_policy)) {
+    return absl::FailedPreconditionError("neither of the durability policies covers the other");
   }
   Cohort old_cohort = CohortOf(from);
   Cohort new_cohort = CohortOf(to);
@@ -143,17 +152,17 @@ absl::Status CheckTransition(const clustermetadata::ShardRule& from, const clust
   if (!shrinks && !grows) {
     return absl::FailedPreconditionError("one of the old and the new cohort must contain the other");
   }
-  if (old_policy.required_count() != new_policy.required_count() && !(shrinks && grows)) {
-    return absl::FailedPreconditionError("the required count and the cohort cannot change at once");
+  if (!SamePolicy(old_policy, new_policy) && !(shrinks && grows)) {
+    return absl::FailedPreconditionError("the durability policy and the cohort cannot change at once");
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::string> InterimStandbyNames(const clustermetadata::ShardRule& from,
                                                 const clustermetadata::ShardRule& to) {
-  // Acknowledgements from within the smaller cohort count in the larger one too, and the higher count covers the lower.
-  const auto& stricter_policy =
-      from.durability_policy().required_count() > to.durability_policy().required_count() ? from : to;
+  // Acknowledgements from within the smaller cohort count in the larger one too, and the stricter policy's for the
+  // other.
+  const auto& stricter_policy = Covers(from.durability_policy(), to.durability_policy()) ? from : to;
   const auto& smaller = from.cohort_members_size() < to.cohort_members_size() ? from : to;
   return StandbyNames(stricter_policy.durability_policy(), CohortOf(smaller), to.leader_id());
 }

@@ -36,8 +36,8 @@ bool Satisfies(const clustermetadata::DurabilityPolicy& policy, const Cohort& ho
 /// one of them. FAILED_PRECONDITION says what is missing. A rule without a cohort ({0,1}) needs nobody.
 absl::Status CheckRecruitmentQuorum(const clustermetadata::ShardRule& outgoing, const Cohort& recruited);
 
-/// Whether a leader may go from one rule to another by itself: same family; the count or the cohort changes, not both;
-/// one cohort within the other. FAILED_PRECONDITION.
+/// Whether a leader may go from one rule to another by itself: the policy or the cohort changes, not both; whatever
+/// satisfies one of the policies satisfies the other too; one cohort within the other. FAILED_PRECONDITION.
 absl::Status CheckTransition(const clustermetadata::ShardRule& from, const clustermetadata::ShardRule& to);
 
 /// Standby names under which a write is durable by both rules, for the time of a change that CheckTransition allows.

@@ -60,8 +60,8 @@ Action Decide(ShardView* view, absl::Time now);
 /// itself where UpdateByLeader says so. FAILED_PRECONDITION when nothing is known that it could replace, or somebody
 /// needed is out of reach; INVALID_ARGUMENT for a wish that makes no rule.
 absl::StatusOr<Action> PlanRuleChange(const ShardView& view, RuleWish wish, const std::string& reason);
-/// Whether only the cohort differs from the leader's decided rule, by additions or by removals, and the leader is
-/// there.
+/// Whether only the cohort differs from the leader's decided rule, by additions or by removals, or only the policy, to
+/// one that covers the other or is covered by it; and the leader is there.
 bool UpdateByLeader(const ShardView& view, const Action& action, absl::Time now);
 
 /// The highest rule that any pooler knows, decided or proposed; nullptr when none does.

@@ -9,6 +9,7 @@
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
 #include "consensusservice.grpc.pb.h"
+#include "multigres/pooler/v1/rule.grpc.pb.h"
 #include "multipoolermanagerservice.grpc.pb.h"
 
 namespace mg::multiorch {
@@ -16,6 +17,7 @@ namespace mg::multiorch {
 struct PoolerClient::Impl {
   std::unique_ptr<consensus::MultipoolerConsensus::Stub> stub;
   std::unique_ptr<multipoolermanager::MultipoolerManager::Stub> manager;
+  std::unique_ptr<multigres::pooler::v1::PoolerRuleService::Stub> rules;
   std::mutex mutex;
   bool cancelled = false;
   std::set<grpc::ClientContext*> calls;
@@ -47,6 +49,7 @@ PoolerClient::PoolerClient(const std::string& address, const rpc::Dialer& dialer
   std::shared_ptr<grpc::Channel> channel = dialer.Dial(address);
   impl_->stub = consensus::MultipoolerConsensus::NewStub(channel);
   impl_->manager = multipoolermanager::MultipoolerManager::NewStub(channel);
+  impl_->rules = multigres::pooler::v1::PoolerRuleService::NewStub(channel);
 }
 
 PoolerClient::~PoolerClient() = default;
@@ -76,6 +79,21 @@ absl::Status PoolerClient::UpdateConsensusRule(const multipoolermanagerdata::Upd
                                                absl::Duration limit) {
   multipoolermanagerdata::UpdateConsensusRuleResponse response;
   return impl_->Call(&consensus::MultipoolerConsensus::Stub::UpdateConsensusRule, request, &response, limit);
+}
+
+absl::StatusOr<clustermetadata::ShardRule> PoolerClient::ChangePolicy(const clustermetadata::RuleNumber& expected,
+                                                                      const clustermetadata::DurabilityPolicy& policy,
+                                                                      const clustermetadata::ID& coordinator,
+                                                                      const std::string& reason, absl::Duration limit) {
+  multigres::pooler::v1::ChangePolicyRequest request;
+  *request.mutable_expected_rule() = expected;
+  *request.mutable_durability_policy() = policy;
+  *request.mutable_coordinator_id() = coordinator;
+  request.set_reason(reason);
+  multigres::pooler::v1::ChangePolicyResponse response;
+  MG_RETURN_IF_ERROR(impl_->CallOn(impl_->rules.get(), &multigres::pooler::v1::PoolerRuleService::Stub::ChangePolicy,
+                                   request, &response, limit));
+  return response.rule();
 }
 
 absl::Status PoolerClient::ResignLeadership(absl::Duration limit) {

@@ -26,6 +26,11 @@ class PoolerClient {
                                                               absl::Duration limit);
   absl::Status UpdateConsensusRule(const multipoolermanagerdata::UpdateConsensusRuleRequest& request,
                                    absl::Duration limit);
+  /// UNIMPLEMENTED: a pooler of another make. The rule that is in force afterwards.
+  absl::StatusOr<clustermetadata::ShardRule> ChangePolicy(const clustermetadata::RuleNumber& expected,
+                                                          const clustermetadata::DurabilityPolicy& policy,
+                                                          const clustermetadata::ID& coordinator,
+                                                          const std::string& reason, absl::Duration limit);
   absl::Status ResignLeadership(absl::Duration limit);
   void Cancel();
 

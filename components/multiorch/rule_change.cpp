@@ -94,12 +94,11 @@ bool UpdateByLeader(const ShardView& view, const Action& action, absl::Time now)
   const clustermetadata::ShardRule& from = action.outgoing;
   const PoolerView* leader = Find(view, from.leader_id());
   if (wish.certificate.has_value() || !consensus::SameNode(wish.leader, from.leader_id()) || leader == nullptr ||
-      leader->position().position().has_proposal() || !LeaderIsAlive(view, from, now) ||
-      wish.policy.quorum_type() != from.durability_policy().quorum_type() ||
-      wish.policy.required_count() != from.durability_policy().required_count()) {
+      leader->position().position().has_proposal() || !LeaderIsAlive(view, from, now)) {
     return false;
   }
   clustermetadata::ShardRule to = from;
+  *to.mutable_durability_policy() = wish.policy;
   to.clear_cohort_members();
   for (const ID& id : wish.cohort) {
     *to.add_cohort_members() = id;
@@ -125,6 +124,21 @@ absl::StatusOr<clustermetadata::ShardRule> ShardEngine::ChangeRule(RuleWish wish
     Wake();
     return rule;
   }
+  MG_ASSIGN_OR_RETURN(std::string address,
+                      topology::AddressOf(Find(view, action.outgoing.leader_id())->record, "grpc"));
+  PoolerClient client(address, options_.dialer);
+  if (action.wish->policy.policy_name() != action.outgoing.durability_policy().policy_name()) {
+    log::Info("the leader is asked to change the policy",
+              {{"why", action.why}, {"policy", action.wish->policy.policy_name()}});
+    absl::StatusOr<clustermetadata::ShardRule> rule = client.ChangePolicy(
+        action.outgoing.rule_number(), action.wish->policy, options_.self, action.why, deadline - absl::Now());
+    if (absl::IsUnimplemented(rule.status())) {
+      rule = RunAppointment(view, action, [&] { return stop_.load() || cancelled() || absl::Now() >= deadline; });
+    }
+    acting.unlock();
+    Wake();
+    return rule;
+  }
   consensus::Cohort before = consensus::CohortOf(action.outgoing);
   bool adds = action.wish->cohort.size() > before.size();
   multipoolermanagerdata::UpdateConsensusRuleRequest request;
@@ -140,10 +154,7 @@ absl::StatusOr<clustermetadata::ShardRule> ShardEngine::ChangeRule(RuleWish wish
   }
   *request.mutable_expected_outgoing_rule() = action.outgoing.rule_number();
   *request.mutable_coordinator_id() = options_.self;
-  MG_ASSIGN_OR_RETURN(std::string address,
-                      topology::AddressOf(Find(view, action.outgoing.leader_id())->record, "grpc"));
   log::Info("the leader is asked to change the cohort", {{"why", action.why}, {"members", action.wish->cohort.size()}});
-  PoolerClient client(address, options_.dialer);
   MG_RETURN_IF_ERROR(client.UpdateConsensusRule(request, deadline - absl::Now()));
   clustermetadata::ShardRule rule = action.outgoing;
   rule.mutable_rule_number()->set_leader_subterm(rule.rule_number().leader_subterm() + 1);

@@ -60,7 +60,11 @@ TEST_F(RuleChangeTest, WhenOnlyTheCohortChanges_TheLeaderDoesItItself) {
   EXPECT_EQ(swap->recruits.size(), 4U);
   absl::StatusOr<Action> policy = PlanRuleChange(view_, {.policy = *consensus::PolicyByName("AT_LEAST_3")}, "");
   ASSERT_TRUE(policy.ok()) << policy.status();
-  EXPECT_FALSE(UpdateByLeader(view_, *policy, kNow));
+  EXPECT_TRUE(UpdateByLeader(view_, *policy, kNow)) << "only the policy";
+  absl::StatusOr<Action> both = PlanRuleChange(
+      view_, {.cohort = {Node(1), Node(2), Node(3), Node(4)}, .policy = *consensus::PolicyByName("AT_LEAST_3")}, "");
+  ASSERT_TRUE(both.ok()) << both.status();
+  EXPECT_FALSE(UpdateByLeader(view_, *both, kNow));
 }
 
 TEST_F(RuleChangeTest, WhenTheWishMakesNoRule_IsRefused) {

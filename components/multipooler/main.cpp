@@ -59,7 +59,9 @@ int main(int argc, char** argv) {
   std::unique_ptr<grpc::Service> consensus_service = mp::MakeConsensusService(manager->get());
   std::unique_ptr<grpc::Service> backup_service = mp::MakeBackupService(manager->get());
   std::unique_ptr<grpc::Service> drain_service = mp::MakeDrainService(manager->get());
+  std::unique_ptr<grpc::Service> rule_service = mp::MakeRuleService(manager->get());
   server.AddService(drain_service.get(), "grpc-poolermanager", true);
+  server.AddService(rule_service.get(), "grpc-consensus", true);
   server.AddService(manager_service.get(), "grpc-poolermanager", true);
   server.AddService(backup_service.get(), "grpc-poolermanager", true);
   server.AddService(consensus_service.get(), "grpc-consensus", true);

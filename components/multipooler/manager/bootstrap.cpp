@@ -190,6 +190,7 @@ absl::Status Manager::RestartInPlace() {
   Change([](ManagerState& state) { state.died_leading.Clear(); });
   SetAction(multipoolermanagerdata::POSTGRES_ACTION_STARTING);
   watched_ = nullptr;
+  in_place_until_ = QuorumWatch::Now() + kInPlaceLimit;
   absl::Status status = pgctld_.Start(true, false, kInPlaceLimit);
   if (!status.ok()) {
     log::Warn("it does not come back as the leader in time", {{"error", status}});

@@ -33,6 +33,7 @@
 #include "consensusdata.pb.h"
 #include "multigres/pooler/v1/backup.pb.h"
 #include "multigres/pooler/v1/drain.pb.h"
+#include "multigres/pooler/v1/rule.pb.h"
 #include "multipoolermanagerdata.pb.h"
 
 namespace mg::multipooler {
@@ -103,6 +104,9 @@ class Manager {
                                                               absl::Time deadline);
   absl::StatusOr<clustermetadata::PoolerPosition> UpdateConsensusRule(
       const multipoolermanagerdata::UpdateConsensusRuleRequest& request, absl::Time deadline);
+  /// Errors as in the contract.
+  absl::StatusOr<multigres::pooler::v1::ChangePolicyResponse> ChangePolicy(
+      const multigres::pooler::v1::ChangePolicyRequest& request, absl::Time deadline);
 
  private:
   using ConnectionPtr = std::shared_ptr<pgsql::Connection>;
@@ -194,6 +198,9 @@ class Manager {
   absl::Status ConfirmDurable(pgsql::Connection& connection, const clustermetadata::ShardRule& from,
                               const clustermetadata::ShardRule& rule, const absl::Status& written);
   absl::Status AwaitDurable(pgsql::Connection& connection, absl::Time deadline, const std::function<bool()>& go_on);
+  absl::Status CheckOwnRule(const PostgresView& view) const;
+  absl::Status WriteOwnRuleLocked(pgsql::Connection& connection, const PostgresView& view,
+                                  const clustermetadata::ShardRule& to, const RuleEvent& event, absl::Time deadline);
   absl::Status AdvanceLocked(pgsql::Connection& connection, clustermetadata::ShardRule* rule,
                              const std::string& reason);
   void BecomeLeader(const clustermetadata::ShardRule& rule);
@@ -231,7 +238,8 @@ class Manager {
   ConnectionPtr watched_;  ///< the monitor's own; its thread only, as the next
   bool streams_ = false;
   absl::Time next_beat_ = absl::InfinitePast();
-  absl::Time stalled_since_ = absl::InfiniteFuture();  ///< by QuorumWatch's clock; that a standby receives nothing
+  absl::Time stalled_since_ = absl::InfiniteFuture();   ///< by QuorumWatch's clock; that a standby receives nothing
+  absl::Time in_place_until_ = absl::InfiniteFuture();  ///< by QuorumWatch's clock; to be confirmed as the leader again
   QuorumWatch quorum_;
 
   std::mutex prepare_mutex_;  ///< guards the directory that a restore fills

@@ -19,5 +19,7 @@ std::unique_ptr<grpc::Service> MakeConsensusService(Manager* manager);
 std::unique_ptr<grpc::Service> MakeBackupService(Manager* manager);
 /// Likewise: taking the pooler out of service.
 std::unique_ptr<grpc::Service> MakeDrainService(Manager* manager);
+/// Likewise: another durability policy.
+std::unique_ptr<grpc::Service> MakeRuleService(Manager* manager);
 
 }  // namespace mg::multipooler

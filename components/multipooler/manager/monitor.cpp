@@ -260,10 +260,13 @@ Observation Manager::Observe() const {
   seen.died_leading = state.died_leading;
   if (state.view.has_value() && state.view->has_rule) {
     const clustermetadata::ShardRule& rule = state.view->rule.decision();
-    seen.sufficient = !state.view->rule.has_proposal() && consensus::SameNode(rule.leader_id(), config_.id) &&
-                      consensus::Compare(rule.rule_number(), state.died_leading) == 0 &&
-                      consensus::Satisfies(rule.durability_policy(), {config_.id});
+    // Who streamed when it was last looked at; without a recruitment quorum of those nobody can be appointed.
+    seen.irreplaceable = !state.view->rule.has_proposal() && consensus::SameNode(rule.leader_id(), config_.id) &&
+                         consensus::Compare(rule.rule_number(), state.died_leading) == 0 &&
+                         (consensus::Satisfies(rule.durability_policy(), {config_.id}) ||
+                          !consensus::CheckRecruitmentQuorum(rule, PresentMembers(*state.view, config_.id)).ok());
   }
+  seen.in_place_overdue = QuorumWatch::Now() > in_place_until_;
   seen.promised_term = promises_->Get().term_revocation().revoked_below_term();
   seen.bootstrap_unfinished = Exists(BootstrapSentinel(config_));
   seen.rewind_unfinished = Exists(RewindSentinel(config_));
@@ -294,9 +297,13 @@ absl::Status Manager::Act(MonitorAction action) {
       return StartStandby();
     case MonitorAction::kRestart:
       return RestartInPlace();
-    case MonitorAction::kResume:
-      return Resume();
+    case MonitorAction::kResume: {
+      absl::Status resumed = Resume();
+      in_place_until_ = resumed.ok() ? absl::InfiniteFuture() : in_place_until_;
+      return resumed;
+    }
     case MonitorAction::kDemote:
+      in_place_until_ = absl::InfiniteFuture();
       return DemoteLocked(absl::Now() + config_.remote_operation_limit);
     case MonitorAction::kFollow:
       stalled_since_ = absl::InfiniteFuture();  // counted anew

@@ -30,13 +30,15 @@ MonitorAction DecideForPrimary(const Observation& seen) {
     // The seed, before the first appointment: the others copy from it.
     return seen.bootstrap_unfinished ? ResumeBootstrap(seen) : MonitorAction::kNothing;
   }
-  return consensus::SameNode(rule.leader_id(), seen.self) ? MonitorAction::kResume : MonitorAction::kDemote;
+  return consensus::SameNode(rule.leader_id(), seen.self) && !seen.in_place_overdue ? MonitorAction::kResume
+                                                                                    : MonitorAction::kDemote;
 }
 
-// A failover needs others that are as advanced; where the rule knows none, nothing is faster than to go on in place.
+// A failover needs others that are as advanced, and enough of them; where there are none, nothing is faster than to go
+// on in place, and to be confirmed by the first that comes back.
 // Who has promised a higher term has said how far it was then, and takes no more under this one.
 bool GoesOnInPlace(const Observation& seen) {
-  return seen.sufficient && seen.died_leading.coordinator_term() > 0 &&
+  return seen.irreplaceable && seen.died_leading.coordinator_term() > 0 &&
          seen.promised_term <= seen.died_leading.coordinator_term();
 }
 

@@ -18,7 +18,9 @@ struct Observation {
   bool leading = false;  ///< advertised as the writable leader
   /// PostgreSQL died while it led under this rule, which it has not tried to go on with since; {0,0}: no.
   clustermetadata::RuleNumber died_leading;
-  bool sufficient = false;              ///< that rule's policy asks for no other node
+  /// That rule's policy asks for no other node, or too few of its members were there for anybody else to be appointed.
+  bool irreplaceable = false;
+  bool in_place_overdue = false;        ///< it went on in place, and nobody has confirmed that for too long
   std::int64_t promised_term = 0;       ///< rules of lower terms are revoked
   bool newer_leader_elsewhere = false;  ///< another pooler advertises itself under a higher rule
   bool bootstrap_unfinished = false;    ///< the bootstrap's sentinel is there

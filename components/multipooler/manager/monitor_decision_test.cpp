@@ -41,7 +41,7 @@ TEST(MonitorDecision, WhenTheLeadersPostgresDies_GoesOnInPlaceOnlyWhereNobodyEls
   seen.died_leading = consensus::MakeRuleNumber(3, 1);
   seen.promised_term = 3;
   EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kStart) << "others could be appointed sooner";
-  seen.sufficient = true;
+  seen.irreplaceable = true;
   EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kRestart);
   seen.promised_term = 4;
   EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kStart) << "a higher term is promised";
@@ -54,6 +54,13 @@ TEST(MonitorDecision, WhenTheLeadersPostgresDies_GoesOnInPlaceOnlyWhereNobodyEls
   seen.restarts_enabled = true;
   seen.died_leading.Clear();
   EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kStart) << "it was tried, or it did not lead";
+}
+
+TEST(MonitorDecision, WhenNobodyConfirmsWhoGoesOnInPlace_ItGivesUpInTheEnd) {
+  Observation seen = Connected(false, 3, 1, "a");
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kResume);
+  seen.in_place_overdue = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kDemote);
 }
 
 TEST(MonitorDecision, WhenThereIsNoData_OnlyTheClaimedSeedBootstraps) {

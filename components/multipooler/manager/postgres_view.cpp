@@ -4,8 +4,10 @@
 #include <utility>
 
 #include "absl/strings/numbers.h"
+#include "common/consensus/policy.h"
 #include "common/consensus/position.h"
 #include "common/status/status.h"
+#include "common/topology/topology.h"
 #include "components/multipooler/manager/rule_store.h"
 
 namespace mg::multipooler {
@@ -107,6 +109,18 @@ absl::StatusOr<PostgresView> ReadView(pgsql::Connection& connection, absl::Time 
     view.read_at = beat.Double(0, 1);
   }
   return view;
+}
+
+std::vector<clustermetadata::ID> PresentMembers(const PostgresView& view, const clustermetadata::ID& self) {
+  consensus::Cohort cohort = consensus::CohortOf(view.rule.decision());
+  std::vector<clustermetadata::ID> present = {self};
+  for (const Follower& follower : view.followers) {
+    absl::StatusOr<clustermetadata::ID> id = topology::ParseClusterId(follower.name);
+    if (id.ok() && consensus::Contains(cohort, *id) && !consensus::SameNode(*id, self)) {
+      present.push_back(*std::move(id));
+    }
+  }
+  return present;
 }
 
 }  // namespace mg::multipooler

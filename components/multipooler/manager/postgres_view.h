@@ -50,4 +50,7 @@ struct PostgresView {
 
 absl::StatusOr<PostgresView> ReadView(pgsql::Connection& connection, absl::Time deadline);
 
+/// Of the rule's cohort: the leader `self`, and those that streamed from it then.
+std::vector<clustermetadata::ID> PresentMembers(const PostgresView& view, const clustermetadata::ID& self);
+
 }  // namespace mg::multipooler

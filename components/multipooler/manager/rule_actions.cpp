@@ -311,19 +311,8 @@ absl::StatusOr<clustermetadata::PoolerPosition> Manager::UpdateConsensusRule(
   MG_ASSIGN_OR_RETURN(Action action, Begin(deadline));
   MG_ASSIGN_OR_RETURN(ConnectionPtr connection, Control(deadline));
   MG_ASSIGN_OR_RETURN(PostgresView view, LookNow(*connection, deadline));
-  if (view.in_recovery || !Snapshot().leading) {
-    return absl::FailedPreconditionError("update rule: this pooler does not lead");
-  }
+  MG_RETURN_IF_ERROR(WithContext(CheckOwnRule(view), "update rule"));
   const clustermetadata::ShardRule& from = view.rule.decision();
-  if (consensus::IsRevoked(from.rule_number(), promises_->Get())) {
-    return absl::FailedPreconditionError("update rule: this pooler's term is revoked");
-  }
-  if (view.rule.has_proposal()) {
-    return absl::FailedPreconditionError("update rule: an undecided proposal is present");
-  }
-  if (from.cohort_members().empty()) {
-    return absl::FailedPreconditionError("update rule: the cohort is empty");
-  }
   clustermetadata::ShardRule to = from;
   for (const clustermetadata::ID& id : request.standby_ids()) {
     consensus::Cohort cohort = consensus::CohortOf(to);
@@ -353,30 +342,58 @@ absl::StatusOr<clustermetadata::PoolerPosition> Manager::UpdateConsensusRule(
                                            " and not ", consensus::ToString(request.expected_outgoing_rule())));
   }
   MG_RETURN_IF_ERROR(WithContext(consensus::CheckTransition(from, to), "update rule"));
-  *to.mutable_rule_number() =
-      consensus::MakeRuleNumber(from.rule_number().coordinator_term(), from.rule_number().leader_subterm() + 1);
   if (request.has_coordinator_id()) {
     *to.mutable_coordinator_id() = request.coordinator_id();
   }
-  SetToNow(to.mutable_creation_time());
   std::string operation = data::RuleOperation_Name(request.operation()).substr(sizeof("RULE_OPERATION_") - 1);
-  absl::Status written = WriteRuleLocked(
-      *connection, view.rule, to,
-      {.type = "replication_config", .operation = operation, .reason = operation, .accepted_members = {}});
+  absl::Status written = WriteOwnRuleLocked(
+      *connection, view, to,
+      {.type = "replication_config", .operation = operation, .reason = operation, .accepted_members = {}}, deadline);
   if (absl::IsAborted(written)) {
     return absl::UnknownError(std::string(written.message()));
   }
   MG_RETURN_IF_ERROR(WithContext(written, "update rule"));
-  log::Info("rule changed", {{"rule", consensus::ToString(to.rule_number())}, {"operation", operation}});
-  Change([&](ManagerState& state) {
-    state.leading_rule = to.rule_number();
-    *state.replication_primary.mutable_position()->mutable_decision() = to;
-  });
-  MG_ASSIGN_OR_RETURN(PostgresView after, LookNow(*connection, deadline));
-  PublishState();
-  *position.mutable_position() = after.rule;
-  position.set_lsn(after.lsn);
+  std::optional<PostgresView> after = Snapshot().view;
+  *position.mutable_position() = after->rule;
+  position.set_lsn(after->lsn);
   return position;
+}
+
+// This node leads, under a rule that it may change by itself.
+absl::Status Manager::CheckOwnRule(const PostgresView& view) const {
+  if (view.in_recovery || !Snapshot().leading) {
+    return absl::FailedPreconditionError("this pooler does not lead");
+  }
+  const clustermetadata::ShardRule& rule = view.rule.decision();
+  if (consensus::IsRevoked(rule.rule_number(), promises_->Get())) {
+    return absl::FailedPreconditionError("this pooler's term is revoked");
+  }
+  if (view.rule.has_proposal()) {
+    return absl::FailedPreconditionError("an undecided proposal is present");
+  }
+  if (rule.cohort_members().empty()) {
+    return absl::FailedPreconditionError("the cohort is empty");
+  }
+  return absl::OkStatus();
+}
+
+// `to` under the number after that of the rule in force.
+absl::Status Manager::WriteOwnRuleLocked(pgsql::Connection& connection, const PostgresView& view,
+                                         const clustermetadata::ShardRule& to, const RuleEvent& event,
+                                         absl::Time deadline) {
+  clustermetadata::ShardRule rule = to;
+  const clustermetadata::RuleNumber& from = view.rule.decision().rule_number();
+  *rule.mutable_rule_number() = consensus::MakeRuleNumber(from.coordinator_term(), from.leader_subterm() + 1);
+  SetToNow(rule.mutable_creation_time());
+  MG_RETURN_IF_ERROR(WriteRuleLocked(connection, view.rule, rule, event));
+  log::Info("rule changed", {{"rule", consensus::ToString(rule.rule_number())}, {"operation", event.operation}});
+  Change([&](ManagerState& state) {
+    state.leading_rule = rule.rule_number();
+    *state.replication_primary.mutable_position()->mutable_decision() = rule;
+  });
+  MG_RETURN_IF_ERROR(LookNow(connection, deadline).status());
+  PublishState();
+  return absl::OkStatus();
 }
 
 }  // namespace mg::multipooler
