@@ -1,4 +1,6 @@
 // chaos: one fault, injected into a local cluster by its agent, with what clients noticed of it.
+#include <algorithm>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -75,6 +77,28 @@ absl::StatusOr<v1::InjectFaultRequest> RequestOf(Context& context, v1::FaultKind
 
 std::string Seconds(bool known, double seconds) { return known ? absl::StrFormat("%.2fs", seconds) : "-"; }
 
+// Between two acknowledged writes; a planned change of the primary is to take less.
+constexpr double kPauseSeconds = 0.5;
+
+bool NeverStopped(const v1::GatewayReport& gateway) {
+  return gateway.has_first_write_seconds() && gateway.errors().empty() &&
+         gateway.longest_pause_seconds() < kPauseSeconds;
+}
+
+std::string FirstWriteText(const v1::FaultReport& report) {
+  if (std::all_of(report.gateways().begin(), report.gateways().end(), NeverStopped)) {
+    return "writes never stopped";
+  }
+  for (const v1::GatewayReport& gateway : report.gateways()) {
+    if (NeverStopped(gateway)) {
+      return absl::StrCat("writes never stopped through ", gateway.gateway());
+    }
+  }
+  return absl::StrCat(
+      Seconds(report.has_first_write_seconds(), report.first_write_seconds()),
+      report.first_write_gateway().empty() ? "" : absl::StrCat("  through ", report.first_write_gateway()));
+}
+
 std::string ReportText(const v1::FaultReport& report) {
   std::string text = absl::StrCat(report.kind(), " of ", absl::StrJoin(report.components(), ", "), "\n");
   absl::StrAppend(&text, "detected      ", Seconds(report.has_detected_seconds(), report.detected_seconds()),
@@ -82,9 +106,7 @@ std::string ReportText(const v1::FaultReport& report) {
                                                : absl::StrCat("  ", report.detected_by(), ": ", report.detection()),
                   "\n");
   if (!report.gateways().empty()) {
-    absl::StrAppend(
-        &text, "first write   ", Seconds(report.has_first_write_seconds(), report.first_write_seconds()),
-        report.first_write_gateway().empty() ? "" : absl::StrCat("  through ", report.first_write_gateway()), "\n");
+    absl::StrAppend(&text, "first write   ", FirstWriteText(report), "\n");
   }
   if (report.has_undone_seconds()) {
     absl::StrAppend(&text, "undone        ", Seconds(true, report.undone_seconds()), "\n");
@@ -100,7 +122,9 @@ std::string ReportText(const v1::FaultReport& report) {
     for (const v1::FaultError& error : gateway.errors()) {
       errors.push_back(absl::StrCat(error.count(), " x ", error.sqlstate()));
     }
-    table.Add({gateway.gateway(), Seconds(gateway.has_first_write_seconds(), gateway.first_write_seconds()),
+    table.Add({gateway.gateway(),
+               NeverStopped(gateway) ? "never stopped"
+                                     : Seconds(gateway.has_first_write_seconds(), gateway.first_write_seconds()),
                Seconds(true, gateway.longest_pause_seconds()), absl::StrCat(gateway.acknowledged()),
                errors.empty() ? "-" : absl::StrJoin(errors, ", ")});
   }

@@ -142,11 +142,12 @@ multigres::provisioner::v1::OperationOptions OptionsUntil(absl::Time deadline) {
 }
 
 absl::StatusOr<multigres::cli::v1::OperationOutput> RunOperation(Context& context, absl::Time deadline,
-                                                                 const OpenOperation& open) {
+                                                                 const OpenOperation& open, Steps steps) {
   MG_ASSIGN_OR_RETURN(AgentClient * client, context.Agent(/*start=*/true));
   multigres::cli::v1::OperationOutput output;
   absl::Status result = absl::UnknownError("the agent ended the operation's stream without a result");
-  ProgressView view(context.terminal(), context.args().Has("quiet") || context.format() != Format::kText);
+  const bool hidden = steps == Steps::kOnTerminal && !context.terminal().err_is_tty;
+  ProgressView view(context.terminal(), hidden || context.args().Has("quiet") || context.format() != Format::kText);
   Watcher watcher(context, *client, view, deadline);
   absl::Status stream = open(*client, [&](const agent::OperationEvent& event) {
     if (output.operation_id().empty() && !event.operation_id().empty()) {

@@ -17,6 +17,9 @@ namespace mg::cli {
 using OperationReader = std::function<bool(const multigres::agent::v1::OperationEvent&)>;
 using OpenOperation = std::function<absl::Status(AgentClient&, const OperationReader&)>;
 
+/// Whether the operation's own steps are shown: also as plain lines where there is no terminal.
+enum class Steps { kAlways, kOnTerminal };
+
 /// Blocks SIGINT and SIGTERM for this thread and those it starts; call before the agent is dialled, so that only the
 /// operation's watcher sees them.
 void HoldSignals();
@@ -24,7 +27,8 @@ void HoldSignals();
 /// Runs it to its end. The result has everything but `status` and `conninfo`. CANCELLED after Ctrl-C; a failed
 /// operation is its error, with the component's last lines and the hint.
 absl::StatusOr<multigres::cli::v1::OperationOutput> RunOperation(Context& context, absl::Time deadline,
-                                                                 const OpenOperation& open);
+                                                                 const OpenOperation& open,
+                                                                 Steps steps = Steps::kAlways);
 
 /// Bound of an operation as the agent keeps it.
 multigres::provisioner::v1::OperationOptions OptionsUntil(absl::Time deadline);

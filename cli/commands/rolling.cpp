@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
 #include "cli/commands/admin_call.h"
@@ -37,7 +38,8 @@ absl::Status AwaitHealth(Context& context, absl::Time deadline) {
   *request.mutable_options() = OptionsUntil(deadline);
   return RunOperation(
              context, deadline,
-             [&](AgentClient& client, const OperationReader& reader) { return client.Stream(request, reader); })
+             [&](AgentClient& client, const OperationReader& reader) { return client.Stream(request, reader); },
+             Steps::kOnTerminal)
       .status();
 }
 
@@ -46,10 +48,20 @@ absl::Status RestartStandby(Context& context, const std::string& name, absl::Tim
   *request.mutable_cluster() = context.Selector();
   request.set_component(name);
   *request.mutable_options() = OptionsUntil(deadline);
-  MG_RETURN_IF_ERROR(RunOperation(context, deadline, [&](AgentClient& client, const OperationReader& reader) {
-                       return client.RestartComponent(request, reader);
-                     }).status());
+  MG_RETURN_IF_ERROR(
+      RunOperation(
+          context, deadline,
+          [&](AgentClient& client, const OperationReader& reader) { return client.RestartComponent(request, reader); },
+          Steps::kOnTerminal)
+          .status());
   return WithContext(AwaitHealth(context, deadline), absl::StrCat("after the restart of ", name));
+}
+
+// Off a terminal an operation's steps would be a hundred lines; so a node is one.
+void Tell(Context& context, const std::string& name, const char* how, absl::Time since) {
+  if (!context.terminal().err_is_tty && !context.args().Has("quiet") && context.format() == Format::kText) {
+    context.Err(absl::StrFormat("%s: %s (%.1fs)\n", name, how, absl::ToDoubleSeconds(absl::Now() - since)));
+  }
 }
 
 }  // namespace
@@ -82,14 +94,18 @@ absl::StatusOr<multigres::cli::v1::RollingOutput> RestartRolling(Context& contex
   }
   for (const v1::ComponentStatus& component : status.components()) {
     if (component.kind() == "postgres" && component.role() == "standby") {
+      absl::Time since = absl::Now();
       MG_RETURN_IF_ERROR(RestartStandby(context, component.name(), deadline));
+      Tell(context, component.name(), "restarted", since);
       output.add_restarted(component.name());
     }
   }
   for (const v1::ComponentStatus* primary : primaries) {
+    absl::Time since = absl::Now();
     if (with_standbys.count(primary->database()) == 0) {
       // A database of one cell has nobody to hand over to: its clients are cut off.
       MG_RETURN_IF_ERROR(RestartStandby(context, primary->name(), deadline));
+      Tell(context, primary->name(), "restarted", since);
       output.add_restarted(primary->name());
       continue;
     }
@@ -111,6 +127,7 @@ absl::StatusOr<multigres::cli::v1::RollingOutput> RestartRolling(Context& contex
     // To hand over is to stop in order, and to come back as a standby.
     MG_RETURN_IF_ERROR(
         WithContext(AwaitHealth(context, deadline), absl::StrCat("after the restart of ", primary->name())));
+    Tell(context, primary->name(), "handed over and restarted", since);
     output.add_restarted(primary->name());
   }
   output.set_elapsed_seconds(absl::ToDoubleSeconds(absl::Now() - begun));

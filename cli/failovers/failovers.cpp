@@ -72,6 +72,7 @@ class Teller {
     }
     if (Is(record, "multipooler", "leader")) {
       evidence_.clear();  // of what is over now
+      decided_ = std::max(decided_, TermOf(Field(record, "rule")));
     }
   }
 
@@ -136,6 +137,9 @@ class Teller {
     }
     std::int64_t term = 0;
     (void)absl::SimpleAtoi(Field(record, "term"), &term);
+    if (term <= decided_) {
+      return;  // by an orch that had not heard of it: nobody is recruited
+    }
     if (told_.empty() || told_.back().decided) {
       Told& told = told_.emplace_back();
       told.output.set_old_primary(ComponentOf(Field(record, "leader")));
@@ -159,6 +163,7 @@ class Teller {
   }
 
   void Continue(const agent::LogRecord& record) {
+    OldPrimary(record);
     Told& told = told_.back();
     const std::int64_t term = told.output.term();
     if (!told.decided && Is(record, "multiorch", "recruited")) {
@@ -188,22 +193,41 @@ class Teller {
       Add(record, "failover-gateway-told",
           told.known ? "takes writes again" : "takes writes again, as the first gateway");
       told.known = true;
-    } else if (told.decided && record.component() == told.output.old_primary()) {
-      OldPrimary(record, &told);
     }
   }
 
-  void OldPrimary(const agent::LogRecord& record, Told* told) {
-    if (record.message() == "log has diverged: rewinding") {
-      Add(record, "failover-rewinding", "the old primary wrote what nobody else has: it is rewound");
-    } else if (record.message() == "rewound, follows") {
-      Add(record, "failover-rewound", "the old primary is rewound");
-    } else if (record.message() == "streams from the primary" && !told->rejoined &&
-               told->output.old_primary() != told->output.new_primary()) {
-      told->rejoined = true;
-      told->output.set_seconds_to_rejoin(Since(record));
-      Add(record, "failover-rejoined", "the old primary streams from the new one");
+  // The change by which this component lost the lead, until it has come back from that, or leads again.
+  Told* LostBy(const std::string& component) {
+    for (auto told = told_.rbegin(); told != told_.rend(); ++told) {
+      if (told->decided && told->output.new_primary() == component) {
+        return nullptr;
+      }
+      if (told->decided && told->output.old_primary() == component) {
+        return told->rejoined ? nullptr : &*told;
+      }
     }
+    return nullptr;
+  }
+
+  void OldPrimary(const agent::LogRecord& record) {
+    const bool rewinds = record.message() == "log has diverged: rewinding";
+    const bool rewound = record.message() == "rewound, follows";
+    const bool streams = record.message() == "streams from the primary";
+    Told* told = rewinds || rewound || streams ? LostBy(record.component()) : nullptr;
+    if (told == nullptr) {
+      return;
+    }
+    if (streams) {
+      told->rejoined = true;
+      told->output.set_seconds_to_rejoin(absl::ToDoubleSeconds(TimeOf(record) - told->detected));
+    }
+    told->steps.push_back({TimeOf(record), record.component(),
+                           rewinds   ? "failover-rewinding"
+                           : rewound ? "failover-rewound"
+                                     : "failover-rejoined",
+                           rewinds   ? "the old primary wrote what nobody else has: it is rewound"
+                           : rewound ? "the old primary is rewound"
+                                     : "the old primary streams from the new one"});
   }
 
   static void Close(Told* told) {
@@ -221,6 +245,7 @@ class Teller {
 
   std::deque<std::pair<std::string, Step>> evidence_;  ///< whom it is about (empty: whoever led), and what
   std::vector<Told> told_;
+  std::int64_t decided_ = 0;  ///< the highest term of a rule that is known to be durable
 };
 
 }  // namespace

@@ -79,6 +79,38 @@ TEST_F(FailoversTest, WhenAnotherOrchTakesOver_ItIsOneStoryWithTwoBeginnings) {
   EXPECT_NEAR(told[0].seconds_to_rule(), 1.7, 1e-6);
 }
 
+TEST_F(FailoversTest, WhenTheOldPrimaryIsRewoundAgainLater_ThatIsAnotherStory) {
+  Crash(1000);
+  Log(60000, "multipooler/zone1", "log has diverged: rewinding");
+  Log(61000, "multipooler/zone1", "rewound, follows");
+  auto told = TellFailovers(records_);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].steps().rbegin()->type(), "failover-rejoined");
+}
+
+TEST_F(FailoversTest, WhenAnotherFailoverFollows_EachOldPrimaryIsToldWithItsOwn) {
+  Log(0, "multiorch/zone1", "appointment begins", {{"term", "7"}, {"leader", "multipooler-zone1-aaaa"}});
+  Log(100, "multipooler/zone2", "leader", {{"rule", "{7,0}"}});
+  Log(200, "multiorch/zone1", "appointment begins", {{"term", "8"}, {"leader", "multipooler-zone2-bbbb"}});
+  Log(300, "multipooler/zone3", "leader", {{"rule", "{8,0}"}});
+  Log(400, "multipooler/zone1", "log has diverged: rewinding");
+  Log(500, "multipooler/zone1", "rewound, follows");
+  Log(600, "multipooler/zone1", "streams from the primary");
+  Log(700, "multipooler/zone2", "streams from the primary");
+  auto told = TellFailovers(records_);
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_NEAR(told[0].seconds_to_rejoin(), 0.6, 1e-6);
+  EXPECT_NEAR(told[1].seconds_to_rejoin(), 0.5, 1e-6);
+  EXPECT_EQ(told[1].steps_size(), 3);
+}
+
+TEST_F(FailoversTest, WhenAnOrchIsLate_NoStoryBegins) {
+  Crash(1000);
+  Log(3000, "multiorch/zone1", "appointment begins", {{"term", "7"}, {"leader", "multipooler-zone1-aaaa"}});
+  Log(3100, "multiorch/zone1", "action failed", {{"error", "FAILED_PRECONDITION: nobody was recruited"}});
+  EXPECT_EQ(TellFailovers(records_).size(), 1u);
+}
+
 TEST_F(FailoversTest, WhenNothingCameOfIt_NobodyLeads) {
   Log(0, "multiorch/zone1", "appointment begins", {{"term", "7"}, {"leader", "multipooler-zone1-aaaa"}});
   auto told = TellFailovers(records_);
@@ -90,8 +122,8 @@ TEST_F(FailoversTest, WhenNothingCameOfIt_NobodyLeads) {
 
 TEST_F(FailoversTest, WhenThePrimaryHandsOver_ItIsPlanned) {
   Log(0, "multipooler/zone1", "hands the lead over");
-  Log(50, "multiorch/zone1", "appointment begins", {{"term", "7"}, {"leader", "multipooler-zone1-aaaa"}});
-  Log(150, "multipooler/zone2", "leader", {{"rule", "{7,0}"}});
+  Log(50, "multiorch/zone1", "appointment begins", {{"term", "6"}, {"leader", "multipooler-zone1-aaaa"}});
+  Log(150, "multipooler/zone2", "leader", {{"rule", "{6,0}"}});
   Crash(600000);
   auto told = TellFailovers(records_);
   ASSERT_EQ(told.size(), 2u);

@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import subprocess
 import tempfile
@@ -38,6 +39,7 @@ def test_faults():
         s.run("up")
         refusals(s)
         a_kill_is_reported(s)
+        a_kill_that_nobody_notices_is_reported_in_words(s)
         a_partition_moves_the_primary_and_is_mended(s)
         a_postgres_that_is_cut_off_is_replaced(s)
         undone_on_interrupt(s)
@@ -72,6 +74,13 @@ def a_kill_is_reported(s):
     assert report["verified"] and report["lostWrites"] == 0 and report["firstWriteSeconds"] < 20, report
     assert len(report["gateways"]) == 3 and all(g["acknowledged"] > 0 for g in report["gateways"]), report
     assert not record(s).exists()
+    well(s)
+
+
+def a_kill_that_nobody_notices_is_reported_in_words(s):
+    told = s.run("chaos", "kill", "multiorch/zone3", "--yes").stdout
+    if not re.search(r"^first write +(writes never stopped|\d+\.)", told, re.M) or re.search(r"first write +0\.[0-4]", told):
+        raise Failure(told)
     well(s)
 
 

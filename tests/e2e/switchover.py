@@ -101,6 +101,15 @@ def planned_switches_fail_no_statement():
             if primary(s) == before:
                 raise Failure("nobody else leads")
             clients.all_go_on()
+            well(s)
+            rule = s.json("shard", "rule")
+            for policy in ("MULTI_CELL_AT_LEAST_2", "AT_LEAST_2"):
+                s.run("shard", "apply-rule-change", "--durability", policy)
+                clients.all_go_on()
+                changed = s.json("shard", "rule")
+                same_term = changed["rule"].split(",")[0] == rule["rule"].split(",")[0]
+                if changed["durability"] != policy or not same_term or changed["primary"] != rule["primary"]:
+                    raise Failure(f"{rule} became {changed}: the leader changes the policy by itself")
         clients.judge()
         well(s)
 
@@ -131,6 +140,10 @@ def a_rolling_restart_fails_no_statement():
             told = s.json("cluster", "restart", "--rolling")
             if sorted(told["restarted"]) != ["postgres/zone1", "postgres/zone2", "postgres/zone3"]:
                 raise Failure(told)
+            clients.all_go_on()
+            lines = s.run("cluster", "restart", "--rolling").stderr.splitlines()
+            if len(lines) != 3 or not all(line.startswith("postgres/zone") for line in lines):
+                raise Failure(f"a line for each node, off a terminal: {lines}")
             clients.all_go_on()
         clients.judge()
         after = s.pids()

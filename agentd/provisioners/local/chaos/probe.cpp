@@ -24,6 +24,8 @@ constexpr char kTable[] = "multigres_chaos_probe";
 constexpr absl::Duration kConnectLimit = absl::Seconds(3);
 /// Longer than a gateway holds work during a failover, so that its own answer is heard.
 constexpr absl::Duration kWriteLimit = absl::Seconds(15);
+constexpr absl::Duration kEffect = absl::Seconds(1);        // within which a fault interrupts writes
+constexpr absl::Duration kPause = absl::Milliseconds(500);  // between two acknowledged writes: an interruption
 constexpr int kPauseMilliseconds = 5;
 constexpr int kPauseAfterErrorMilliseconds = 20;
 constexpr int kPauseWhileWaitingMilliseconds = 10;
@@ -160,7 +162,7 @@ bool Probe::AllWroteSince(absl::Time since) const {
 void Probe::Describe(const Gateway& gateway, absl::Time fault,
                      multigres::provisioner::v1::GatewayReport* report) const {
   report->set_gateway(gateway.name);
-  std::optional<absl::Time> last;
+  std::optional<absl::Time> last, first, resumed;
   absl::Duration longest = absl::ZeroDuration();
   std::map<std::string, multigres::provisioner::v1::FaultError> errors;
   for (const Write& write : gateway.writes) {
@@ -176,13 +178,19 @@ void Probe::Describe(const Gateway& gateway, absl::Time fault,
       continue;
     }
     report->set_acknowledged(report->acknowledged() + 1);
-    if (write.begun >= fault && !report->has_first_write_seconds()) {
-      report->set_first_write_seconds(absl::ToDoubleSeconds(write.ended - fault));
+    if (write.begun >= fault && !first) {
+      first = write.ended;
     }
-    if (last && write.ended >= fault) {
-      longest = std::max(longest, write.ended - *last);
+    if (last && write.ended >= fault && write.ended - *last > longest) {
+      longest = write.ended - *last;
+      resumed = *last < fault + kEffect ? write.ended : resumed;
     }
     last = write.ended;
+  }
+  if (first) {
+    // One that slipped in between the fault and its effect says nothing.
+    const bool slipped = longest >= kPause && resumed && *resumed > *first;
+    report->set_first_write_seconds(absl::ToDoubleSeconds((slipped ? *resumed : *first) - fault));
   }
   report->set_longest_pause_seconds(absl::ToDoubleSeconds(longest));
   for (auto& [sqlstate, error] : errors) {
