@@ -85,6 +85,7 @@ std::optional<std::uint64_t> ParseLsn(const std::string& text) {
 ReplicationState JudgeReplication(const PoolerAnswers& answers, const std::string& database) {
   ReplicationState state;
   int leaders = 0;
+  bool alone = false;
   for (const auto& [cell, answer] : answers) {
     if (!answer.ok()) {
       Problem(&state, {store::kMultipooler, cell, database},
@@ -95,6 +96,9 @@ ReplicationState JudgeReplication(const PoolerAnswers& answers, const std::strin
     if (member.role == "primary") {
       ++leaders;
       state.leader_cell = cell;
+      // As it says itself: it leads, and would not mind another in its place.
+      alone = answer->status().primary_status().ready() && answer->availability_status().leadership_status().signal() ==
+                                                               clustermetadata::LEADERSHIP_SIGNAL_REQUESTING_DEMOTION;
     }
     state.members.emplace(cell, std::move(member));
   }
@@ -108,6 +112,11 @@ ReplicationState JudgeReplication(const PoolerAnswers& answers, const std::strin
     return state;
   }
   const store::ComponentName leader{store::kPostgres, state.leader_cell, database};
+  if (alone) {
+    state.stalled = absl::StrCat(leader.ToString(),
+                                 " leads, and too few standbys confirm its log: nothing is read or written until "
+                                 "another node is back");
+  }
   std::optional<std::uint64_t> head = ParseLsn(state.members.at(state.leader_cell).lsn);
   int streaming = 0;
   for (auto& [cell, member] : state.members) {

@@ -28,6 +28,7 @@ struct ReplicationState {
   std::string problem;                         ///< why it is not one leader with every other streaming; empty: it is
   std::string component;                       ///< at fault, when there is a problem
   std::string summary;                         ///< "postgres/zone2 leads, 2 stream", when there is none
+  std::string stalled;                         ///< that the leader has no quorum, for people; empty: it has
 };
 
 using PoolerAnswers = std::map<std::string, absl::StatusOr<multipoolermanagerdata::StatusResponse>>;  ///< by cell

@@ -228,6 +228,9 @@ void Judge(const Model& model, const Replications& replications, Activity activi
     return;
   }
   for (const auto& [database, replication] : replications) {
+    if (!replication.stalled.empty() && model.record.wanted()) {
+      problems.insert(problems.begin(), replication.stalled);  // what clients notice comes first
+    }
     if (problems.empty() && !replication.problem.empty() && model.record.wanted()) {
       problems.push_back(absl::StrCat(replication.component, " ", replication.problem));
     }

@@ -103,6 +103,17 @@ TEST_F(DescribeTest, WhenSomethingDied_IsDegradedAndSaysHow) {
   EXPECT_EQ(Find(status, "multigateway/zone2").pid(), 0);
 }
 
+TEST_F(DescribeTest, WhenTheLeaderHasLostItsQuorum_ThatIsSaidFirst) {
+  Die("postgres/zone2", SIGKILL);
+  auto& pooler = Of("multipooler/zone1").probe.multipooler;
+  pooler.mutable_status()->mutable_primary_status()->set_ready(true);
+  EXPECT_EQ(Status().reason().find("too few standbys"), std::string::npos);
+  pooler.mutable_availability_status()->mutable_leadership_status()->set_signal(
+      clustermetadata::LEADERSHIP_SIGNAL_REQUESTING_DEMOTION);
+  EXPECT_EQ(Status().reason().find("postgres/zone1 leads, and too few standbys confirm its log"), 0U)
+      << Status().reason();
+}
+
 TEST_F(DescribeTest, WhenAComponentDoesNotAnswer_IsUnhealthy) {
   Of("etcd").probe.ready = absl::DeadlineExceededError("gave no answer in time");
   v1::ClusterStatus status = Status();
