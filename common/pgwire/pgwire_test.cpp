@@ -164,6 +164,32 @@ TEST(Handoff, RoundTripAndGarbage) {
   EXPECT_FALSE(DecodeHandoff(std::string("\2H\0\0\0\x10", 6), &consumed).ok());
 }
 
+TEST(RestNote, RoundTripAndGarbage) {
+  RestNote note = {.tag = 7,
+                   .backend_pid = 1,
+                   .backend_secret = 0xFFFFFFFE,
+                   .heard = 5'000'000'000,
+                   .said = 0x80000000,
+                   .replay = std::string("a\0b", 3)};
+  std::string message = EncodeRestNote(note);
+  size_t consumed = 0;
+  for (size_t size = 0; size < message.size(); ++size) {
+    ASSERT_TRUE(DecodeRestNote(message.substr(0, size), &consumed).ok());
+    EXPECT_EQ(consumed, 0u);
+  }
+  absl::StatusOr<RestNote> decoded = DecodeRestNote(message + "more", &consumed);
+  ASSERT_TRUE(decoded.ok());
+  EXPECT_EQ(consumed, message.size());
+  EXPECT_EQ(decoded->tag, note.tag);
+  EXPECT_EQ(decoded->backend_pid, note.backend_pid);
+  EXPECT_EQ(decoded->backend_secret, note.backend_secret);
+  EXPECT_EQ(decoded->heard, note.heard);
+  EXPECT_EQ(decoded->said, note.said);
+  EXPECT_EQ(decoded->replay, note.replay);
+  EXPECT_FALSE(DecodeRestNote(std::string("r\0\0\0\5", 5) + std::string(40, ' '), &consumed).ok());
+  EXPECT_FALSE(DecodeRestNote(std::string(40, 'E'), &consumed).ok());
+}
+
 TEST(Quote, Literal) {
   EXPECT_EQ(QuoteLiteral("it's"), "'it''s'");
   EXPECT_EQ(QuoteLiteral("a\\'b"), " E'a\\\\''b'");

@@ -3,6 +3,7 @@
 /// thread.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -32,6 +33,8 @@ class Scanner {
   bool Feed(absl::string_view data, std::string* out);
   /// Wants one more type from the next message on.
   void AlsoWant(char type) { wanted_ += type; }
+  /// Wants it no more.
+  void WantNot(char type) { wanted_.erase(std::remove(wanted_.begin(), wanted_.end(), type), wanted_.end()); }
   /// Between two messages, nothing held back.
   bool at_boundary() const { return left_ == 0 && held_.empty(); }
   bool stopped() const { return stopped_; }

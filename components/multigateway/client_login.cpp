@@ -163,7 +163,9 @@ asio::awaitable<bool> ClientSession::TakeStartup(std::string packet) {
   }
   handoff_.parameters = std::move(parameters);
   handoff_.read_only = read_only_;
-  if (!read_only_ && !client_.encrypted()) {
+  handoff_.tag = pid_;
+  handoff_.gateway = read_only_ ? "" : host_->gateway_token();
+  if (!read_only_) {
     handoff_.park_token = pgwire::RandomBytes(pgwire::kParkTokenSize);
     marker_ = pgwire::ParkMarker(handoff_.park_token);
   }

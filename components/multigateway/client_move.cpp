@@ -1,4 +1,5 @@
-// A session that its pooler has handed back: what the pooler gives with it, and the next pooler.
+// A session goes on at the next pooler: one that its pooler has handed back, with what the pooler gives with it; or one
+// whose pooler is lost or says nothing, when the gateway itself knows what the session holds.
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/redirect_error.hpp>
@@ -50,10 +51,28 @@ asio::awaitable<error_code> ClientSession::FromClientOrMoved() {
   co_return direction->error;
 }
 
-asio::awaitable<bool> ClientSession::Move() {
+void ClientSession::HeardRest(const pgwire::RestNote& note) {
+  if (backend_.has_value() && note.backend_pid == backend_->pid && note.backend_secret == backend_->secret) {
+    rest_ = note;
+  }
+}
+
+// Neither side has said anything since: so nothing of the client's is under way there, and it has had all its answers.
+bool ClientSession::StateKnown() const {
+  return rest_.has_value() && rest_->heard == heard_ && rest_->said == said_ && held_.empty() && !writing_to_client_;
+}
+
+bool ClientSession::MovesByItself() {
+  if (!marker_.empty() && StateKnown() && !moved_ && !ended_ && !left_) {
+    moved_ = by_itself_ = true;
+    handoff_.replay = rest_->replay;
+  }
+  return by_itself_;
+}
+
+asio::awaitable<bool> ClientSession::TakeBack() {
   auto self = shared_from_this();
   error_code error;
-  serving_.clear();
   server_.shutdown(LocalSocket::shutdown_send, error);
   asio::steady_timer bound(host_->loop(), kHandBackBound);
   bound.async_wait([self](error_code cancelled) {
@@ -70,8 +89,6 @@ asio::awaitable<bool> ClientSession::Move() {
     given.append(buffer, 0, n);
   }
   bound.cancel();
-  server_.close(error);
-  backend_.reset();
   std::uint32_t size = given.size() >= 4 ? pgwire::ReadUint32(given.data()) : 0;
   if (given.size() < 4 || size > given.size() - 4) {
     std::string refusal = Fatal("57P01", "terminating connection: the primary changed, and its pooler ended meanwhile");
@@ -80,9 +97,22 @@ asio::awaitable<bool> ClientSession::Move() {
   }
   handoff_.replay = given.substr(4, size);
   unanswered_ = given.substr(4 + size);
+  co_return true;
+}
+
+asio::awaitable<bool> ClientSession::Move() {
+  serving_.clear();
+  bool taken = by_itself_ || co_await TakeBack();
+  error_code ignored;
+  server_.close(ignored);
+  backend_.reset();
+  if (!taken) {
+    co_return false;
+  }
   bool connected = co_await ConnectBackend();
   handoff_.replay.clear();
   unanswered_.clear();
+  by_itself_ = false;
   moved_ = false;
   if (connected) {
     host_->CountMove();

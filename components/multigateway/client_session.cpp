@@ -26,10 +26,11 @@ constexpr auto kPoolerBound = std::chrono::seconds(20);
 constexpr std::uint32_t kMaxGreeting = 1 << 20;
 /// A former primary's pooler has so long to hand its sessions back when another node leads.
 constexpr auto kSupersededGrace = std::chrono::milliseconds(300);
-/// PostgreSQL starts, stops or recovers: it may be better in a moment, or elsewhere.
-// Less is not held back: one byte would be any text's.
+/// Less is not held back: one byte would be any text's.
 constexpr size_t kLeastCut = 2;
+/// PostgreSQL starts, stops or recovers: it may be better in a moment, or elsewhere.
 constexpr char kCannotConnectNow[] = "57P03";
+constexpr absl::string_view kTerminate("X\0\0\0\4", 5);
 
 // How many bytes at the end of `text` begin the marker.
 size_t CutMarker(absl::string_view text, absl::string_view marker) {
@@ -99,8 +100,15 @@ asio::awaitable<ClientSession::Try> ClientSession::TryBackend(PoolerAddress addr
     greeting.append(head, sizeof head).append(body);
     if (head[0] == 'Z') {
       backend_ = backend;
-      at_ready_ = !client_.encrypted();
+      rest_ = pgwire::RestNote{
+          .tag = pid_, .backend_pid = backend.pid, .backend_secret = backend.secret, .replay = handoff_.replay};
+      heard_ = unanswered_.size();
+      said_ = 0;
+      at_ready_ = true;
       host_->CountLogin(true);
+      if (!read_only_) {
+        host_->ServedBy(address);
+      }
       if (moved_) {
         // The client has had its greeting; the session's state is as it was.
         co_await asio::async_write(server_, asio::buffer(unanswered_),
@@ -171,6 +179,11 @@ void ClientSession::RoutesChanged() {
     error_code ignored;
     server_.close(ignored);
   } else if (trying_.empty() && id != serving_) {
+    if (!moved_ && MovesByItself()) {
+      error_code ignored;
+      server_.close(ignored);
+      return;
+    }
     superseded_timer_.expires_after(kSupersededGrace);
     superseded_timer_.async_wait([self = shared_from_this()](error_code cancelled) {
       if (!cancelled) {
@@ -182,7 +195,13 @@ void ClientSession::RoutesChanged() {
 
 void ClientSession::EndIfSuperseded() {
   const std::string& id = host_->PrimaryId(database_);
-  if (!id.empty() && !serving_.empty() && !moved_ && id != serving_) {
+  if (id.empty() || serving_.empty() || moved_ || id == serving_) {
+    return;
+  }
+  if (MovesByItself()) {
+    error_code ignored;
+    server_.close(ignored);
+  } else {
     EndWith("terminating connection: another node is the primary now");
   }
 }
@@ -198,17 +217,25 @@ asio::awaitable<void> ClientSession::FromBackend() {
     while (!error) {
       size_t n =
           co_await server_.async_read_some(asio::buffer(buffer), asio::redirect_error(asio::use_awaitable, error));
-      if (!error) {
-        if (stats_ != nullptr) {
-          stats_->FromServer(absl::string_view(buffer.data(), n));
-        }
-        error = co_await client_.Write(absl::string_view(buffer.data(), n));
+      bool last = false;
+      absl::string_view passed =
+          error ? absl::string_view() : TakeFromBackend(absl::string_view(buffer.data(), n), &last);
+      if (!passed.empty()) {
+        writing_to_client_ = true;
+        error = co_await client_.Write(passed);
+        writing_to_client_ = false;
+      }
+      if (last) {
+        break;
       }
     }
   }
-  if (!moved_) {
+  if (!moved_ && !MovesByItself()) {
     // The pooler has said its last, or the client is gone: either way both sides end.
     error_code ignored;
+    if (!ended_ && !left_) {
+      TellEnd("terminating connection: its pooler was lost");
+    }
     server_.shutdown(LocalSocket::shutdown_both, ignored);
     client_.Shutdown();
   }
@@ -236,6 +263,7 @@ absl::string_view ClientSession::TakeFromBackend(absl::string_view read, bool* l
   if (stats_ != nullptr) {
     stats_->FromServer(read);
   }
+  said_ += read.size();
   if (!read.empty()) {
     at_ready_ = absl::EndsWith(read.substr(0, read.size() - 1), absl::string_view("Z\0\0\0\5", 5));
   }
@@ -244,23 +272,27 @@ absl::string_view ClientSession::TakeFromBackend(absl::string_view read, bool* l
 
 asio::awaitable<error_code> ClientSession::FromClient() {
   error_code error;
+  auto take = [this](absl::string_view read, bool*) {
+    if (by_itself_) {
+      unanswered_.append(read.data(), read.size());
+      return absl::string_view();
+    }
+    heard_ += read.size();
+    left_ = absl::EndsWith(read, kTerminate);
+    if (stats_ != nullptr) {
+      stats_->FromClient(read);
+    }
+    return read;
+  };
   if (!client_.encrypted()) {
-    auto take = [this](absl::string_view read, bool*) {
-      if (stats_ != nullptr) {
-        stats_->FromClient(read);
-      }
-      return read;
-    };
     co_return co_await relay::Pump(client_.plain(), server_, host_->scratch(), take, &writing_to_server_);
   }
   std::string buffer(kTlsBuffer, '\0');
   while (!error) {
     size_t n = co_await client_.ReadSome(buffer.data(), buffer.size(), &error);
-    if (!error) {
-      if (stats_ != nullptr) {
-        stats_->FromClient(absl::string_view(buffer.data(), n));
-      }
-      co_await asio::async_write(server_, asio::buffer(buffer.data(), n),
+    absl::string_view passed = error ? absl::string_view() : take(absl::string_view(buffer.data(), n), nullptr);
+    if (!passed.empty()) {
+      co_await asio::async_write(server_, asio::buffer(passed.data(), passed.size()),
                                  asio::redirect_error(asio::use_awaitable, error));
     }
   }
@@ -283,6 +315,7 @@ asio::awaitable<void> ClientSession::Relay() {
       co_return;
     }
   }
+  left_ |= error != asio::error::broken_pipe;  // else it is the pooler that takes nothing more
   // A client that only stops to send still gets what it asked for, as from PostgreSQL itself.
   server_.shutdown(error == asio::error::eof ? LocalSocket::shutdown_send : LocalSocket::shutdown_both, ignored);
   while (!backend_done_) {
@@ -320,6 +353,17 @@ asio::awaitable<void> ClientSession::Run() {
   client_.Close();
 }
 
+// Only where the client waits for an answer of which nothing has come, or for nothing: never into the middle of a
+// message. What is encrypted would have to be waited for.
+void ClientSession::TellEnd(const std::string& message) {
+  if (at_ready_ && held_.empty() && !writing_to_client_ && !client_.encrypted()) {
+    std::string error = Fatal("57P01", message);
+    error_code ignored;
+    client_.plain().non_blocking(true, ignored);
+    client_.plain().write_some(asio::buffer(error), ignored);
+  }
+}
+
 void ClientSession::End() { EndWith("terminating connection due to administrator command"); }
 
 void ClientSession::EndWith(const std::string& message) {
@@ -328,12 +372,7 @@ void ClientSession::EndWith(const std::string& message) {
   }
   ended_ = true;
   error_code ignored;
-  if (at_ready_ && !writing_to_client_) {
-    // Only where the client has just been told that the server waits for it: never into the middle of a message.
-    std::string error = pgwire::ErrorMessage({.severity = "FATAL", .code = "57P01", .message = message});
-    client_.plain().non_blocking(true, ignored);
-    client_.plain().write_some(asio::buffer(error), ignored);
-  }
+  TellEnd(message);
   client_.Shutdown();
   server_.close(ignored);
 }

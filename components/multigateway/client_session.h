@@ -46,6 +46,10 @@ class ClientHost {
   virtual asio::awaitable<void> CancelRequested(std::uint32_t pid, std::uint32_t secret) = 0;
   /// Reads a session's traffic beside the relay; null: statistics are off.
   virtual std::unique_ptr<stats::SessionStats> NewSessionStats() = 0;
+  /// A session is served there from now on; what it holds when it rests will be heard.
+  virtual void ServedBy(const PoolerAddress& address) = 0;
+  /// By which poolers know whose sessions they serve.
+  virtual const std::string& gateway_token() const = 0;
   virtual void CountLogin(bool good) = 0;
   virtual void CountWait() = 0;
   virtual void CountMove() = 0;
@@ -62,6 +66,8 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   /// The routes have changed: a pooler that is being tried and is no longer the one to try is given up. So is one that
   /// serves this session, when another node leads and this pooler, frozen or cut off, does not hand the session back.
   void RoutesChanged();
+  /// From the pooler, beside the session's own connection.
+  void HeardRest(const pgwire::RestNote& note);
 
   std::uint32_t secret() const { return secret_; }
   /// Where its query runs, for a cancel; none before it has a server connection.
@@ -73,6 +79,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
 
  private:
   void EndWith(const std::string& message);
+  void TellEnd(const std::string& message);
   void EndIfSuperseded();
   // client_login.cpp
   asio::awaitable<bool> ReadStartup();
@@ -96,6 +103,9 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
 
   // client_move.cpp: a session that its pooler has handed back goes on at the next one (see pgwire::ParkMarker).
   asio::awaitable<bool> Move();
+  asio::awaitable<bool> TakeBack();
+  bool MovesByItself();
+  bool StateKnown() const;
 
   ClientHost* host_;
   ClientStream client_;
@@ -110,12 +120,17 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   asio::steady_timer superseded_timer_;
   asio::steady_timer login_timer_;
   bool writing_to_client_ = false, writing_to_server_ = false;
-  bool at_ready_ = false;  ///< the last that the client got, in plain, was ReadyForQuery
+  bool at_ready_ = false;  ///< the last that the client got was ReadyForQuery
   bool ended_ = false;
   bool backend_done_ = false;
-  std::string marker_;                          ///< by which the pooler hands the session back; empty: it cannot
-  std::string held_;                            ///< what may be the marker's begin
-  std::string joined_;                          ///< held_ and what came after it
+  std::string marker_;  ///< by which the pooler hands the session back; empty: it cannot
+  std::string held_;    ///< what may be the marker's begin
+  std::string joined_;  ///< held_ and what came after it
+  /// What the session held when it rested, and after how many bytes; none: it never did at this pooler.
+  std::optional<pgwire::RestNote> rest_;
+  std::uint64_t heard_ = 0, said_ = 0;          ///< bytes from the client that went to the pooler, and from there
+  bool left_ = false;                           ///< the client has said Terminate, or nothing is read of it any more
+  bool by_itself_ = false;                      ///< moved without the pooler; what the client says is kept
   bool moved_ = false;                          ///< handed back, and not at the next pooler yet
   std::string unanswered_;                      ///< what the client had said that the old pooler did not pass on
   std::unique_ptr<stats::SessionStats> stats_;  ///< null: off, or not relaying yet

@@ -25,6 +25,7 @@
 #include "common/topology/topology.h"
 #include "components/multigateway/client_session.h"
 #include "components/multigateway/credentials.h"
+#include "components/multigateway/rest_feeds.h"
 
 namespace mg::multigateway {
 namespace {
@@ -178,6 +179,9 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
     co_await timer->async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
 
+  void ServedBy(const PoolerAddress& address) override { rest_feeds_.ListenTo(link_.get(), address); }
+  const std::string& gateway_token() const override { return rest_feeds_.gateway(); }
+
   void CountLogin(bool good) override {
     std::lock_guard lock(counters_mutex_);
     ++(good ? counters_.logins : counters_.refused);
@@ -260,6 +264,12 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
     }
   }
 
+  void HeardRest(const pgwire::RestNote& note) {
+    if (auto it = sessions_.find(note.tag); it != sessions_.end()) {
+      it->second->HeardRest(note);
+    }
+  }
+
   void CountSessions() {
     std::lock_guard lock(counters_mutex_);
     counters_.sessions = static_cast<std::int64_t>(sessions_.size());
@@ -310,6 +320,7 @@ class GatewayServerImpl final : public GatewayServer, public ClientHost {
   log::Throttle accept_faults_;
   std::unique_ptr<TlsContext> tls_;
   std::unique_ptr<PoolerLink> link_;
+  RestFeeds rest_feeds_{loop_, [this](const pgwire::RestNote& note) { HeardRest(note); }};
   std::map<std::string, std::string> primary_ids_;  ///< by database, since the routes changed last
   std::set<asio::steady_timer*> waiting_;           ///< for a change of the routes, which cancels them
   const std::string mock_secret_;

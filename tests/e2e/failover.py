@@ -26,9 +26,9 @@ class Shard:
         with self.connect("zone1") as c, c.cursor() as cursor:
             cursor.execute("create table written (value int)")
 
-    def connect(self, cell):
+    def connect(self, cell, **more):
         c = psycopg2.connect(host="127.0.0.1", port=self.ports[cell], user="postgres", dbname="postgres", passfile=self.passfile,
-                             connect_timeout=15)
+                             connect_timeout=15, **more)
         c.autocommit = True
         return c
 
@@ -98,13 +98,79 @@ class Frozen:
                 pass  # it was restarted meanwhile
 
 
+def ask(connection, text, *values):
+    with connection.cursor() as cursor:
+        cursor.execute(text, values)
+        return cursor.fetchone()[0] if cursor.description else None
+
+
+class Resting:
+    """Sessions through the gateway of a cell that say nothing while something happens. What `fresh` and `settled` hold can be taken elsewhere,
+    what the others hold cannot."""
+    number = 0
+
+    def __init__(self, shard, cell):
+        self.shard, self.cell = shard, cell
+        Resting.number += 1
+        self.name = f"rest {Resting.number}"
+        kinds = ("fresh", "settled", "temporary", "open")
+        self.sessions = {kind: shard.connect(cell, application_name=f"{self.name} {kind}") for kind in kinds}
+        ask(self.sessions["settled"], "set work_mem = '7MB'")
+        ask(self.sessions["settled"], "prepare twice (int) as select 2 * $1")
+        ask(self.sessions["temporary"], "create temporary table here (value int)")
+        ask(self.sessions["open"], "begin")
+        ask(self.sessions["open"], "create table never_committed (value int)")
+        for kind in ("settled", "temporary"):
+            eventually(lambda: self.look(kind, "query like '/* multigres: %%'"), HEALS, f"the pooler has asked what the {kind} session holds")
+        self.began = {kind: self.look(kind) for kind in self.sessions}
+
+    def look(self, kind, condition="true"):
+        """When the server connection of a session began; None: there is none of which this is true."""
+        try:
+            with self.shard.connect(self.cell) as c:
+                return ask(c, f"select max(backend_start) from pg_stat_activity where application_name = %s and {condition}",
+                           f"{self.name} {kind}")
+        except psycopg2.Error:
+            return None
+
+    def go_on(self):
+        for kind in ("fresh", "settled"):
+            eventually(lambda: self.look(kind) not in (None, self.began[kind]), HEALS, f"the {kind} session goes on with another server connection")
+        if ask(self.sessions["fresh"], "select 1") != 1:
+            raise Failure("the fresh session answers something else")
+        settled = [ask(self.sessions["settled"], text) for text in ("show work_mem", "execute twice (21)")]
+        if settled != ["7MB", 42]:
+            raise Failure(f"the settled session went on with {settled}")
+        for kind, text in (("temporary", "select 1"), ("open", "commit")):
+            try:
+                ask(self.sessions[kind], text)
+            except psycopg2.Error as e:
+                if e.pgcode not in (None, "57P01", "57P02"):
+                    raise Failure(f"the {kind} session was told {e.pgcode}") from e
+            else:
+                raise Failure(f"the {kind} session went on")
+        with self.shard.connect(self.cell) as c:
+            if ask(c, "select to_regclass('never_committed')") is not None:
+                raise Failure("a transaction that was told to have ended was committed")
+        for session in self.sessions.values():
+            session.close()
+
+
 def a_primary_that_dies_or_freezes_is_replaced():
     with Sandbox("failover") as s:
         s.run("up")
         shard = Shard(s)
         cell, pid = shard.primary()
+        resting = Resting(shard, cell)
         os.kill(pid, signal.SIGKILL)
         shard.write(shard.elsewhere(cell))
+        resting.go_on()
+        shard.well()
+
+        cell, _ = shard.primary()
+        resting = Resting(shard, shard.elsewhere(cell))
+        os.kill(s.component(f"multipooler/{cell}")["pid"], signal.SIGKILL)
+        resting.go_on()
         shard.well()
 
         # One backend: PostgreSQL comes back by itself, as the leader or as whom another one has replaced.
@@ -125,15 +191,22 @@ def a_primary_that_dies_or_freezes_is_replaced():
         shard.well()
 
         cell, _ = shard.primary()
+        resting = Resting(shard, cell)
         with Frozen(s.component(f"multipooler/{cell}")["pid"]):
             shard.write(shard.elsewhere(cell))
+            resting.go_on()
         shard.well()
 
-        for cell in list(shard.ports):
+        first, _ = shard.primary()
+        resting = Resting(shard, shard.elsewhere(first))
+        for cell in sorted(shard.ports, key=lambda c: c != first):
             for c in s.status()["components"]:
                 if c["cell"] == cell and c["pid"]:
                     os.kill(c["pid"], signal.SIGKILL)
             shard.write(shard.elsewhere(cell))
+            if resting is not None:
+                resting.go_on()
+                resting = None
             shard.well()
 
         for c in s.status()["components"]:

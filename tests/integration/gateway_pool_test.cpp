@@ -1,12 +1,14 @@
 // What the pool promises: a session finds a server as after a login of its own, whoever used the connection before.
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <atomic>
 #include <thread>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "tests/integration/gateway_sandbox.h"
@@ -231,6 +233,157 @@ TEST_F(GatewayPoolTest, ThousandSessions_AtOnce) {
   }
 }
 
+/// Sessions at rest, over the loss of what serves them.
+class GatewayRestTest : public GatewayPoolTest {
+ protected:
+  static std::string Settled(const Pq& client) {
+    EXPECT_EQ(Ask(client, "SET work_mem = '7MB'"), "SET");
+    EXPECT_EQ(Ask(client, "PREPARE twice (int) AS SELECT 2 * $1"), "PREPARE");
+    return Backend(client);
+  }
+  /// Until the pooler has asked for the state of that backend's session.
+  static void AwaitRest(const std::string& backend, const GatewaySandbox& sandbox = *sandbox_) {
+    Pq admin = sandbox.Direct();
+    EXPECT_TRUE(Eventually([&] {
+      return Ask(admin, absl::StrCat("SELECT count(*) FROM pg_stat_activity WHERE pid = ", backend,
+                                     " AND state = 'idle' AND query LIKE '/* multigres: %'")) == "1";
+    }));
+  }
+  /// And until PostgreSQL, which then ends all others too, is back.
+  static void Kill(const std::string& backend) {
+    int pid = 0;
+    ASSERT_TRUE(absl::SimpleAtoi(backend, &pid) && pid > 1) << backend;
+    Pq witness = sandbox_->Direct();
+    ASSERT_EQ(Ask(witness, "SELECT 1"), "1");
+    ASSERT_EQ(::kill(pid, SIGKILL), 0);
+    EXPECT_TRUE(Eventually([&] { return Ask(witness, "SELECT 1") != "1"; }));
+    EXPECT_TRUE(Eventually([&] { return Ask(sandbox_->Direct(), "SELECT 1") == "1"; }));
+  }
+  /// Until something has come for the client, the end included.
+  static void AwaitWord(const Pq& client) {
+    pollfd word = {PQsocket(client.get()), POLLIN, 0};
+    EXPECT_EQ(::poll(&word, 1, 10'000), 1);
+  }
+  static void ExpectItsState(const Pq& client) {
+    EXPECT_EQ(Ask(client, "SHOW work_mem"), "7MB");
+    EXPECT_EQ(Ask(client, "EXECUTE twice (21)"), "42");
+  }
+};
+
+TEST_F(GatewayRestTest, ServerConnectionThatDies_IsReplaced) {
+  Pq client = sandbox_->Connect(), other = sandbox_->Connect(), fresh = sandbox_->Connect();
+  for (int round = 0; round < 2; ++round) {
+    std::string backend = Settled(client), others = Settled(other);
+    AwaitRest(backend);
+    AwaitRest(others);
+    std::int64_t lost = sandbox_->pool().counters().discarded;
+    Kill(backend);
+    // A statement that is sent to a dead connection before its end is noticed may have been begun, for all one knows.
+    ASSERT_TRUE(Eventually([&] { return sandbox_->pool().counters().discarded >= lost + 3; }));
+    ExpectItsState(client);
+    ExpectItsState(other);
+    EXPECT_NE(Backend(client), backend);
+    Ask(client, "DEALLOCATE ALL");
+    Ask(other, "DEALLOCATE ALL");
+  }
+  EXPECT_EQ(Ask(fresh, "SELECT 1"), "1");
+}
+
+TEST_F(GatewayRestTest, WhatCannotGoOn_IsToldOnce) {
+  for (const char* held : {"BEGIN", "LISTEN news", "CREATE TEMP TABLE here (a int)", "SELECT pg_advisory_lock(7)",
+                           "SELECT set_config('app.who', 'x', false)"}) {
+    Pq client = sandbox_->Connect();
+    Ask(client, held);
+    std::string backend = Backend(client);
+    if (absl::StrContains(held, "LISTEN")) {
+      AwaitRest(backend);
+      Ask(sandbox_->Direct(), "NOTIFY news");
+      EXPECT_TRUE(Eventually([&] { return PQconsumeInput(client.get()) == 1 && PQnotifies(client.get()) != nullptr; }));
+    }
+    Kill(backend);
+    AwaitWord(client);
+    EXPECT_EQ(Code(client, "SELECT 1"), "57P01") << held << ": " << PQerrorMessage(client.get());
+    std::string told = PQerrorMessage(client.get());
+    EXPECT_EQ(told.find("FATAL"), told.rfind("FATAL")) << held << ": " << told;
+    EXPECT_TRUE(Eventually([&] { return Ask(sandbox_->Connect(), "SELECT 1") == "1"; }));
+  }
+}
+
+TEST_F(GatewayRestTest, QuestionForItsState_LeavesTheUnnamedStatement) {
+  Pq client = sandbox_->Connect();
+  std::string backend = Backend(client);
+  PqResult prepared(PQprepare(client.get(), "", "SELECT $1::int + 1", 0, nullptr));
+  ASSERT_EQ(PQresultStatus(prepared.get()), PGRES_COMMAND_OK);
+  for (const char* value : {"1", "2"}) {
+    PqResult result(PQexecPrepared(client.get(), "", 1, &value, nullptr, nullptr, 0));
+    ASSERT_EQ(PQresultStatus(result.get()), PGRES_TUPLES_OK) << PQerrorMessage(client.get());
+    AwaitRest(backend);
+  }
+  EXPECT_EQ(Ask(client, "SELECT count(*) FROM pg_prepared_statements"), "0");
+  EXPECT_EQ(Backend(client), backend);
+}
+
+TEST_F(GatewayRestTest, PoolerThatIsLost_TheGatewayKnowsWhatTheyHeld) {
+  GatewaySandbox sandbox({.elsewhere = true});
+  Pq client = sandbox.Connect(), fresh = sandbox.Connect(), holder = sandbox.Connect(), busy = sandbox.Connect();
+  std::string held = Backend(holder);
+  EXPECT_EQ(Ask(holder, "CREATE TEMP TABLE here (a int)"), "CREATE TABLE");
+  EXPECT_EQ(Ask(busy, "CREATE TABLE runs (a int)"), "CREATE TABLE");
+  AwaitRest(Settled(client), sandbox);
+  AwaitRest(held, sandbox);
+  ASSERT_EQ(PQsendQuery(busy.get(), "INSERT INTO runs SELECT 1 FROM pg_sleep(0.5)"), 1);
+  ASSERT_EQ(PQflush(busy.get()), 0);
+  Pq admin = sandbox.Direct();
+  EXPECT_TRUE(Eventually(
+      [&] { return Ask(admin, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "1"; }));
+  Pq passing_by = sandbox.Connect();  // behind what the pooler has told the gateway
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_EQ(Ask(passing_by, "SELECT 1"), "1");
+  }
+  multipooler::PoolCounters before = sandbox.pool().counters();
+  sandbox.CutConnections();
+  // A statement that is sent before the gateway has noticed may have been begun, for all one knows.
+  EXPECT_TRUE(Eventually([&] {
+    multipooler::PoolCounters now = sandbox.pool().counters();
+    return now.opened + now.reused >= before.opened + before.reused + 2;
+  }));
+  ExpectItsState(client);
+  EXPECT_EQ(Ask(fresh, "SELECT 1"), "1");
+  AwaitWord(holder);
+  EXPECT_EQ(Code(holder, "SELECT 1"), "57P01") << PQerrorMessage(holder.get());
+  EXPECT_EQ(LastCode(busy), "57P01") << "nobody knows whether it ran";
+  EXPECT_TRUE(Eventually(
+      [&] { return Ask(admin, "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'") == "0"; }));
+  EXPECT_LE(Ask(admin, "SELECT count(*) FROM runs"), "1");
+}
+
+TEST_F(GatewayRestTest, AdministratorsEndOfASession_IsItsEnd) {
+  Pq client = sandbox_->Connect();
+  std::string backend = Settled(client);
+  AwaitRest(backend);
+  EXPECT_EQ(Ask(sandbox_->Direct(), absl::StrCat("SELECT pg_terminate_backend(", backend, ")")), "t");
+  EXPECT_EQ(Code(client, "SELECT 1"), "57P01");
+}
+
+TEST_F(GatewayRestTest, PoolerThatStopsToServe_HandsThemBack) {
+  Pq client = sandbox_->Connect(), soon = sandbox_->Connect(), busy = sandbox_->Connect();
+  AwaitRest(Settled(client));
+  EXPECT_EQ(Ask(busy, "BEGIN"), "BEGIN");
+  Settled(soon);  // its state is asked for when it has to leave
+  sandbox_->Serve(multipooler::ServingMode::kNone);
+  EXPECT_EQ(Code(busy, "COMMIT"), "57P01");
+  ASSERT_EQ(PQsendQuery(client.get(), "SHOW work_mem"), 1);
+  pollfd answer = {PQsocket(client.get()), POLLIN, 0};
+  EXPECT_EQ(::poll(&answer, 1, 300), 0) << "nobody serves";
+  sandbox_->Serve(multipooler::ServingMode::kReadWrite);
+  PqResult result(PQgetResult(client.get()));
+  ASSERT_EQ(PQresultStatus(result.get()), PGRES_TUPLES_OK) << PQerrorMessage(client.get());
+  EXPECT_STREQ(PQgetvalue(result.get(), 0, 0), "7MB");
+  PQclear(PQgetResult(client.get()));
+  ExpectItsState(client);
+  ExpectItsState(soon);
+}
+
 /// A primary whose standby never answers: each commit waits until somebody ends the wait.
 class GatewaySyncTest : public GatewayPoolTest {
  protected:
@@ -392,8 +545,13 @@ TEST_P(GatewayGateTest, AfterAWaitWasCutShort_AnswersWaitForTheStandbys) {
   PQclear(PQgetResult(later.get()));
   // A leader that is not one any more ends them instead.
   EXPECT_EQ(ReadAfterCut(sandbox, GetParam(), cut_off), "nothing");
-  ASSERT_EQ(PQsendQuery(later.get(), "SELECT count(*) FROM phantom"), 1);
+  ASSERT_EQ(PQsendQuery(later.get(), "SELECT count(*) FROM phantom WHERE true"), 1);
   ASSERT_EQ(PQflush(later.get()), 0);
+  // Before it is begun there is nothing to be told of: it would run at the next leader.
+  Pq admin = sandbox.Direct();
+  EXPECT_TRUE(Eventually([&] {
+    return Ask(admin, "SELECT count(*) FROM pg_stat_activity WHERE state = 'idle' AND query LIKE '%WHERE true'") == "1";
+  }));
   sandbox.Serve(multipooler::ServingMode::kNone);
   EXPECT_EQ(LastCode(later), "57P01") << PQerrorMessage(later.get());
   stopped = true;

@@ -162,8 +162,14 @@ std::shared_ptr<grpc::ServerCredentials> GatewaySandbox::GrpcCredentials() const
 }
 
 void GatewaySandbox::StartRemoteEndpoint() {
-  int port = FreePort();
-  remote_ = multipooler::RemoteEndpoint::Create({.port = port,
+  if (remote_port_ == 0) {
+    remote_port_ = FreePort();
+    (*record_.mutable_port_map())["pooler-pg"] = remote_port_;
+    options_.gateway_flags.push_back("--multipooler-grpc-cert=" + Certificate("pgbackrest.crt"));
+    options_.gateway_flags.push_back("--multipooler-grpc-key=" + Certificate("pgbackrest.key"));
+    options_.gateway_flags.push_back("--multipooler-grpc-ca=" + Certificate("ca.crt"));
+  }
+  remote_ = multipooler::RemoteEndpoint::Create({.port = remote_port_,
                                                  .certificate = Certificate("pgbackrest.crt"),
                                                  .key = Certificate("pgbackrest.key"),
                                                  .authority = Certificate("ca.crt"),
@@ -171,10 +177,11 @@ void GatewaySandbox::StartRemoteEndpoint() {
                                                  .socket_path = options_.pool.socket_path});
   absl::Status started = remote_->Start();
   EXPECT_TRUE(started.ok()) << started;
-  (*record_.mutable_port_map())["pooler-pg"] = port;
-  options_.gateway_flags.push_back("--multipooler-grpc-cert=" + Certificate("pgbackrest.crt"));
-  options_.gateway_flags.push_back("--multipooler-grpc-key=" + Certificate("pgbackrest.key"));
-  options_.gateway_flags.push_back("--multipooler-grpc-ca=" + Certificate("ca.crt"));
+}
+
+void GatewaySandbox::CutConnections() {
+  remote_.reset();
+  StartRemoteEndpoint();
 }
 
 void GatewaySandbox::StartGateway(int index) {

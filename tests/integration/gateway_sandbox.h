@@ -50,6 +50,8 @@ class GatewaySandbox {
   multipooler::ServingState& serving() { return serving_; }
   multipooler::PoolServer& pool() { return *pool_; }
   void StopGateway(int gateway);
+  /// With `elsewhere`: all connections between gateways and pooler end at once, without a word; new ones are possible.
+  void CutConnections();
 
   int port(int gateway = 0) const { return ports_[static_cast<size_t>(gateway)]; }
   int replica_port(int gateway = 0) const { return replica_ports_[static_cast<size_t>(gateway)]; }
@@ -77,6 +79,7 @@ class GatewaySandbox {
   GatewaySandboxOptions options_;
   std::string directory_;
   int etcd_port_ = 0;
+  int remote_port_ = 0;
   std::vector<int> ports_, replica_ports_;
   std::vector<std::string> launched_;
   std::unique_ptr<testing::PostgresFixture> postgres_;

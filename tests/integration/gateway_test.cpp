@@ -2,11 +2,13 @@
 #include <gtest/gtest.h>
 #include <libpq/libpq-fs.h>
 #include <poll.h>
+#include <signal.h>
 #include <sys/socket.h>
 
 #include <thread>
 
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
@@ -286,9 +288,11 @@ TEST_F(GatewayTest, Cancel_ThroughItsOwnAndThroughAnotherGateway) {
 }
 
 TEST_F(GatewayTest, WithoutPrimary_WaitsForOneAndThenSaysSo) {
-  Pq before = sandbox_->Connect();
+  Pq before = sandbox_->Connect(), at_rest = sandbox_->Connect();
+  EXPECT_EQ(Ask(before, "BEGIN"), "BEGIN");
   sandbox_->Serve(ServingMode::kNone);
-  EXPECT_EQ(Code(before, "SELECT 1"), "57P01") << "a session of the primary that was";
+  EXPECT_EQ(Code(before, "COMMIT"), "57P01") << "a transaction at the primary that was";
+  EXPECT_EQ(Code(at_rest, "SELECT 1"), "57P03") << "it would go on at the next";
   absl::Time begin = absl::Now();
   Pq refused = sandbox_->Connect();
   EXPECT_NE(PQstatus(refused.get()), CONNECTION_OK);
@@ -383,6 +387,23 @@ TEST_F(GatewayTest, Tls_WhenACertificateIsGiven) {
   EXPECT_EQ(PQsslInUse(client.get()), 1);
   EXPECT_EQ(Ask(client, "SELECT repeat('y', 1000000)").size(), 1000000u);
   EXPECT_EQ(Ask(client, "SELECT length('" + std::string(1 << 20, 'x') + "')"), std::to_string(1 << 20));
+  // A session at rest goes on with another server connection, like one that is not encrypted.
+  client = sandbox.Connect("sslmode=require");
+  EXPECT_EQ(Ask(client, "SET work_mem = '7MB'"), "SET");
+  std::string backend = Ask(client, "SELECT pg_backend_pid()");
+  Pq admin = sandbox.Direct();
+  EXPECT_TRUE(Eventually([&] {
+    return Ask(admin, absl::StrCat("SELECT count(*) FROM pg_stat_activity WHERE pid = ", backend,
+                                   " AND state = 'idle' AND query LIKE '/* multigres: %'")) == "1";
+  }));
+  std::int64_t lost = sandbox.pool().counters().discarded;
+  int pid = 0;
+  ASSERT_TRUE(absl::SimpleAtoi(backend, &pid) && pid > 1);
+  ASSERT_EQ(::kill(pid, SIGKILL), 0);
+  ASSERT_TRUE(Eventually([&] { return sandbox.pool().counters().discarded > lost; }));
+  EXPECT_EQ(Ask(client, "SHOW work_mem"), "7MB");
+  EXPECT_NE(Ask(client, "SELECT pg_backend_pid()"), backend);
+  EXPECT_EQ(PQsslInUse(client.get()), 1);
   EXPECT_EQ(PQsslInUse(sandbox.Connect("sslmode=disable").get()), 0);
 }
 

@@ -18,6 +18,7 @@
 #include <set>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -28,6 +29,7 @@
 #include "common/status/status.h"
 #include "components/multipooler/pool/connection_pool.h"
 #include "components/multipooler/pool/read_gate.h"
+#include "components/multipooler/pool/rest_listeners.h"
 #include "components/multipooler/pool/session.h"
 
 namespace mg::multipooler {
@@ -36,6 +38,10 @@ namespace {
 using boost::system::error_code;
 /// How often sessions that are being drained are looked at: their ends are many small events.
 constexpr auto kDrainLook = std::chrono::milliseconds(2);
+/// How often sessions that come to rest are looked at, and by how much longer than it took nothing is asked.
+constexpr auto kLearnLook = std::chrono::milliseconds(25);
+constexpr int kLearnShare = 4;
+constexpr auto kLearnBound = std::chrono::seconds(1);
 constexpr auto kCheckInterval = std::chrono::seconds(10);
 constexpr auto kSyncRepLook = std::chrono::milliseconds(20);
 constexpr auto kSyncRepBound = std::chrono::seconds(30);
@@ -64,7 +70,8 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
         check_timer_(loop_),
         roles_(postgres_),
         gate_(loop_, options_.confirm_commits),
-        pool_(loop_, lookups_, roles_, options_, postgres_) {
+        pool_(loop_, lookups_, roles_, options_, postgres_),
+        rest_listeners_(loop_) {
     pool_.changed = [this] { UpdateCounters(); };
   }
 
@@ -79,8 +86,11 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
         stopping_ = true;
         gate_.Stop();
         pool_.Stop();
+        rest_listeners_.Stop();
         for (const auto& session : sessions_) {
-          session->End("57P01", "terminating connection due to administrator command");
+          if (!session->Leave(/*ask=*/false)) {
+            session->End("57P01", "terminating connection due to administrator command");
+          }
         }
         NoticeDrained();
       });
@@ -177,6 +187,25 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
     }
   }
 
+  void AwaitsLearning() override {
+    if (!std::exchange(learning_, true)) {
+      asio::co_spawn(loop_, LearnStates(), asio::detached);
+    }
+  }
+
+  void Listens(const std::string& gateway, LocalSocket socket) override {
+    if (!stopping_) {
+      rest_listeners_.Add(gateway, std::move(socket));
+      for (const auto& session : sessions_) {
+        session->TellRest(gateway);
+      }
+    }
+  }
+
+  void TellRest(const std::string& gateway, const pgwire::RestNote& note) override {
+    rest_listeners_.Tell(gateway, pgwire::EncodeRestNote(note));
+  }
+
   ReadGate& gate() override { return gate_; }
   std::list<Session*>& in_flight() override { return in_flight_; }
   void DatabasesChange() override { pool_.YieldDatabases(); }
@@ -263,6 +292,47 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
     }
   }
 
+  // Ends when every session's state is known, or the session will rest first.
+  asio::awaitable<void> LearnStates() {
+    asio::steady_timer pause(loop_);
+    error_code error;
+    for (bool more = true; more && !stopping_;) {
+      pause.expires_after(kLearnLook);
+      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
+      more = false;
+      std::vector<std::weak_ptr<Session>> ripe;
+      for (const auto& session : sessions_) {
+        more |= session->AwaitsLearning();
+        if (session->MayLearn(Clock::now())) {
+          ripe.push_back(session);
+        }
+      }
+      co_await LearnOneByOne(std::move(ripe));
+    }
+    learning_ = false;
+  }
+
+  // Never for more than a part of the time, so that it costs those little who work. One whose server does not answer
+  // holds the others up for a moment only.
+  asio::awaitable<void> LearnOneByOne(std::vector<std::weak_ptr<Session>> ripe) {
+    asio::steady_timer pause(loop_);
+    error_code error;
+    for (const auto& weak : ripe) {
+      Clock::time_point began = Clock::now();
+      std::shared_ptr<Session> session = weak.lock();
+      if (session == nullptr || stopping_ || !session->MayLearn(began)) {
+        continue;
+      }
+      auto learnt = std::make_shared<asio::steady_timer>(loop_, kLearnBound);
+      asio::co_spawn(loop_, session->Learn(),
+                     [learnt](std::exception_ptr) { learnt->expires_at(Clock::time_point::min()); });
+      session.reset();
+      co_await learnt->async_wait(asio::redirect_error(asio::use_awaitable, error));
+      pause.expires_after((Clock::now() - began) * kLearnShare);
+      co_await pause.async_wait(asio::redirect_error(asio::use_awaitable, error));
+    }
+  }
+
   // A leader's sessions go on at the next one; those of a standby begin anew at another.
   void Drain() {
     Load load;
@@ -303,7 +373,7 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
       gate_.Barred();
       for (const auto& session : sessions_) {
         ServingMode needed = session->read_only() ? ServingMode::kReadOnly : ServingMode::kReadWrite;
-        if (now.mode != needed && session->server() != nullptr) {
+        if (now.mode != needed && session->server() != nullptr && !session->Leave(/*ask=*/true)) {
           session->End("57P01", "terminating connection: this node does not serve it any more");
         }
       }
@@ -338,9 +408,11 @@ class PoolServerImpl final : public PoolServer, public SessionHost {
   RoleDirectory roles_;
   ReadGate gate_;
   ConnectionPool pool_;
+  RestListeners rest_listeners_;
   std::set<std::shared_ptr<Session>> sessions_;
   bool stopping_ = false;
   bool draining_ = false;
+  bool learning_ = false;
   bool drained_told_ = false;
   std::promise<void> drained_;
   std::thread thread_;

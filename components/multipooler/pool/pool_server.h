@@ -62,7 +62,8 @@ class PoolServer {
  public:
   /// `serving` must outlive the server.
   static std::unique_ptr<PoolServer> Create(PoolOptions options, PostgresEndpoint postgres, ServingState* serving);
-  virtual ~PoolServer() = default;  ///< ends every session (57P01) and removes the socket
+  /// Hands sessions back whose state is known, ends the others (57P01), and removes the socket.
+  virtual ~PoolServer() = default;
   virtual absl::Status Start() = 0;
   virtual PoolCounters counters() const = 0;
   /// Looks a role up; blocking, within the deadline.

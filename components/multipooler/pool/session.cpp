@@ -57,8 +57,8 @@ Session::Session(SessionHost* host, LocalSocket client)
             tainted_ |= oversized;
             mute_ |= oversized;
           }),
-      server_scanner_("ZNSC", [this](char type, absl::string_view message,
-                                     std::string* out) { return InspectServer(type, message, out); }),
+      server_scanner_("ZNSCE", [this](char type, absl::string_view message,
+                                      std::string* out) { return InspectServer(type, message, out); }),
       in_flight_{this},
       open_(host->loop()),
       reader_end_(host->loop(), asio::steady_timer::time_point::max()),
@@ -98,6 +98,12 @@ Verdict Session::InspectServer(char type, absl::string_view message, std::string
       if (state_ != nullptr && expected_ready_ == 0) {
         state_end_.cancel();
       }
+      if (state_ == nullptr && server_->transaction == 'I' && expected_ready_ <= 0) {
+        rested_ = Clock::now();
+        if (AwaitsLearning()) {
+          host_->AwaitsLearning();
+        }
+      }
       if (roles_changed_ && server_->transaction == 'I') {
         roles_changed_ = false;
         host_->RolesChanged();
@@ -109,6 +115,9 @@ Verdict Session::InspectServer(char type, absl::string_view message, std::string
       break;
     }
     case 'N':
+      if (HoldsLastWords(type, body)) {
+        return Verdict::kDrop;  // it comes with the end, of which the client hears if need be
+      }
       if (pgwire::ParseDiagnostic(body).routine == kSyncRepRoutine) {
         sync_cut_short_ = true;
         host_->gate().Suspect("a wait for a standby was cut short");
@@ -118,7 +127,7 @@ Verdict Session::InspectServer(char type, absl::string_view message, std::string
       NoteAnswered(type);
       break;
     case 'D':
-      // Only wanted here: EndOfSessionQuery's row, whose last column is one letter, or those of SessionStateQuery.
+      // Only wanted here: EndOfSessionQuery's row, whose last column is one letter, or those of SessionStateMessages.
       if (state_ != nullptr) {
         state_failed_ |= !state_->Add(body);
       } else {
@@ -128,9 +137,16 @@ Verdict Session::InspectServer(char type, absl::string_view message, std::string
     case 'E':
       reset_failed_ |= resetting_;
       state_failed_ |= state_ != nullptr;
+      if (HoldsLastWords(type, body)) {
+        last_words_.append(message.data(), message.size());
+        return Verdict::kDrop;
+      }
       break;
     default:
       break;
+  }
+  if (state_ != nullptr && absl::StrContains("123DCEZ", type)) {
+    return Verdict::kDrop;  // nothing that the client asked for; notifications and changed parameters are for it
   }
   // With a COMMIT or a simple query the warning comes before CommandComplete; where Sync commits, before ReadyForQuery.
   if (sync_cut_short_ && !resetting_ && (type == 'C' || type == 'Z')) {
@@ -141,11 +157,14 @@ Verdict Session::InspectServer(char type, absl::string_view message, std::string
 }
 
 absl::string_view Session::TakeFromClient(absl::string_view read, bool* last) {
-  if (parking_ || parked_) {
+  if (parking_ || parked_ || passing_on_) {
     kept_.append(read.data(), read.size());
     *last |= ended_;
     return {};
   }
+  known_.reset();
+  learnt_ = false;
+  heard_ += read.size();
   std::string& out = host_->output();
   if (!client_scanner_.Feed(read, &out)) {
     tainted_ = true;
@@ -167,7 +186,14 @@ absl::string_view Session::TakeFromServer(absl::string_view read, bool* last) {
   }
   *last |= server_scanner_.stopped() || (ended_ && !asked()) ||
            (resetting_ && expected_ready_ == 0 && server_scanner_.at_boundary());
-  return resetting_ || ended_ || client_gone_ || parking_ || parked_ ? absl::string_view() : absl::string_view(out);
+  if (resetting_ || ended_ || client_gone_ || parked_ || out.empty()) {
+    return {};
+  }
+  said_ += out.size();
+  if (known_.has_value()) {
+    TellRest(gateway_);  // PostgreSQL has said something unasked
+  }
+  return out;
 }
 
 asio::awaitable<bool> Session::ReadHandoff(pgwire::Handoff* handoff) {
@@ -233,19 +259,29 @@ asio::awaitable<void> Session::Run() {
     co_await host_->Cancel(handoff.backend_pid, handoff.backend_secret);
     co_return;
   }
+  if (handoff.listen) {
+    host_->Listens(handoff.gateway, std::move(client_));
+    co_return;
+  }
   read_only_ = handoff.read_only;
   park_token_ = handoff.park_token;
+  gateway_ = handoff.gateway;
+  tag_ = handoff.tag;
   mute_ = absl::StrContains(absl::AsciiStrToLower(handoff.parameters["options"]), "client_min_messages") ||
           handoff.parameters.contains("client_min_messages");
   std::string replay = std::exchange(handoff.replay, "");
+  mute_ |= absl::StrContains(replay, "client_min_messages");
   error_code error;
   std::string answer = co_await Login(std::move(handoff));
+  known_ = replay;
   if (server_ != nullptr && !replay.empty()) {
-    bool restored = co_await Restore(std::move(replay));
+    bool lost = false;
+    bool restored = co_await Restore(std::move(replay), &lost);
     if (!restored) {
       host_->Release(std::move(server_), false);
+      // Where PostgreSQL has gone meanwhile, it may be back in a moment, or be elsewhere.
       answer = pgwire::ErrorMessage({.severity = "FATAL",
-                                     .code = "57P01",
+                                     .code = lost ? pgwire::kNotServing : "57P01",
                                      .message = "the session could not be taken over after a change of the primary"});
     }
   }
@@ -272,8 +308,18 @@ asio::awaitable<void> Session::FromServer() {
   error_code error =
       co_await relay::Pump(server_->socket, client_, host_->scratch(), take, &writing_to_client_, Gate{this});
   NoteServerEnd(error);
+  if (error && MayPark()) {
+    Park();
+  }
   if (!resetting_ && !parked_) {
     error_code ignored;
+    if (error && !ended_ && !told_ && !client_left_ && server_scanner_.at_boundary() && !writing_to_client_) {
+      std::string lost =
+          pgwire::ErrorMessage({.severity = "FATAL",
+                                .code = "57P01",
+                                .message = "terminating connection: the connection to PostgreSQL was lost"});
+      client_.write_some(asio::buffer(last_words_.empty() ? lost : last_words_), ignored);
+    }
     client_.shutdown(LocalSocket::shutdown_both, ignored);
     if (asked() && !server_scanner_.stopped()) {
       // Nobody hears it any more, but how its commit ends is of interest to others.
@@ -283,6 +329,7 @@ asio::awaitable<void> Session::FromServer() {
   }
   reader_done_ = true;
   reader_end_.cancel();
+  state_end_.cancel();
 }
 
 asio::awaitable<void> Session::AwaitReader() {
@@ -300,7 +347,6 @@ bool Session::Quiet() const {
 asio::awaitable<bool> Session::Reset() {
   resetting_ = true;
   server_scanner_.AlsoWant('D');
-  server_scanner_.AlsoWant('E');
   std::string message;
   for (const std::string& query : {std::string(server_->transaction == 'I' ? "" : "ROLLBACK"),
                                    std::string("DISCARD ALL"), EndOfSessionQuery(RandomSeed())}) {
@@ -331,7 +377,7 @@ asio::awaitable<void> Session::Relay() {
   client_left_ = true;
   error_code ignored;
   bool clean = false;
-  while (parking_) {
+  while (parking_ || passing_on_) {
     // The client closed meanwhile; the answer is on its way.
     co_await state_end_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
   }
@@ -349,6 +395,7 @@ asio::awaitable<void> Session::Relay() {
         (ended_ && !asked()) || Quiet() ? ServerSocket::shutdown_both : ServerSocket::shutdown_send, ignored);
     co_await AwaitReader();
   }
+  NoteNothingOwed();  // nobody looks any more at a connection that this session has no more
   host_->Release(std::move(server_), clean);
 }
 
@@ -360,10 +407,11 @@ void Session::End(const std::string& code, const std::string& message) {
   error_code ignored;
   if (server_ != nullptr) {
     bool boundary = holding_ ? client_at_boundary_ : server_scanner_.at_boundary() && !writing_to_client_;
-    if (boundary && !resetting_) {
+    if (boundary && !resetting_ && !told_) {
       // Between two messages from the server: the client may be told. A full socket is not waited for; the connection's
       // end says it too.
-      std::string error = pgwire::ErrorMessage({.severity = "FATAL", .code = code, .message = message});
+      std::string own = pgwire::ErrorMessage({.severity = "FATAL", .code = code, .message = message});
+      const std::string& error = last_words_.empty() ? own : last_words_;
       client_.non_blocking(true, ignored);
       client_.write_some(asio::buffer(error), ignored);
     }
@@ -371,6 +419,7 @@ void Session::End(const std::string& code, const std::string& message) {
     server_->socket.shutdown(asked() ? ServerSocket::shutdown_send : ServerSocket::shutdown_both, ignored);
   }
   open_.cancel();
+  state_end_.cancel();
   client_.shutdown(LocalSocket::shutdown_both, ignored);
 }
 

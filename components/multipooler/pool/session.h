@@ -5,6 +5,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <list>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "common/pgwire/scanner.h"
@@ -35,6 +36,11 @@ class SessionHost {
   /// The sessions that PostgreSQL owes an answer, where reads must be current; the one that waits longest first.
   virtual std::list<Session*>& in_flight() = 0;
   virtual asio::awaitable<void> Cancel(std::uint32_t pid, std::uint32_t secret) = 0;
+  /// A session has come to rest whose state is not known: it will be asked for soon.
+  virtual void AwaitsLearning() = 0;
+  /// A gateway wants to hear what its sessions hold that rest.
+  virtual void Listens(const std::string& gateway, LocalSocket socket) = 0;
+  virtual void TellRest(const std::string& gateway, const pgwire::RestNote& note) = 0;
   virtual void DatabasesChange() = 0;  ///< a statement that does is on its way
   virtual void RolesChanged() = 0;     ///< one that did is done
 };
@@ -52,6 +58,18 @@ class Session : public std::enable_shared_from_this<Session> {
   /// From now on it is handed back to its gateway at the first moment at which it is at rest. One that holds what no
   /// other node can have is told that it ends. Asked again and again until it has gone.
   void Drain();
+  /// Hands it back to its gateway if it is at rest and others can have its state. `ask`: that state may still be asked
+  /// for; else only when it is known. False: nothing was done.
+  bool Leave(bool ask);
+  /// At rest for a while, and its state is not known.
+  bool MayLearn(Clock::time_point now) const;
+  /// At rest, its state not known: maybe soon.
+  bool AwaitsLearning() const;
+  /// Asks PostgreSQL for the session's state, so that the session can go on elsewhere when its connection is lost. What
+  /// the client says meanwhile is passed on afterwards.
+  asio::awaitable<void> Learn();
+  /// Tells its gateway what it holds, if that is known and the gateway is this one.
+  void TellRest(const std::string& gateway);
   /// What it does at this moment, for whoever waits for the end of a drain.
   enum class Activity {
     kGone,         ///< no server connection, or it has been handed back
@@ -76,11 +94,17 @@ class Session : public std::enable_shared_from_this<Session> {
   asio::awaitable<void> AwaitReader();
   asio::awaitable<bool> Reset();
   // session_park.cpp
-  asio::awaitable<void> Park();
+  asio::awaitable<void> ParkOrGoOn();
   asio::awaitable<bool> AskState(SessionState* state);
-  asio::awaitable<void> GoOn();
+  asio::awaitable<void> PassOnKept();
+  asio::awaitable<void> SayMarker();
+  void Park();
+  bool AtRest() const;
+  bool MayPark() const;
+  std::string Obstacle() const;
+  bool HoldsLastWords(char type, absl::string_view message);
   asio::awaitable<void> HandBack();
-  asio::awaitable<bool> Restore(std::string encoded);
+  asio::awaitable<bool> Restore(std::string encoded, bool* lost);
   absl::string_view TakeFromClient(absl::string_view read, bool* last);
   absl::string_view TakeFromServer(absl::string_view read, bool* last);
   pgwire::Scanner::Verdict InspectClient(char type, absl::string_view message);
@@ -97,6 +121,7 @@ class Session : public std::enable_shared_from_this<Session> {
   void NoteAsked();
   void NoteAnswered(char type);
   void NoteServerEnd(const boost::system::error_code& error);
+  void NoteNothingOwed();
   /// PostgreSQL owes an answer on which others' reads may depend.
   bool asked() const { return in_flight_.empty(); }
   /// The server owes nothing, and both directions are between two messages.
@@ -117,12 +142,24 @@ class Session : public std::enable_shared_from_this<Session> {
   bool resetting_ = false;
   bool reset_failed_ = false;
   bool ended_ = false;
-  bool unsynced_ = false;          ///< messages of the extended protocol without their Sync
-  bool unnamed_parsed_ = false;    ///< an unnamed statement that was not executed yet
-  bool own_sequences_ = false;     ///< see StatementMarks
-  std::string park_token_;         ///< empty: its gateway cannot take it back
-  bool parking_ = false;           ///< its state is being asked for; what the client says is kept
-  bool parked_ = false;            ///< handed back
+  bool unsynced_ = false;               ///< messages of the extended protocol without their Sync
+  bool unnamed_parsed_ = false;         ///< an unnamed statement that was not executed yet
+  bool own_sequences_ = false;          ///< see StatementMarks
+  std::string park_token_;              ///< empty: its gateway cannot take it back
+  std::string gateway_;                 ///< see Handoff
+  std::uint32_t tag_ = 0;               ///< see Handoff
+  std::uint64_t heard_ = 0, said_ = 0;  ///< bytes from the client that the server has had, and for it: see RestNote
+  bool parking_ = false;                ///< its state is being asked for; what the client says is kept
+  bool leaving_ = false;                ///< and then it is handed back
+  bool passing_on_ = false;             ///< what was kept is being written to the server
+  bool parked_ = false;                 ///< handed back
+  /// The replay of its state, as it began or as PostgreSQL told; none: the client has said something since.
+  std::optional<std::string> known_;
+  bool learnt_ = false;            ///< asked for since the client last said something
+  Clock::time_point rested_;       ///< since when it rests
+  std::string last_words_;         ///< PostgreSQL's, to a session at rest: the client hears them when it is not parked
+  bool told_ = false;              ///< the client has been told that its session ends
+  bool sent_away_ = false;         ///< by an administrator: not to be taken elsewhere
   SessionState* state_ = nullptr;  ///< while it is being asked for
   bool state_failed_ = false;
   std::string kept_;    ///< from the client, since then

@@ -19,9 +19,11 @@ constexpr int kTurns = 2;
 
 }  // namespace
 
-Session::~Session() {
+Session::~Session() { NoteNothingOwed(); }
+
+void Session::NoteNothingOwed() {
   if (asked()) {
-    host_->in_flight().erase(place_);
+    in_flight_.splice(in_flight_.end(), host_->in_flight(), place_);
   }
 }
 
@@ -43,7 +45,7 @@ void Session::NoteAnswered(char type) {
     host_->gate().Suspect("an answer took long in a session that may hide warnings");
   }
   if (type == 'Z' && expected_ready_ <= 0 && !unsynced_) {
-    in_flight_.splice(in_flight_.end(), host_->in_flight(), place_);
+    NoteNothingOwed();
   }
 }
 

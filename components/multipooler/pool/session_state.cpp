@@ -16,11 +16,11 @@ std::string Literal(absl::string_view text) {
   return absl::StrCat("E'", absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"'", "''"}}), "'");
 }
 
-constexpr char kQuery[] = R"sql(
+constexpr char kQuery[] = R"sql(/* multigres: what this session holds, while it rests */
 SELECT 'blocked', 'a temporary table', '', ''
   FROM (SELECT FROM pg_catalog.pg_class c WHERE c.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() LIMIT 1) t
 UNION ALL
-SELECT 'blocked', 'a cursor', '', '' FROM (SELECT FROM pg_catalog.pg_cursors LIMIT 1) c
+SELECT 'blocked', 'a cursor', '', '' FROM (SELECT FROM pg_catalog.pg_cursors c WHERE c.is_holdable LIMIT 1) c
 UNION ALL
 SELECT 'blocked', 'a channel that it listens to', '', '' FROM (SELECT FROM pg_catalog.pg_listening_channels() LIMIT 1) l
 UNION ALL
@@ -38,7 +38,8 @@ SELECT 'set', s.name, s.setting, '' FROM pg_catalog.pg_settings s
 UNION ALL
 SELECT CASE WHEN p.from_sql THEN 'sql' ELSE 'parse' END, p.name, p.statement,
        pg_catalog.array_to_string(p.parameter_types::pg_catalog.oid[], ',')
-  FROM pg_catalog.pg_prepared_statements p)sql";
+  FROM pg_catalog.pg_prepared_statements p
+ WHERE p.name OPERATOR(pg_catalog.<>) $statement$::pg_catalog.text)sql";
 
 // The four columns of a DataRow's body.
 bool Columns(absl::string_view body, std::array<std::string, 4>* out) {
@@ -66,8 +67,16 @@ bool Columns(absl::string_view body, std::array<std::string, 4>* out) {
 
 }  // namespace
 
-std::string SessionStateQuery(absl::string_view login_role) {
-  return absl::StrReplaceAll(kQuery, {{"$role$", Literal(login_role)}});
+std::string SessionStateMessages(absl::string_view login_role, absl::string_view statement) {
+  std::string query =
+      absl::StrReplaceAll(kQuery, {{"$role$", Literal(login_role)}, {"$statement$", Literal(statement)}});
+  // A statement with a name: a simple query, or one without a name, would end the client's that has none.
+  std::string ask = pgwire::Writer('P').CString(statement).CString(query).Bytes({"\0\0", 2}).Finish() +
+                    pgwire::Writer('B').CString("").CString(statement).Bytes({"\0\0\0\0\0\0", 6}).Finish() +
+                    pgwire::Writer('E').CString("").Int32(0).Finish();
+  std::string close = pgwire::Writer('C').Byte('S').CString(statement).Finish() + pgwire::Writer('S').Finish();
+  // After an error PostgreSQL skips what comes before Sync.
+  return ask + close + close;
 }
 
 bool SessionState::Add(absl::string_view row) {

@@ -11,13 +11,15 @@
 
 namespace mg::multipooler {
 
-/// One statement of the simple protocol, to be run outside of a transaction by whatever role the session has, under
-/// whatever search path. Its rows go to SessionState::Add.
-std::string SessionStateQuery(absl::string_view login_role);
+/// Messages to the server, outside of a transaction, by whatever role the session has, under whatever search path. The
+/// rows go to SessionState::Add; kStateReady times ReadyForQuery end the answer. The client's own statements, the
+/// unnamed one included, stay as they are; `statement` is a name that is none of them.
+std::string SessionStateMessages(absl::string_view login_role, absl::string_view statement);
+inline constexpr int kStateReady = 2;
 
 class SessionState {
  public:
-  /// The body of a DataRow that answers SessionStateQuery. False: it is none.
+  /// The body of a DataRow that answers SessionStateMessages. False: it is none.
   bool Add(absl::string_view row);
 
   /// What cannot be taken elsewhere (`a temporary table`); empty: everything can.
