@@ -24,8 +24,12 @@ constexpr absl::Duration kPromoteLimit = absl::Seconds(65);
 constexpr absl::Duration kSetPrimaryLimit = absl::Seconds(15);
 // After a sufficient number of recruits, how long to wait for the rest: one of them may be more advanced.
 constexpr absl::Duration kRestOfRecruits = absl::Milliseconds(300);
+// How long those that are asked first may take before the others of the cohort are asked too.
+constexpr absl::Duration kReserve = absl::Milliseconds(300);
 // When the leader leads, how long to wait for those that still have not answered.
 constexpr absl::Duration kStragglers = absl::Milliseconds(500);
+// Between two tries of a member that was out of reach.
+constexpr auto kReachAgain = std::chrono::milliseconds(100);
 // Between two tries of a follower that cannot follow yet: its log has to be compared with, or rewound to, that of a
 // leader whose PostgreSQL is not writable yet.
 constexpr auto kFollowAgain = std::chrono::milliseconds(100);
@@ -186,58 +190,107 @@ absl::StatusOr<const Recruited*> WishedLeader(const RuleWish& wish, const std::v
   return &*leader;
 }
 
-// One call per recruit, at once; enough answers, or all, or the end of time.
-std::vector<Recruited> RecruitAll(const Action& action, const clustermetadata::TermRevocation& revocation,
-                                  const std::map<std::string, std::shared_ptr<PoolerClient>>& clients,
-                                  std::vector<std::thread>* threads, Pending* pending,
-                                  const std::function<bool()>& cancelled) {
+// Asks members for their promises, each in a thread of its own, and counts the answers.
+class Recruitment {
+ public:
+  using Clients = std::map<std::string, std::shared_ptr<PoolerClient>>;
+
+  Recruitment(const Action& action, const clustermetadata::TermRevocation& revocation, const Clients& clients,
+              std::vector<std::thread>* threads, Pending* pending)
+      : action_(action), clients_(clients), threads_(threads), pending_(pending) {
+    *request_.mutable_term_revocation() = revocation;
+  }
+
+  /// Enough answers, or all, or the end of time. One member that never answers keeps nobody from being asked.
+  std::vector<Recruited> Run(const std::function<bool()>& cancelled) {
+    Ask(action_.recruits, &Shared::first, false);
+    absl::Time ask_reserve = absl::Now() + kReserve;
+    absl::Time enough_since = absl::InfiniteFuture();
+    bool asked_all = false;
+    std::unique_lock lock(shared_->mutex);
+    while (!cancelled()) {
+      bool enough = Enough();
+      absl::Time now = absl::Now();
+      enough_since = enough ? std::min(enough_since, now) : absl::InfiniteFuture();
+      // Where the reserve was needed, whoever has not answered has had its moment.
+      absl::Duration rest = asked_all ? absl::ZeroDuration() : kRestOfRecruits;
+      if (enough && !action_.first_appointment && now >= enough_since + rest) {
+        break;
+      }
+      if (!enough && !asked_all && (now >= ask_reserve || shared_->first == 0)) {
+        asked_all = true;
+        lock.unlock();
+        Ask(action_.reserve, &Shared::second, false);
+        Ask(action_.absent, &Shared::absent, true);
+        lock.lock();
+        continue;
+      }
+      if (shared_->first == 0 && (enough || shared_->second == 0)) {
+        break;
+      }
+      shared_->answered.wait_for(lock, kCancelLook);
+    }
+    return shared_->recruited;
+  }
+
+ private:
+  /// What the threads tell; they may outlive the recruitment.
   struct Shared {
     std::mutex mutex;
     std::condition_variable answered;
     std::vector<Recruited> recruited;
-    std::size_t answers = 0;
+    // Calls that have not been answered: of those asked first, of the reserve, of those out of reach.
+    int first = 0, second = 0, absent = 0;
   };
-  auto shared = std::make_shared<Shared>();
-  consensusdata::RecruitRequest request;
-  *request.mutable_term_revocation() = revocation;
-  for (const ID& id : action.recruits) {
-    std::shared_ptr<PoolerClient> client = clients.at(topology::IdString(id));
-    pending->Begin();
-    threads->emplace_back([shared, client, request, id, pending] {
-      absl::StatusOr<clustermetadata::ConsensusStatus> status = client->Recruit(request, kRecruitLimit);
-      if (status.ok()) {
-        log::Info("recruited", {{"pooler", topology::IdString(id)}, {"lsn", status->current_position().lsn()}});
-      } else {
-        log::Warn("not recruited", {{"pooler", topology::IdString(id)}, {"error", status.status()}});
-      }
-      std::lock_guard lock(shared->mutex);
-      ++shared->answers;
-      if (status.ok()) {
-        shared->recruited.push_back({id, *status});
-      }
-      shared->answered.notify_all();
-      pending->End();
-    });
-  }
-  std::unique_lock lock(shared->mutex);
-  absl::Time enough_since = absl::InfiniteFuture();
-  while (shared->answers < action.recruits.size() && !cancelled()) {
+
+  bool Enough() const {
     bool enough = true;
-    for (const clustermetadata::ShardRule* rule : RulesToCover(action, shared->recruited)) {
-      enough &= consensus::CheckRecruitmentQuorum(*rule, Ids(shared->recruited)).ok();
+    for (const clustermetadata::ShardRule* rule : RulesToCover(action_, shared_->recruited)) {
+      enough &= consensus::CheckRecruitmentQuorum(*rule, Ids(shared_->recruited)).ok();
     }
-    if (action.wish.has_value()) {
-      enough &= WishCanBegin(*action.wish, shared->recruited);
-    }
-    absl::Time now = absl::Now();
-    enough_since = enough ? std::min(enough_since, now) : absl::InfiniteFuture();
-    if (enough && !action.first_appointment && now >= enough_since + kRestOfRecruits) {
-      break;
-    }
-    shared->answered.wait_for(lock, kCancelLook);
+    return enough && (!action_.wish.has_value() || WishCanBegin(*action_.wish, shared_->recruited));
   }
-  return shared->recruited;
-}
+
+  void Ask(const std::vector<ID>& members, int Shared::*open, bool until_reached) {
+    for (const ID& id : members) {
+      auto client = clients_.find(topology::IdString(id));
+      if (client == clients_.end()) {
+        continue;  // its record names no address
+      }
+      pending_->Begin();
+      {
+        std::lock_guard lock(shared_->mutex);
+        ++((*shared_).*open);
+      }
+      threads_->emplace_back(
+          [shared = shared_, client = client->second, request = request_, id, open, until_reached, pending = pending_] {
+            absl::StatusOr<clustermetadata::ConsensusStatus> status = client->Recruit(request, kRecruitLimit);
+            while (until_reached && absl::IsUnavailable(status.status()) && pending->Again(kReachAgain)) {
+              status = client->Recruit(request, kRecruitLimit);
+            }
+            if (status.ok()) {
+              log::Info("recruited", {{"pooler", topology::IdString(id)}, {"lsn", status->current_position().lsn()}});
+            } else {
+              log::Warn("not recruited", {{"pooler", topology::IdString(id)}, {"error", status.status()}});
+            }
+            std::lock_guard lock(shared->mutex);
+            --((*shared).*open);
+            if (status.ok()) {
+              shared->recruited.push_back({id, *status});
+            }
+            shared->answered.notify_all();
+            pending->End();
+          });
+    }
+  }
+
+  const Action& action_;
+  const Clients& clients_;
+  std::vector<std::thread>* const threads_;
+  Pending* const pending_;
+  consensusdata::RecruitRequest request_;
+  const std::shared_ptr<Shared> shared_ = std::make_shared<Shared>();
+};
 
 }  // namespace
 
@@ -338,7 +391,7 @@ absl::StatusOr<clustermetadata::ShardRule> Appoint(const ShardView& view, const 
     }
     return status;
   };
-  std::vector<Recruited> recruited = RecruitAll(action, revocation, clients, &threads, &pending, cancelled);
+  std::vector<Recruited> recruited = Recruitment(action, revocation, clients, &threads, &pending).Run(cancelled);
   absl::StatusOr<Proposal> proposal = ChooseLeader(action, revocation, recruited, absl::Now());
   if (!proposal.ok()) {
     return end(proposal.status());

@@ -234,8 +234,9 @@ Action Appoint(const ShardView& view, const clustermetadata::ShardRule& outgoing
   }
   for (const ID& member : outgoing.cohort_members()) {
     const PoolerView* pooler = Find(view, member);
-    if (pooler != nullptr && pooler->connected && (ask_resigned || !HasResigned(*pooler, outgoing))) {
-      action.recruits.push_back(member);
+    if (pooler != nullptr) {
+      bool in_reserve = !ask_resigned && HasResigned(*pooler, outgoing);
+      (!pooler->connected ? action.absent : in_reserve ? action.reserve : action.recruits).push_back(member);
     }
   }
   return action;
@@ -300,7 +301,7 @@ Action DecideAppointment(ShardView* view, const clustermetadata::ShardRule& rule
       }
     }
   }
-  // Whoever has resigned is needed only where the others are no quorum.
+  // Whoever has resigned is needed only where the others are no quorum, or do not answer.
   bool without = resigned && consensus::CheckRecruitmentQuorum(rule, others).ok();
   if (without) {
     there = others;

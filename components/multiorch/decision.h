@@ -32,13 +32,18 @@ struct RuleWish {
 
 struct Action {
   ActionKind kind = ActionKind::kNothing;
-  std::string why;                               ///< for the log
-  absl::Time wake_at = absl::InfiniteFuture();   ///< when to decide again though nothing has happened
-  clustermetadata::ShardInitClaim claim;         ///< kClaim, kReplaceClaim
-  clustermetadata::ShardRule outgoing;           ///< kAppoint: the highest rule known; for the first one {0,1} with the
-                                                 ///< claim's members and the bootstrap policy filled in
-  bool first_appointment = false;                ///< kAppoint
-  std::vector<clustermetadata::ID> recruits;     ///< kAppoint: whom to ask
+  std::string why;                              ///< for the log
+  absl::Time wake_at = absl::InfiniteFuture();  ///< when to decide again though nothing has happened
+  clustermetadata::ShardInitClaim claim;        ///< kClaim, kReplaceClaim
+  clustermetadata::ShardRule outgoing;          ///< kAppoint: the highest rule known; for the first one {0,1} with the
+                                                ///< claim's members and the bootstrap policy filled in
+  bool first_appointment = false;               ///< kAppoint
+  std::vector<clustermetadata::ID> recruits;    ///< kAppoint: whom to ask
+  /// kAppoint: whom to ask as well where the recruits are not enough in a moment, because one of them stands still: who
+  /// has handed over, and is on its way to be a standby.
+  std::vector<clustermetadata::ID> reserve;
+  /// kAppoint: the same, of members out of this orch's reach; nobody waits for these.
+  std::vector<clustermetadata::ID> absent;
   clustermetadata::ID preferred;                 ///< kAppoint: the leader on a tie; without a name: nobody
   std::vector<clustermetadata::ID> drained;      ///< kAppoint: leaders only where nobody else is as advanced
   bool hand_over = false;                        ///< kMaintain: the leader is drained, and others can lead

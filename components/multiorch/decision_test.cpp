@@ -420,6 +420,31 @@ TEST_F(DecisionTest, WhenTheLeadersPostgresIsCutOff_TheOthersReplaceIt) {
   EXPECT_EQ(action.recruits.size(), 2u) << "it cannot hear of a new rule";
 }
 
+TEST_F(DecisionTest, WhenTheLeaderHasHandedOver_ItIsAskedOnlyWhereTheOthersStandStill) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 2, 1, 1);
+  }
+  auto* leadership = Pooler(1).status.mutable_availability_status()->mutable_leadership_status();
+  leadership->set_signal(clustermetadata::LEADERSHIP_SIGNAL_REQUESTING_DEMOTION);
+  leadership->set_leader_term(2);
+  Action action = Decide(&view_, kNow);
+  ASSERT_EQ(action.kind, ActionKind::kAppoint) << action.why;
+  EXPECT_EQ(action.recruits.size(), 2u);
+  ASSERT_EQ(action.reserve.size(), 1u);
+  EXPECT_TRUE(consensus::SameNode(action.reserve.front(), Node(1)));
+  EXPECT_TRUE(action.absent.empty());
+
+  // With one of the others out of reach it is asked at once, and the other one when it may be back.
+  Pooler(3).connected = false;
+  Decide(&view_, kNow);
+  action = Decide(&view_, kNow + absl::Seconds(1));
+  ASSERT_EQ(action.kind, ActionKind::kAppoint) << action.why;
+  EXPECT_EQ(action.recruits.size(), 2u);
+  EXPECT_TRUE(action.reserve.empty());
+  ASSERT_EQ(action.absent.size(), 1u);
+  EXPECT_TRUE(consensus::SameNode(action.absent.front(), Node(3)));
+}
+
 TEST_F(DecisionTest, WhenARecruitmentWasAbandoned_AppointsAnewAfterAWhile) {
   for (int i = 1; i <= 3; ++i) {
     Initialised(i, 4, 0, 2);

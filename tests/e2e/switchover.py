@@ -1,10 +1,13 @@
 #!/usr/bin/python3
 """Planned changes of the primary under clients that never stop: no statement fails."""
 
+import os
 import pathlib
+import signal
 import subprocess
 import sys
 import threading
+import time
 
 import psycopg2
 
@@ -197,6 +200,37 @@ def the_rule_changes_under_its_quorum_or_with_a_certificate():
         well(s)
 
 
+def child(pid, title):
+    """The process of this PostgreSQL whose title begins so."""
+    for entry in pathlib.Path("/proc", str(pid), "task").glob("*/children"):
+        for number in entry.read_text().split():
+            if pathlib.Path("/proc", number, "cmdline").read_bytes().startswith(f"postgres: {title}".encode()):
+                return int(number)
+    raise Failure(f"PostgreSQL {pid} has no process '{title}'")
+
+
+def a_standby_that_stands_still_holds_no_switch_up():
+    with Sandbox("stuck") as s:
+        s.run("up")
+        for title in ("walreceiver", "startup"):
+            well(s)
+            lead = primary(s)
+            stuck, other = (c for c in ("zone1", "zone2", "zone3") if c != lead)
+            frozen = child(s.component(f"postgres/{stuck}")["pid"], title)
+            os.kill(frozen, signal.SIGSTOP)
+            try:
+                began = time.monotonic()
+                s.run("shard", "switch-primary", "--to", other)
+                took = time.monotonic() - began
+            finally:
+                os.kill(frozen, signal.SIGCONT)
+            # The recruits' calls of the one that stands still end after 15 s.
+            if primary(s) != other or took > 10:
+                raise Failure(f"{title}: {primary(s)} leads after {took:.1f} s, and not {other}")
+            print(f"{title}: {took:.1f} s", flush=True)
+        well(s)
+
+
 if __name__ == "__main__":
     main([planned_switches_fail_no_statement, a_rolling_restart_fails_no_statement,
-          the_rule_changes_under_its_quorum_or_with_a_certificate])
+          a_standby_that_stands_still_holds_no_switch_up, the_rule_changes_under_its_quorum_or_with_a_certificate])
