@@ -203,26 +203,37 @@ ask completion ''
 """
 
 
+def compare(shell, asked, found):
+    for (words, wanted), got in zip(asked, found, strict=False):
+        assert sorted(got) == wanted, (shell, words, got)
+    assert len(found) >= len(asked), (shell, found)
+
+
 def completion(s):
     result = subprocess.run(["bash", "-c", BASH], env={**s.env, "MG": CLI}, capture_output=True, text=True, timeout=30, check=True, cwd=s.work)
     assert not result.stderr, result.stderr
     lines = [line.strip() for line in result.stdout.splitlines()]
     assert lines == ["cell db tree", "zone1 zone2", "zone2", "zone1 zone2", "multigateway/zone1 multigateway/zone2", "default", "postgres",
                      "local", "bash fish zsh"], lines
+    asked = [(["topology", ""], ["cell", "db", "tree"]), (["topology", "cell", "get", ""], ["zone1", "zone2"]),
+             (["pooler", "list", "--cell", ""], ["zone1", "zone2"]), (["pooler", "list", "--cel"], ["--cell"]),
+             (["cluster", "start", "multig"], ["multigateway/zone1", "multigateway/zone2"]), (["--cluster", ""], ["default"]),
+             (["topology", "db", "get", ""], ["postgres"]), (["context", "use", ""], ["local"])]
     if shutil.which("fish"):
-        script = f"{CLI} completion fish | source; complete -C 'multigres topology cell get '"
         # fish finds the program by its name.
         env = {**s.env, "PATH": f"{os.path.dirname(CLI)}:{s.env['PATH']}", "HOME": str(s.work)}
-        found = subprocess.run(["fish", "-c", script], env=env, capture_output=True, text=True, timeout=30, check=True).stdout
-        assert found.split() == ["zone1", "zone2"], found
+        script = f"{CLI} completion fish | source\n" + "".join(f"complete -C 'multigres {' '.join(w)}'; echo .\n" for w, _ in asked)
+        found = subprocess.run(["fish", "-c", script], env=env, capture_output=True, text=True, timeout=60, check=True).stdout
+        compare("fish", asked, [[line.split("\t")[0] for line in part.split("\n") if line] for part in found.split(".\n")])
     else:
         print("skipped: completion in fish, which is not installed")
     if shutil.which("zsh"):
         # Without a line editor: what the function hands to _describe.
-        script = (f'compdef() {{ : }}; _describe() {{ print -l -- "${{(@P)4}}" }}; _files() {{ print none }}; '
-                  f'source <({CLI} completion zsh); words=({CLI} topology cell get ""); CURRENT=5; _multigres')
-        found = subprocess.run(["zsh", "-fc", script], env=s.env, capture_output=True, text=True, timeout=30, check=True)
-        assert [line.split(":")[0] for line in found.stdout.split()] == ["zone1", "zone2"], found
+        script = f'compdef() {{ : }}; _describe() {{ print -l -- "${{(@P)4}}" }}; _files() {{ print none }}; source <({CLI} completion zsh)\n'
+        script += "".join(f'words=({CLI} {" ".join(w if w else chr(34) * 2 for w in words)}); CURRENT={len(words) + 1}; _multigres; print .\n'
+                          for words, _ in asked)
+        found = subprocess.run(["zsh", "-fc", script], env=s.env, capture_output=True, text=True, timeout=60, check=True).stdout
+        compare("zsh", asked, [[line.split(":")[0] for line in part.split("\n") if line] for part in found.split(".\n")])
     else:
         print("skipped: completion in zsh, which is not installed")
     took = []
