@@ -134,6 +134,11 @@ void Fill(const Multipooler& record, const std::string& name, const Answer& answ
   }
   const auto& status = answer.response.status();
   out->set_ready(status.postgres_ready());
+  if (!status.postgres_ready() && !topology::IsDrained(record)) {
+    // What its monitor cannot do; the first line says it, the others are PostgreSQL's last ones.
+    const std::string& reason = record.lifecycle_status().reason();
+    out->set_error(reason.substr(0, reason.find('\n')));
+  }
   if (status.has_primary_status()) {
     out->set_role("primary");
     out->set_lsn(status.primary_status().lsn());

@@ -276,8 +276,8 @@ absl::Time AbandonedAt(const ShardView& view, const clustermetadata::ShardRule& 
   absl::Time at = absl::InfiniteFuture();
   for (const ID& member : rule.cohort_members()) {
     const PoolerView* pooler = Find(view, member);
-    if (pooler == nullptr || !Recruitable(*pooler)) {
-      continue;
+    if (pooler == nullptr || !pooler->connected || !Eligible(*pooler)) {
+      continue;  // (One without PostgreSQL counts: it may be waiting for a leader that it can copy from.)
     }
     const auto& promise = pooler->status.consensus_status().term_revocation();
     if (promise.revoked_below_term() > rule.rule_number().coordinator_term()) {

@@ -26,6 +26,8 @@ absl::Status Rename(const std::string& from, const std::string& to) {
   return absl::OkStatus();
 }
 
+std::string CopyDirectory(const Config& config) { return config.data_directory + ".new"; }
+
 }  // namespace
 
 std::string AsideDirectory(const Config& config) { return config.data_directory + ".aside"; }
@@ -44,7 +46,13 @@ absl::Status PrepareStandby(const Config& config, const std::string& data_direct
 
 absl::Status TakeBaseBackup(const Config& config, const std::string& host, int port, absl::Time deadline,
                             const std::atomic<bool>& cancelled) {
-  std::string copy = config.data_directory + ".new";
+  MG_RETURN_IF_ERROR(CopyData(config, host, port, deadline, cancelled));
+  return PutCopyInPlace(config);
+}
+
+absl::Status CopyData(const Config& config, const std::string& host, int port, absl::Time deadline,
+                      const std::atomic<bool>& cancelled) {
+  std::string copy = CopyDirectory(config);
   MG_RETURN_IF_ERROR(WriteReplicationPassfile(config));
   MG_RETURN_IF_ERROR(RemoveTree(copy));
   MG_RETURN_IF_ERROR(MakeDirectories(config.pooler_dir, 0711));  // PostgreSQL's user passes through it
@@ -74,15 +82,18 @@ absl::Status TakeBaseBackup(const Config& config, const std::string& host, int p
   }
   if (!copied.ok()) {
     (void)RemoveTree(copy);
-    return copied;
   }
+  return copied;
+}
+
+absl::Status PutCopyInPlace(const Config& config) {
   if (Exists(config.data_directory) && Exists(AsideDirectory(config))) {
     // A copy that has never streamed; what is aside is the node's own data.
     MG_RETURN_IF_ERROR(RemoveTree(config.data_directory));
   } else if (Exists(config.data_directory)) {
     MG_RETURN_IF_ERROR(Rename(config.data_directory, AsideDirectory(config)));
   }
-  return Rename(copy, config.data_directory);
+  return Rename(CopyDirectory(config), config.data_directory);
 }
 
 }  // namespace mg::multipooler

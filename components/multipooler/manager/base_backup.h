@@ -16,6 +16,12 @@ namespace mg::multipooler {
 absl::Status TakeBaseBackup(const Config& config, const std::string& host, int port, absl::Time deadline,
                             const std::atomic<bool>& cancelled);
 
+/// The two halves of it: the copy is made beside the data directory, which may be in use meanwhile; then it takes its
+/// place, for which PostgreSQL must be stopped.
+absl::Status CopyData(const Config& config, const std::string& host, int port, absl::Time deadline,
+                      const std::atomic<bool>& cancelled);
+absl::Status PutCopyInPlace(const Config& config);
+
 /// Where a data directory that could not be rewound is kept until its replacement streams.
 std::string AsideDirectory(const Config& config);
 

@@ -141,6 +141,10 @@ absl::Status Manager::Clone() {
     SetAction(multipoolermanagerdata::POSTGRES_ACTION_UNSPECIFIED);
     return restored;
   }
+  if (promises_->Get().term_revocation().revoked_below_term() > 0) {
+    // It has had data, and may have made writes durable that it would forget.
+    MG_RETURN_IF_ERROR(WithContext(CheckLeads(Snapshot(), source->id()), "the lost data cannot be copied anew now"));
+  }
   log::Info("base backup begins", {{"source", topology::IdString(source->id())}});
   absl::Status status = [&]() -> absl::Status {
     if (pgctld_.Status(absl::Seconds(1)).state == PgState::kRunning) {
@@ -170,6 +174,7 @@ absl::Status Manager::StartStandby() {
   watched_ = nullptr;
   Change([](ManagerState& state) { state.died_leading.Clear(); });
   absl::Status status = StartFollowing(Snapshot().suspected_divergence, kStartLimit);
+  data_watch_.Tried(status);
   Change([&](ManagerState& state) {
     state.missing_segment = status.ok() ? "" : SegmentSaidToBeGone(std::string(status.message()));
   });

@@ -93,6 +93,7 @@ void Manager::Stop() {
   if (stop_.exchange(true)) {
     return;
   }
+  copy_cancelled_ = true;
   pgctld_.Abort();
   {
     std::lock_guard lock(control_mutex_);

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -21,6 +22,7 @@
 #include "common/pgsql/connection.h"
 #include "common/topology/topology.h"
 #include "components/multipooler/manager/config.h"
+#include "components/multipooler/manager/data_watch.h"
 #include "components/multipooler/manager/health_hub.h"
 #include "components/multipooler/manager/manager_state.h"
 #include "components/multipooler/manager/monitor_decision.h"
@@ -168,6 +170,14 @@ class Manager {
   absl::Status RestartInPlace();
   absl::StatusOr<bool> PointToLeader();
   absl::Status StartFollowing(bool suspected_divergence, absl::Duration limit);
+
+  // replace_data.cpp
+  std::optional<clustermetadata::ReplicationPrimary> LeaderElsewhere(const ManagerState& state) const;
+  absl::Status CheckLeads(const ManagerState& state, const clustermetadata::ID& leader) const;
+  absl::Status BlockRecruitsBelow(const PostgresView& view);
+  absl::Status ReplaceData();
+  absl::Status ReplaceFrom(const clustermetadata::PoolerAddress& source, const ManagerState& state);
+
   void SetAction(multipoolermanagerdata::PostgresAction action);
   absl::Status BeginData(const std::optional<multigres::pooler::v1::ResetForRestoreRequest>& order);
 
@@ -241,6 +251,8 @@ class Manager {
   absl::Time stalled_since_ = absl::InfiniteFuture();   ///< by QuorumWatch's clock; that a standby receives nothing
   absl::Time in_place_until_ = absl::InfiniteFuture();  ///< by QuorumWatch's clock; to be confirmed as the leader again
   QuorumWatch quorum_;
+  DataWatch data_watch_;
+  std::atomic<bool> copy_cancelled_{false};  ///< of a copy that is made while the data still serves
 
   std::mutex prepare_mutex_;  ///< guards the directory that a restore fills
 

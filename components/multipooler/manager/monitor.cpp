@@ -114,12 +114,15 @@ void Manager::Look() {
       // Nothing that the monitor writes is worth a wait for standbys.
       absl::Status set = (*connection)->Execute("SET synchronous_commit = off", deadline).status();
       watched_ = set.ok() ? *connection : nullptr;
+    } else {
+      data_watch_.Asked(connection.status(), QuorumWatch::Now());
     }
   }
   if (watched_ != nullptr) {
     // A query of a kept connection that reads a row or two: who does not answer in this time is frozen, or as good as.
     absl::StatusOr<PostgresView> view = ReadView(*watched_, absl::Now() + config_.response_limit);
     if (view.ok()) {
+      data_watch_.Asked(view.status(), QuorumWatch::Now());
       std::lock_guard lock(mutex_);
       bool streams = view->receiver_status == "streaming";
       if (streams && !std::exchange(streams_, streams)) {
@@ -139,6 +142,7 @@ void Manager::Look() {
       return;
     }
     log::Warn("PostgreSQL does not answer", {{"error", view.status()}});
+    data_watch_.Asked(view.status(), QuorumWatch::Now());
     watched_ = nullptr;
     Connected(false, PgState::kUnreachable);  // known to everybody before pgctld is asked
   }
@@ -218,6 +222,12 @@ void Manager::CheckStalled() {
   bool receives = !state.connected || !state.view.has_value() || !state.view->in_recovery || state.manually_stopped ||
                   state.view->receiver_status == "streaming" || !HasLeaderToFollow(state);
   stalled_since_ = receives ? absl::InfiniteFuture() : std::min(stalled_since_, QuorumWatch::Now());
+  bool streams = state.connected && state.view.has_value() && state.view->receiver_status == "streaming";
+  if (streams) {
+    data_watch_.Streams();
+  } else {
+    data_watch_.Followed(receives, state.view.has_value() ? state.view->lsn : "", QuorumWatch::Now());
+  }
 }
 
 void Manager::Connected(bool connected, PgState state) {
@@ -273,6 +283,8 @@ Observation Manager::Observe() const {
   seen.restarts_enabled = state.restarts_enabled;
   seen.claimed_as_seed = state.claim.has_claimer_id() && consensus::SameNode(state.claim.claimer_id(), config_.id);
   seen.has_source = CloneSource(config_, state).has_value();
+  seen.unusable = !data_watch_.WhyUnusable(QuorumWatch::Now()).empty();
+  seen.leader_elsewhere = seen.unusable && LeaderElsewhere(state).has_value();
   seen.self = config_.id;
   if (seen.connected && !seen.in_recovery && seen.has_rule) {
     const clustermetadata::RuleNumber& own = consensus::HighestNumber(seen.rule);
@@ -305,6 +317,8 @@ absl::Status Manager::Act(MonitorAction action) {
     case MonitorAction::kDemote:
       in_place_until_ = absl::InfiniteFuture();
       return DemoteLocked(absl::Now() + config_.remote_operation_limit);
+    case MonitorAction::kReplace:
+      return ReplaceData();
     case MonitorAction::kFollow:
       stalled_since_ = absl::InfiniteFuture();  // counted anew
       return FollowAgainLocked();

@@ -45,14 +45,18 @@ bool GoesOnInPlace(const Observation& seen) {
 }  // namespace
 
 MonitorAction DecideMonitorAction(const Observation& seen) {
+  const bool replace = seen.unusable && seen.leader_elsewhere && seen.restarts_enabled;
+  if (seen.connected && !seen.in_recovery) {
+    return DecideForPrimary(seen);
+  }
   if (seen.connected) {
-    MonitorAction standby = seen.stalled ? MonitorAction::kFollow : MonitorAction::kNothing;
-    return seen.in_recovery ? standby : DecideForPrimary(seen);
+    return replace ? MonitorAction::kReplace : seen.stalled ? MonitorAction::kFollow : MonitorAction::kNothing;
   }
   switch (seen.postgres) {
     case PgState::kUnreachable:
-    case PgState::kRunning:
       return MonitorAction::kNothing;
+    case PgState::kRunning:
+      return replace ? MonitorAction::kReplace : MonitorAction::kNothing;
     case PgState::kStopped:
       if (seen.bootstrap_unfinished) {
         return ResumeBootstrap(seen);
@@ -62,6 +66,9 @@ MonitorAction DecideMonitorAction(const Observation& seen) {
       }
       if (!seen.restarts_enabled) {
         return MonitorAction::kNothing;
+      }
+      if (replace) {
+        return MonitorAction::kReplace;
       }
       return GoesOnInPlace(seen) ? MonitorAction::kRestart : MonitorAction::kStart;
     case PgState::kNotInitialized:
@@ -90,6 +97,8 @@ std::string ToString(MonitorAction action) {
       return "resume";
     case MonitorAction::kDemote:
       return "demote";
+    case MonitorAction::kReplace:
+      return "replace";
     case MonitorAction::kFollow:
       return "follow";
   }

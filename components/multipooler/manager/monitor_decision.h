@@ -29,6 +29,9 @@ struct Observation {
   bool claimed_as_seed = false;  ///< the shard's claim names this pooler
   bool has_source = false;       ///< a leader, or an initialised seed, to copy from
   bool stalled = false;          ///< a standby whose leader is known, from which it has received nothing for a while
+  /// The data does not start, or is of no use when it does, as several tries have shown.
+  bool unusable = false;
+  bool leader_elsewhere = false;  ///< another node leads under a rule that this node has not revoked
   clustermetadata::ID self;
 };
 
@@ -40,6 +43,7 @@ enum class MonitorAction {
   kRestart,    ///< start it as the leader that it was
   kResume,     ///< this PostgreSQL leads under its own rule; only the pooler was away
   kDemote,     ///< it is writable without the right to be
+  kReplace,    ///< put data that is of no use aside, for a copy of the leader's
   kFollow,     ///< look why it does not stream, and rewind or copy where it cannot without
 };
 

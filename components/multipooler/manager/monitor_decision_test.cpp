@@ -35,6 +35,26 @@ TEST(MonitorDecision, WhenDataExists_StartsItAsAStandby) {
   EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kNothing);
 }
 
+TEST(MonitorDecision, WhenDataIsOfNoUse_ItIsReplacedOnlyWhileAnotherNodeLeads) {
+  Observation seen;
+  seen.postgres = PgState::kStopped;
+  seen.unusable = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kStart) << "nobody leads: it may be needed";
+  seen.leader_elsewhere = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kReplace);
+  seen.restarts_enabled = false;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kNothing) << "somebody works on it";
+  seen.restarts_enabled = true;
+  seen.postgres = PgState::kRunning;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kReplace) << "it runs and answers with errors";
+  seen = Connected(/*in_recovery=*/true, 3, 0, "b");
+  seen.unusable = seen.leader_elsewhere = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kReplace) << "it does not stream";
+  seen = Connected(/*in_recovery=*/false, 3, 0, "a");
+  seen.unusable = seen.leader_elsewhere = seen.leading = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kNothing) << "a leader's data is never replaced";
+}
+
 TEST(MonitorDecision, WhenTheLeadersPostgresDies_GoesOnInPlaceOnlyWhereNobodyElseIsNeededOrPromised) {
   Observation seen;
   seen.postgres = PgState::kStopped;

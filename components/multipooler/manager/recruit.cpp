@@ -38,6 +38,9 @@ absl::StatusOr<clustermetadata::ConsensusStatus> Manager::Recruit(const consensu
       control_->Interrupt();
     }
   }
+  if (Snapshot().connected) {
+    copy_cancelled_ = true;
+  }
   ++recruits_waiting_;
   absl::StatusOr<Action> action = Begin(deadline);
   --recruits_waiting_;

@@ -191,15 +191,7 @@ absl::Status Manager::RewindLocked(const clustermetadata::ReplicationPrimary& as
             {{"source", topology::IdString(primary.id())}});
   ManagerState state = Snapshot();
   if (state.view.has_value()) {
-    // Until it is past where it was, this node knows less than it once said.
-    clustermetadata::ConsensusPromises promises = promises_->Get();
-    clustermetadata::LsnPosition* floor = promises.mutable_recruit_blocked_until();
-    *floor->mutable_position()->mutable_decision() = state.view->rule.decision().rule_number();
-    if (state.view->rule.has_proposal()) {
-      *floor->mutable_position()->mutable_proposal() = state.view->rule.proposal().rule_number();
-    }
-    floor->set_lsn(state.view->lsn);
-    MG_RETURN_IF_ERROR(promises_->Put(promises));
+    MG_RETURN_IF_ERROR(BlockRecruitsBelow(*state.view));
   }
   DropControl();
   Connected(false, PgState::kStopped);
