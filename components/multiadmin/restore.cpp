@@ -2,7 +2,9 @@
 // themselves.
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -142,6 +144,7 @@ absl::StatusOr<v1::RestoreBackupResponse> Backups::Restore(const v1::RestoreBack
     order.set_backup_id(chosen);
   }
   // Each of these takes nothing out of service. Whether one of the poolers did what not all of them are to do.
+  std::int64_t terms_used = 0;
   auto ask_first = [&](absl::Time limit) -> absl::StatusOr<bool> {
     auto answers = All(poolers, [&](const Multipooler& p) { return Reset(p, order, limit); });
     bool done = false;
@@ -153,6 +156,7 @@ absl::StatusOr<v1::RestoreBackupResponse> Backups::Restore(const v1::RestoreBack
                                                Label(poolers[i].id()), "': ", answers[i].status().message()));
       }
       done |= answers[i]->done();
+      terms_used = std::max(terms_used, answers[i]->highest_term());
     }
     return done;
   };
@@ -176,6 +180,7 @@ absl::StatusOr<v1::RestoreBackupResponse> Backups::Restore(const v1::RestoreBack
       return absl::DeadlineExceededError("nothing was done: the time was up before the log was replayed");
     }
   }
+  order.set_terms_used(terms_used);
   log::Warn("restore begins", {{"shard", topology::ShardKeyString(shard)},
                                {"backup", order.backup_id()},
                                {"standby", request.has_standby() ? Label(request.standby()) : ""}});

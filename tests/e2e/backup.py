@@ -15,6 +15,10 @@ def standby(s):
     return next(c["name"] for c in s.status()["components"] if c["kind"] == "multipooler" and c.get("role") == "standby")
 
 
+def term(s):
+    return int(s.sql("select decision_coordinator_term from multigres.current_rule"))
+
+
 def a_database_comes_back_from_a_backup_and_the_log_after_it():
     with Sandbox("backup") as s:
         s.run("up")
@@ -33,7 +37,10 @@ def a_database_comes_back_from_a_backup_and_the_log_after_it():
         sideways = s.run("backup", "create", "--type", "sideways", check=False)
         assert sideways.returncode == 2 and "sideways" in sideways.stderr, sideways
 
-        # What is written after the backup is in the archive, up to the mistake.
+        # What is written after the backup is in the archive, up to the mistake. Rules too: their terms are not used again.
+        s.run("shard", "switch-primary")
+        term_before = term(s)
+        assert term_before >= 2
         s.sql("insert into t values (2)")
         moment = s.sql("select now()")
         eventually(lambda: s.sql(f"select clock_timestamp() > '{moment}'::timestamptz + interval '1 s'") == "t", what="a second")
@@ -48,12 +55,16 @@ def a_database_comes_back_from_a_backup_and_the_log_after_it():
         for kept in restored["kept"]:
             assert os.path.isdir(kept["path"]), kept
         s.sql("insert into t values (3)", cell="zone2")
+        assert term(s) > term_before, (term(s), term_before)
 
-        # A standby from a backup.
+        # A standby from a backup, and one that replays the rules of before the restore: no reason for another primary.
         second = s.json("backup", "create")
-        s.run("backup", "restore", second["backupId"], "--standby", standby(s), "--yes", "--timeout", "120s")
-        eventually(lambda: healthy(s), 60, "the restored standby streams")
-        assert s.sql("select count(*) from t") == "3"
+        term_before = term(s)
+        for backup in (second, first):
+            s.run("backup", "restore", backup["backupId"], "--standby", standby(s), "--yes", "--timeout", "120s")
+            eventually(lambda: healthy(s), 60, "the restored standby streams")
+            assert s.sql("select count(*) from t") == "3"
+        assert term(s) == term_before, (term(s), term_before)
 
         # A damaged backup is told of, and expiry removes what is old.
         s.run("backup", "verify")

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <utility>
@@ -183,7 +184,9 @@ absl::Status Manager::PrepareArchive() {
 absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> Manager::ResetForRestore(
     const multigres::pooler::v1::ResetForRestoreRequest& request, absl::Time deadline) {
   if (request.archive_now()) {
-    return ArchiveNow(deadline);
+    MG_ASSIGN_OR_RETURN(multigres::pooler::v1::ResetForRestoreResponse archived, ArchiveNow(deadline));
+    archived.set_highest_term(HighestTerm(Snapshot()));
+    return archived;
   }
   MG_ASSIGN_OR_RETURN(std::unique_ptr<backup::Repository> repository, OpenRepository());
   MG_ASSIGN_OR_RETURN(data::BackupMetadata found, repository->Find(request.backup_id(), deadline));
@@ -198,17 +201,27 @@ absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> Manager::ResetFor
   }
   multigres::pooler::v1::ResetForRestoreResponse response;
   response.set_engine(backup::EngineName(found.backup_id()));
+  response.set_highest_term(HighestTerm(state));
   if (request.check_only()) {
     return response;
   }
   multigres::pooler::v1::ResetForRestoreRequest order = request;
   order.set_backup_id(found.backup_id());
   if (request.prepare()) {
-    return PrepareRestore(order, deadline);
+    MG_ASSIGN_OR_RETURN(response, PrepareRestore(order, deadline));
+    response.set_highest_term(HighestTerm(Snapshot()));
+    return response;
   }
   MG_ASSIGN_OR_RETURN(Action action, Begin(deadline));
   log::Warn("data is set aside for a restore", {{"backup", found.backup_id()}, {"standby", request.standby()}});
+  state = Snapshot();
+  MG_ASSIGN_OR_RETURN(auto before, ReadRestoreOrder(config_));  // one that was begun, and is said again
+  order.set_terms_used(
+      std::max({request.terms_used(), HighestTerm(state), before.has_value() ? before->terms_used() : 0}));
   MG_RETURN_IF_ERROR(WriteRestoreOrder(config_, order));
+  if (request.standby() && state.view.has_value() && state.view->has_rule) {
+    MG_RETURN_IF_ERROR(BlockRecruitsBelow(*state.view));
+  }
   Change([](ManagerState& changing) { changing.leading = false; });
   DropControl();
   PgState postgres = pgctld_.Status(absl::Seconds(2)).state;
@@ -242,6 +255,23 @@ absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> Manager::ResetFor
   return response;
 }
 
+std::int64_t Manager::HighestTerm(const ManagerState& state) const {
+  std::int64_t term = promises_->Get().term_revocation().revoked_below_term();
+  return state.view.has_value() ? std::max(term, consensus::HighestNumber(state.view->rule).coordinator_term()) : term;
+}
+
+// Terms that were in use before a restore are not used again: logs in the archive tell of their rules, and whoever
+// replays one would seem to be ahead of the present leader.
+absl::Status Manager::BeginAbove(std::int64_t term) {
+  if (term == 0) {
+    return absl::OkStatus();
+  }
+  clustermetadata::ConsensusPromises promises = promises_->Get();
+  clustermetadata::TermRevocation* revocation = promises.mutable_term_revocation();
+  revocation->set_revoked_below_term(std::max(revocation->revoked_below_term(), term));
+  return promises_->Put(promises);
+}
+
 // On a server that was restored and has begun a timeline of its own: nothing of the former shard's rules counts any
 // more.
 absl::Status Manager::ForgetFormerRules(pgsql::Connection& connection, absl::Time deadline) {
@@ -250,6 +280,13 @@ absl::Status Manager::ForgetFormerRules(pgsql::Connection& connection, absl::Tim
     done.emplace_back(name, std::nullopt);
   }
   MG_RETURN_IF_ERROR(ApplySettings(connection, done, deadline));
+  MG_ASSIGN_OR_RETURN(
+      pgsql::Result used,
+      connection.Execute("SELECT greatest((SELECT max(coordinator_term) FROM multigres.rule_history), (SELECT "
+                         "max(greatest(decision_coordinator_term, proposal_coordinator_term)) FROM "
+                         "multigres.current_rule), 0)",
+                         deadline));
+  MG_RETURN_IF_ERROR(BeginAbove(used.Int(0, 0)));
   return WithContext(connection
                          .Execute("DELETE FROM multigres.current_rule; DELETE FROM multigres.rule_history; "
                                   "DELETE FROM multigres.heartbeat",
@@ -260,6 +297,7 @@ absl::Status Manager::ForgetFormerRules(pgsql::Connection& connection, absl::Tim
 
 absl::Status Manager::CloneFromBackup(const multigres::pooler::v1::ResetForRestoreRequest& order,
                                       const std::string& host, int port) {
+  MG_RETURN_IF_ERROR(WriteFileAtomically(ReplaySentinel(config_), "", 0600));
   MG_RETURN_IF_ERROR(RestoreData(order));
   MG_RETURN_IF_ERROR(PrepareStandby(config_, config_.data_directory, host, port));
   {

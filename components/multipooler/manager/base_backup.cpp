@@ -93,7 +93,8 @@ absl::Status PutCopyInPlace(const Config& config) {
   } else if (Exists(config.data_directory)) {
     MG_RETURN_IF_ERROR(Rename(config.data_directory, AsideDirectory(config)));
   }
-  return Rename(CopyDirectory(config), config.data_directory);
+  MG_RETURN_IF_ERROR(Rename(CopyDirectory(config), config.data_directory));
+  return RemoveTree(ReplaySentinel(config));
 }
 
 }  // namespace mg::multipooler

@@ -109,12 +109,16 @@ absl::Status Manager::Bootstrap() {
       MG_RETURN_IF_ERROR(pgctld_.Stop("immediate", kStartLimit));
     }
     MG_RETURN_IF_ERROR(WriteFileAtomically(BootstrapSentinel(config_), "", 0600));
+    if (order.has_value()) {
+      MG_RETURN_IF_ERROR(promises_->Put(clustermetadata::ConsensusPromises()));  // of an earlier try
+    }
     MG_RETURN_IF_ERROR(RemoveTree(config_.data_directory));
     MG_RETURN_IF_ERROR(BeginData(order));
     log::Info("PostgreSQL started as the shard's seed");
     absl::Time deadline = absl::Now() + kSchemaLimit;
     MG_ASSIGN_OR_RETURN(ConnectionPtr connection, Control(deadline));
     MG_RETURN_IF_ERROR(CreateRuleSchema(*connection, policy, topology::ClusterIdString(config_.id), deadline));
+    MG_RETURN_IF_ERROR(BeginAbove(order.has_value() ? order->terms_used() : 0));
     MG_RETURN_IF_ERROR(WriteReplicationPassfile(config_));
     MG_RETURN_IF_ERROR(RemoveRestoreOrder(config_));
     MG_RETURN_IF_ERROR(RemoveTree(BootstrapSentinel(config_)));
@@ -154,6 +158,7 @@ absl::Status Manager::Clone() {
     MG_RETURN_IF_ERROR(TakeBaseBackup(config_, source->hostname(), port->second, absl::Now() + kCloneLimit, stop_));
     MG_RETURN_IF_ERROR(RemoveTree(BootstrapSentinel(config_)));
     MG_RETURN_IF_ERROR(RemoveTree(RewindSentinel(config_)));
+    MG_RETURN_IF_ERROR(BeginAbove(order.has_value() ? order->terms_used() : 0));
     MG_RETURN_IF_ERROR(RemoveRestoreOrder(config_));  // the copied server has done it
     log::Info("base backup taken", {{"source", topology::IdString(source->id())}});
     {

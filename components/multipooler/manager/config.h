@@ -40,6 +40,8 @@ struct Config {
 inline std::string PromisesFile(const Config& c) { return c.pooler_dir + "/consensus_promises.json"; }
 inline std::string BootstrapSentinel(const Config& c) { return c.pooler_dir + "/.multigres-bootstrap-in-progress"; }
 inline std::string RewindSentinel(const Config& c) { return c.pooler_dir + "/.multigres-rewind-in-progress"; }
+/// There while the data replays an archive, and has not streamed from a leader yet.
+inline std::string ReplaySentinel(const Config& c) { return c.pooler_dir + "/.multigres-replays-backup"; }
 /// There while the pooler is drained; holds the reason.
 inline std::string DrainMark(const Config& c) { return c.pooler_dir + "/drained"; }
 /// libpq's password file of standbys; of PostgreSQL's user, 0600.

@@ -240,8 +240,18 @@ void Manager::DropControl() {
 
 absl::StatusOr<PostgresView> Manager::LookNow(pgsql::Connection& connection, absl::Time deadline) {
   MG_ASSIGN_OR_RETURN(PostgresView view, ReadView(connection, std::min(deadline, absl::Now() + kLookLimit)));
+  LeaveOutReplayed(&view);
   SetView(view);
   return view;
+}
+
+// The rules in an archive may be those of a history that a restore has ended: until this standby streams, and so has no
+// log but that of a leader, it has none.
+void Manager::LeaveOutReplayed(PostgresView* view) const {
+  if (view->in_recovery && view->receiver_status != "streaming" && Exists(ReplaySentinel(config_))) {
+    view->has_rule = false;
+    view->rule.Clear();
+  }
 }
 
 void Manager::SetView(const PostgresView& view) {
@@ -278,6 +288,7 @@ multipoolermanagerdata::StatusResponse Manager::Status() {
                                             : absl::StatusOr<PostgresView>(absl::UnavailableError("no connection"));
     state = Snapshot();
     if (view.ok()) {
+      LeaveOutReplayed(&*view);
       state.view = *std::move(view);
     } else {
       state.connected = false;

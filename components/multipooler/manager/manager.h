@@ -148,6 +148,7 @@ class Manager {
   void DropControl();
   absl::StatusOr<PostgresView> LookNow(pgsql::Connection& connection, absl::Time deadline);
   void SetView(const PostgresView& view);
+  void LeaveOutReplayed(PostgresView* view) const;
   absl::StatusOr<clustermetadata::ConsensusStatus> ConsensusStatusNow(absl::Time deadline);
 
   // monitor.cpp
@@ -191,6 +192,8 @@ class Manager {
   // backups.cpp
   absl::StatusOr<std::unique_ptr<backup::Repository>> OpenRepository() const;
   absl::Status PrepareArchive();
+  std::int64_t HighestTerm(const ManagerState& state) const;
+  absl::Status BeginAbove(std::int64_t term);
   absl::Status ForgetFormerRules(pgsql::Connection& connection, absl::Time deadline);
   absl::Status CloneFromBackup(const multigres::pooler::v1::ResetForRestoreRequest& order, const std::string& host,
                                int port);

@@ -123,6 +123,12 @@ void Manager::Look() {
     absl::StatusOr<PostgresView> view = ReadView(*watched_, absl::Now() + config_.response_limit);
     if (view.ok()) {
       data_watch_.Asked(view.status(), QuorumWatch::Now());
+      if (view->receiver_status == "streaming" && Exists(ReplaySentinel(config_))) {
+        if (absl::Status removed = RemoveTree(ReplaySentinel(config_)); !removed.ok()) {
+          log::Warn("could not note that the restored data streams", {{"error", removed}});
+        }
+      }
+      LeaveOutReplayed(&*view);
       std::lock_guard lock(mutex_);
       bool streams = view->receiver_status == "streaming";
       if (streams && !std::exchange(streams_, streams)) {
@@ -277,7 +283,11 @@ Observation Manager::Observe() const {
                           !consensus::CheckRecruitmentQuorum(rule, PresentMembers(*state.view, config_.id)).ok());
   }
   seen.in_place_overdue = QuorumWatch::Now() > in_place_until_;
-  seen.promised_term = promises_->Get().term_revocation().revoked_below_term();
+  clustermetadata::TermRevocation promise = promises_->Get().term_revocation();
+  // The seed of a restored shard has promised, to nobody, that terms of before are not used again: it goes on to wait.
+  bool founding = seen.has_rule && consensus::HighestNumber(seen.rule).coordinator_term() == 0 &&
+                  promise.accepted_coordinator_id().name().empty();
+  seen.promised_term = founding ? 0 : promise.revoked_below_term();
   seen.bootstrap_unfinished = Exists(BootstrapSentinel(config_));
   seen.rewind_unfinished = Exists(RewindSentinel(config_));
   seen.restarts_enabled = state.restarts_enabled;
