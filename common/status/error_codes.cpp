@@ -199,6 +199,9 @@ const std::vector<ErrorCode>& ErrorCodes() {
        "multigres status shows its ports"},
       {"NO_PREVIOUS_RUN", kNotFound, "the component has not been started before its present run",
        "multigres logs, with its name, shows the present one"},
+      {"NO_PRIMARY", kFailedPrecondition,
+       "no node leads the shard now: a change is under way, or too few nodes are there",
+       "try again in a moment; multigres orch status says what is missing, multigres status what is down"},
       {"NO_PROVISIONER", kFailedPrecondition,
        "multiadmin was started without the address of an agent, so it can make and end no components",
        "multigres restart multiadmin, or start it with --provisioner"},
@@ -215,6 +218,8 @@ const std::vector<ErrorCode>& ErrorCodes() {
       {"PERMISSION_DENIED", kPermissionDenied, "you may not do this here",
        "for an Admin API: ask for a token with the role that the message names; for a file: look at its owner and "
        "mode"},
+      {"POOLER_DRAINED", kFailedPrecondition, "the pooler is out of service by multigres pooler drain",
+       "multigres pooler undrain, with its name, or another pooler"},
       {"PORT_IN_USE", kFailedPrecondition, "another process listens on the port",
        "stop it, or choose another port in multigres.yaml; the message names the process where it can"},
       {"POSTGRES_MISSING", kNotFound, "no PostgreSQL server (14 to 17) is installed",

@@ -61,6 +61,22 @@ const clustermetadata::ShardRule& RuleOf(const clustermetadata::PoolerPosition& 
   return position.position().has_proposal() ? position.position().proposal() : position.position().decision();
 }
 
+// Before the leader is asked for anything.
+absl::Status CheckExpected(const std::vector<clustermetadata::ConsensusStatus>& leader,
+                           const clustermetadata::RuleNumber& expected) {
+  if (consensus::IsNone(expected)) {
+    return absl::OkStatus();
+  }
+  if (leader.empty()) {
+    return absl::UnavailableError("the leader does not say which rule is in force");
+  }
+  const clustermetadata::RuleNumber& now = consensus::HighestNumber(leader.front().current_position().position());
+  return consensus::Compare(now, expected) == 0
+             ? absl::OkStatus()
+             : absl::AbortedError(absl::StrCat("the rule in force is ", consensus::ToString(now), " and not ",
+                                               consensus::ToString(expected)));
+}
+
 absl::Status Complete(const clustermetadata::ShardRule& outgoing, const ID& orch,
                       clustermetadata::ExternallyCertifiedRevocation* cert, clustermetadata::ShardRule* proposal) {
   clustermetadata::TermRevocation* revocation = cert->mutable_term_revocation();
@@ -124,7 +140,7 @@ absl::StatusOr<pb::ApplyCertifiedRuleChangeResponse> Admin::ApplyCertifiedRuleCh
   clustermetadata::ShardRule outgoing;
   if (request.has_cert()) {
     cert = request.cert();
-    if (!cert.term_revocation().has_outgoing_rule() || cert.frozen_lsn().empty()) {
+    if (consensus::IsNone(cert.term_revocation().outgoing_rule()) || cert.frozen_lsn().empty()) {
       return absl::InvalidArgumentError("the certificate needs an outgoing rule and a frozen LSN");
     }
     auto holder = std::find_if(statuses.begin(), statuses.end(), [&](const clustermetadata::ConsensusStatus& status) {
@@ -211,11 +227,14 @@ absl::StatusOr<v1::ChangeRuleResponse> Admin::ChangeRule(const v1::ChangeRuleReq
       return absl::NotFoundError(absl::StrCat("pooler '", Label(request.leader_id()), "' is not one of the shard"));
     }
     bool leads = pooler->routing_state().role() == clustermetadata::ROUTING_ROLE_PRIMARY;
-    bool another_leads = !leads && std::any_of(poolers.begin(), poolers.end(), [](const Multipooler& other) {
+    auto another = std::find_if(poolers.begin(), poolers.end(), [](const Multipooler& other) {
       return other.routing_state().role() == clustermetadata::ROUTING_ROLE_PRIMARY &&
              other.serving_status() == clustermetadata::SERVING;
     });
-    if (another_leads) {
+    if (!leads && another != poolers.end()) {
+      if (request.has_expected_rule()) {
+        MG_RETURN_IF_ERROR(CheckExpected(Probe(this, {another->id()}, deadline), request.expected_rule()));
+      }
       // Recruited alone it would always lack the old leader's last record; handed over in order, it has everything.
       v1::SwitchPrimaryRequest first;
       *first.mutable_shard_key() = request.shard_key();

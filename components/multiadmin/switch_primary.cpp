@@ -39,6 +39,19 @@ const Multipooler* LeaderOf(const std::vector<Multipooler>& poolers) {
   return leader;
 }
 
+absl::Status NoPrimary() {
+  return MakeError(absl::StatusCode::kFailedPrecondition, "the shard has no primary now", {.reason = "NO_PRIMARY"});
+}
+
+// A drained node leads only while no other one can.
+absl::Status CheckMayLead(const Multipooler& pooler) {
+  return !topology::IsDrained(pooler) ? absl::OkStatus()
+                                      : MakeError(absl::StatusCode::kFailedPrecondition,
+                                                  absl::StrCat("pooler '", Label(pooler.id()),
+                                                               "' is drained, and would hand over again at once"),
+                                                  {.reason = "POOLER_DRAINED"});
+}
+
 // Orchs of another make take no wishes; they appoint by their own judgement.
 void NoteUntold(const absl::Status& told) {
   if (!told.ok()) {
@@ -176,7 +189,7 @@ absl::StatusOr<v1::SwitchPrimaryResponse> Admin::SwitchPrimaryTo(const v1::Switc
   MG_ASSIGN_OR_RETURN(std::vector<Multipooler> poolers, PoolersOf(request.shard_key(), deadline));
   const Multipooler* leader = LeaderOf(poolers);
   if (leader == nullptr) {
-    return absl::NotFoundError("the shard has no primary now");
+    return NoPrimary();
   }
   v1::SwitchPrimaryResponse response;
   *response.mutable_old_leader_id() = leader->id();
@@ -189,6 +202,9 @@ absl::StatusOr<v1::SwitchPrimaryResponse> Admin::SwitchPrimaryTo(const v1::Switc
         continue;
       }
       target = &pooler;
+      if (!leads) {
+        MG_RETURN_IF_ERROR(CheckMayLead(pooler));
+      }
       if (absl::Status streams = leads ? absl::OkStatus() : Streams(pooler, deadline); !streams.ok()) {
         return absl::FailedPreconditionError(
             absl::StrCat("pooler '", Label(pooler.id()), "' cannot lead now: ", streams.message()));
@@ -208,6 +224,7 @@ absl::StatusOr<v1::SwitchPrimaryResponse> Admin::SwitchPrimaryTo(const v1::Switc
   if (target == nullptr) {
     return absl::FailedPreconditionError("no standby streams from the primary: nobody could take over");
   }
+  MG_RETURN_IF_ERROR(CheckMayLead(*target));
   absl::Status told = Wish(request.shard_key(), target->id(), deadline);
   if (request.has_target()) {
     MG_RETURN_IF_ERROR(told);

@@ -73,6 +73,12 @@ def a_drained_node_takes_no_reads_and_does_not_lead():
                 raise Failure("a drained node leads though others can")
             well(s)
 
+        refused = s.run("shard", "switch-primary", "--to", node, check=False)
+        if refused.returncode != 4 or "is drained" not in refused.stderr or "undrain" not in refused.stderr:
+            raise Failure(f"a switch to the drained node: {refused}")
+        if primary(s) == node:
+            raise Failure("a refused switch was made")
+
         # Two nodes are too few for two copies when one of them goes.
         for victim in (c for c in CELLS if c != node):
             refused = s.run("pooler", "drain", victim, check=False)

@@ -177,11 +177,17 @@ def the_rule_changes_under_its_quorum_or_with_a_certificate():
         if primary(s) != other or in_force()["durability"] != "AT_LEAST_2":
             raise Failure(in_force())
         s.sql("create table kept (value int); insert into kept values (1)")
+        rule = in_force()["rule"]
         for words, exit_status in ((["--durability", "AT_LEAST_9"], 2), (["--leader", "zone9"], 3),
-                                   (["--outgoing-rule-term", "77", "--durability", "AT_LEAST_3"], 1)):
+                                   (["--outgoing-rule-term", "77", "--durability", "AT_LEAST_3"], 1),
+                                   (["--outgoing-rule-term", "77", "--leader", lead], 1),
+                                   (["--frozen-lsn", "FF/0", "--leader", lead, "--cohort", "zone1,zone2,zone3", "--durability",
+                                     "AT_LEAST_2", "--yes"], 2)):
             refused = s.run("shard", "apply-rule-change", *words, check=False)
             if refused.returncode != exit_status:
                 raise Failure(f"{words}: {refused}")
+        if in_force()["rule"] != rule:
+            raise Failure(f"what was refused has changed the rule: {in_force()}, before {rule}")
 
         # Two of three are gone: no quorum can say anything, so somebody has to certify.
         alone = next(c for c in ("zone1", "zone2", "zone3") if c != other)
@@ -191,6 +197,9 @@ def the_rule_changes_under_its_quorum_or_with_a_certificate():
         wish = ["--leader", alone, "--cohort", alone, "--durability", "AT_LEAST_1"]
         if s.run("shard", "apply-rule-change", *wish, check=False).returncode == 0:
             raise Failure("the rule was changed without its quorum")
+        nobody = s.run("shard", "switch-primary", "--yes", check=False)
+        if nobody.returncode != 4 or "no primary now" not in nobody.stderr or "orch status" not in nobody.stderr:
+            raise Failure(f"switch-primary where nobody leads: {nobody}")
         s.run("shard", "apply-rule-change", *wish, "--unsafe-derive-cert-from-reachable", "--yes")
         if s.sql("insert into kept values (2); select count(*) from kept", cell=alone) != "2":
             raise Failure("what had been acknowledged is not there")
