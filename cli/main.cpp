@@ -1,3 +1,4 @@
+#include <grpc/support/log.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -80,6 +81,10 @@ int main(int argc, char** argv) {
       return mg::kExitOk;
     case mg::cli::ParseResult::Kind::kRun:
       break;
+  }
+  // What gRPC says by itself would stand between our words, and before an error in JSON. Who asks for it gets it.
+  if (!environment.contains("GRPC_VERBOSITY") && !environment.contains("GRPC_TRACE")) {
+    ::gpr_set_log_function([](gpr_log_func_args*) {});
   }
   mg::cli::Context context(commands, std::move(parsed->arguments), std::move(environment));
   int status = context.args().command->run(context);

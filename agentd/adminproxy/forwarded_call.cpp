@@ -12,11 +12,14 @@ namespace {
 
 absl::string_view View(grpc::string_ref text) { return absl::string_view(text.data(), text.size()); }
 
-/// Headers of the connection rather than of the call, and those that choose the cluster.
-bool StaysHere(absl::string_view key) {
-  return absl::StartsWith(key, "grpc-") || absl::StartsWith(key, "multigres-") || absl::StartsWith(key, ":") ||
-         key == "user-agent" || key == "content-type" || key == "te" || key == "host";
+/// Of the connection rather than of the call.
+bool IsOfConnection(absl::string_view key) {
+  return absl::StartsWith(key, "grpc-") || absl::StartsWith(key, ":") || key == "user-agent" || key == "content-type" ||
+         key == "te" || key == "host";
 }
+
+/// What a caller says to the agent itself: which cluster, for one.
+bool IsForAgent(absl::string_view key) { return absl::StartsWith(key, "multigres-"); }
 
 }  // namespace
 
@@ -72,7 +75,7 @@ void ForwardedCall::Forward(std::shared_ptr<grpc::Channel> channel, const std::s
   method_ = context_->method();
   bool authorized = false;
   for (const auto& [key, value] : context_->client_metadata()) {
-    if (!StaysHere(View(key))) {
+    if (!IsOfConnection(View(key)) && !IsForAgent(View(key))) {
       upstream_context_.AddMetadata(std::string(View(key)), std::string(View(value)));
       authorized |= View(key) == "authorization";
     }
@@ -129,7 +132,7 @@ void ForwardedCall::UpstreamMetadata(bool ok) {
   if (ok) {
     reached_ = true;
     for (const auto& [key, value] : upstream_context_.GetServerInitialMetadata()) {
-      if (!StaysHere(View(key))) {
+      if (!IsOfConnection(View(key))) {
         context_->AddInitialMetadata(std::string(View(key)), std::string(View(value)));
       }
     }
@@ -171,11 +174,12 @@ void ForwardedCall::CallerCancelled() {
 void ForwardedCall::UpstreamDone(const grpc::Status& status) {
   std::lock_guard<std::mutex> lock(mutex_);
   for (const auto& [key, value] : upstream_context_.GetServerTrailingMetadata()) {
-    if (!StaysHere(View(key))) {
+    if (!IsOfConnection(View(key))) {
       context_->AddTrailingMetadata(std::string(View(key)), std::string(View(value)));
     }
   }
-  bool unreached = status.error_code() == grpc::StatusCode::UNAVAILABLE && !reached_;
+  // An error that comes without anything before it has no initial metadata either; the Admin API's own have details.
+  bool unreached = status.error_code() == grpc::StatusCode::UNAVAILABLE && !reached_ && status.error_details().empty();
   FinishLocked(unreached ? rpc::ToGrpc(unreachable_(rpc::FromGrpc(status))) : status);
 }
 

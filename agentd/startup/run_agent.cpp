@@ -1,7 +1,6 @@
 #include "agentd/startup/run_agent.h"
 
 #include <fcntl.h>
-#include <grpc/support/log.h>
 #include <malloc.h>
 #include <poll.h>
 #include <signal.h>
@@ -32,6 +31,7 @@
 #include "common/config/cluster_config.h"
 #include "common/fs/fs.h"
 #include "common/log/log.h"
+#include "common/rpc/grpc_log.h"
 #include "common/rpc/rpc.h"
 #include "common/status/exit_code.h"
 #include "common/status/status.h"
@@ -120,17 +120,6 @@ absl::StatusOr<Found> FindPlace(std::map<std::string, std::string> environment) 
                  .log_file = JoinPath(home.path, "agent.log"),
                  .executable = std::filesystem::read_symlink("/proc/self/exe", ignored).string()};
   return found;
-}
-
-/// gRPC's own words become records of our log.
-void LogGrpc(gpr_log_func_args* record) {
-  absl::string_view file(record->file);
-  std::string place = absl::StrCat(file.substr(file.rfind('/') + 1), ":", record->line);
-  if (record->severity == GPR_LOG_SEVERITY_ERROR) {
-    log::Warn(record->message, {{"grpc", place}});
-  } else {
-    log::Debug(record->message, {{"grpc", place}});
-  }
 }
 
 /// Signals that end the agent, the wish of a client, and the loss of its lock file, as one thing to wait for.
@@ -289,7 +278,7 @@ int RunAgent(const std::vector<std::string>& arguments, std::map<std::string, st
     std::fprintf(stderr, "multigres-agent: cannot enter /\n");
   }
   ::setenv("GRPC_ENABLE_FORK_SUPPORT", "0", 1);
-  ::gpr_set_log_function(LogGrpc);
+  rpc::LogGrpcsWords();
 
   auto fail = [&](const absl::Status& status) {
     ErrorDetail detail = DetailOf(status).value_or(ErrorDetail{});

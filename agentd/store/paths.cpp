@@ -1,6 +1,7 @@
 #include "agentd/store/paths.h"
 
 #include "absl/strings/str_cat.h"
+#include "common/admin_token/admin_token.h"
 
 namespace mg::store {
 
@@ -15,7 +16,7 @@ std::string DirectoryOf(const ComponentName& name) {
 
 std::string Paths::Record() const { return absl::StrCat(root_, "/cluster.json"); }
 std::string Paths::Passfile() const { return absl::StrCat(root_, "/pgpass"); }
-std::string Paths::AdminToken() const { return absl::StrCat(root_, "/admin-token"); }
+std::string Paths::AdminToken() const { return absl::StrCat(root_, "/", admin_token::kAgentTokenFile); }
 std::string Paths::Config() const { return absl::StrCat(root_, "/config"); }
 std::string Paths::PostgresConf() const { return absl::StrCat(Config(), "/postgresql.conf"); }
 std::string Paths::InitSql(int number) const { return absl::StrCat(Config(), "/init-", number, ".sql"); }

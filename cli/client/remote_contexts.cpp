@@ -19,7 +19,7 @@
 #include "absl/strings/strip.h"
 #include "common/config/cluster_config.h"
 #include "common/fs/fs.h"
-#include "common/rpc/dialer.h"
+#include "common/rpc/dial_far.h"
 #include "common/status/status.h"
 #include "common/text/text.h"
 
@@ -231,8 +231,8 @@ absl::StatusOr<RemoteRoute> DialRemote(const RemoteContext& context) {
   if (tls && files.authority.empty()) {
     files.authority = kSystemAuthorities;
   }
-  MG_ASSIGN_OR_RETURN(rpc::Dialer dialer, rpc::Dialer::Create(files));
-  return RemoteRoute{.channel = dialer.Dial(context.endpoint()), .prepare = [authorization](grpc::ClientContext* rpc) {
+  MG_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, rpc::DialFar(files, context.endpoint()));
+  return RemoteRoute{.channel = std::move(channel), .prepare = [authorization](grpc::ClientContext* rpc) {
                        if (!authorization.empty()) {
                          rpc->AddMetadata("authorization", authorization);
                        }

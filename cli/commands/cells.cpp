@@ -1,4 +1,6 @@
 // topology cell create, update, delete.
+#include <utility>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -73,9 +75,19 @@ int RunGet(Context& context) {
     std::string text = absl::StrCat("name       ", found.cell().name(), "\nroot       ", found.cell().root(),
                                     "\nservers    ", absl::StrJoin(found.cell().server_addresses(), " "), "\n");
     if (found.version() != 0) {
-      absl::StrAppend(&text, "version    ", found.version(), "\npoolers    ", found.poolers(), "\ngateways   ",
-                      found.gateways(), "\norchs      ", found.orchs(), "\ndatabases  ",
-                      absl::StrJoin(found.databases(), " "), "\n");
+      absl::StrAppend(&text, "version    ", found.version(), "\n");
+      for (auto [what, count] : {std::pair("poolers    ", found.poolers()), std::pair("gateways   ", found.gateways()),
+                                 std::pair("orchs      ", found.orchs())}) {
+        absl::StrAppend(&text, what,
+                        found.unreadable().empty() ? absl::StrCat(count)
+                        : count == 0               ? "not known"
+                                                   : absl::StrCat(count, " when last read"),
+                        "\n");
+      }
+      absl::StrAppend(&text, "databases  ", absl::StrJoin(found.databases(), " "), "\n");
+    }
+    if (!found.unreadable().empty()) {
+      absl::StrAppend(&text, "unread     ", found.unreadable(), "\n");
     }
     return text;
   });
@@ -96,6 +108,10 @@ int RunUpdate(Context& context) {
   if (!context.args().Has("root") && !context.args().Has("server-address")) {
     return context.Fail(MakeError(absl::StatusCode::kInvalidArgument, "nothing to change was given",
                                   {.reason = "USAGE", .hint = "use --server-address, --root, or both"}));
+  }
+  absl::Status confirmed = context.ConfirmRemote(absl::StrCat("change cell ", context.args().positionals[0], "?"));
+  if (!confirmed.ok()) {
+    return context.Fail(confirmed);
   }
   v1::UpdateCellRequest request;
   *request.mutable_cell() = Wanted(context);
@@ -165,7 +181,8 @@ std::vector<Command> CellCommands() {
                  servers,
                  version,
                  {.name = "force",
-                  .help = "although components are registered below the present root, or its etcd is away"}},
+                  .help = "although components are registered below the present root, or its etcd is away"},
+                 {.name = "yes", .letter = 'y', .help = "do not ask; only on another machine's cluster it asks"}},
        .examples = {{"multigres topology cell update zone4 --server-address 10.0.0.4:2379 --version 42",
                      "when nobody else changed it meanwhile"}},
        .aliases = {"cell update"},

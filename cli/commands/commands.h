@@ -50,6 +50,7 @@ std::vector<Command> ContextCommands();
 std::vector<Command> CompletionCommands();
 /// Upstream's own spellings: hidden, with its flags and its output.
 std::vector<Command> UpstreamCommands();
+std::vector<Command> UpstreamBackupCommands();
 
 /// The same commands with --watch, those of them that only read what changes by itself.
 std::vector<Command> WithWatch(std::vector<Command> commands);

@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <map>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
@@ -14,6 +15,8 @@
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
 #include "cli/output/table.h"
+#include "common/admin_token/admin_token.h"
+#include "common/fs/fs.h"
 #include "common/net/exchange.h"
 #include "common/net/http.h"
 #include "common/status/status.h"
@@ -22,8 +25,13 @@
 namespace mg::cli {
 namespace {
 
-/// The HTTP port of a component of this machine.
-absl::StatusOr<int> HttpPort(Context& context, const std::string& name, absl::Time deadline) {
+/// The HTTP server of a component of this machine.
+struct Page {
+  int port = 0;
+  std::string authorization;  ///< empty: it asks for none
+};
+
+absl::StatusOr<Page> FindPage(Context& context, const std::string& name, absl::Time deadline) {
   MG_ASSIGN_OR_RETURN(AgentClient * client, context.Agent(/*start=*/true));
   agent::GetClusterRequest request;
   *request.mutable_cluster() = context.Selector();
@@ -39,17 +47,28 @@ absl::StatusOr<int> HttpPort(Context& context, const std::string& name, absl::Ti
       return MakeError(absl::StatusCode::kFailedPrecondition, absl::StrCat(name, " has no HTTP port"),
                        {.reason = "NO_HTTP_PORT", .subject = name});
     }
-    return port->second;
+    Page page{.port = port->second, .authorization = ""};
+    if (component.kind() == "multiadmin") {
+      // There is no such file where the Admin API asks for no token.
+      absl::StatusOr<std::string> token =
+          ReadFile(absl::StrCat(response.status().root_directory(), "/", admin_token::kAgentTokenFile));
+      if (token.ok()) {
+        page.authorization = absl::StrCat("Bearer ", std::string(absl::StripAsciiWhitespace(*token)));
+      } else if (!absl::IsNotFound(token.status())) {
+        return token.status();
+      }
+    }
+    return page;
   }
   return NoSuchName("COMPONENT_NOT_FOUND", "component", name, known);
 }
 
-absl::Status Fetch(const std::string& name, int port, absl::Time deadline,
+absl::Status Fetch(const std::string& name, const Page& page, absl::Time deadline,
                    multigres::cli::v1::ComponentConfigOutput* output) {
   const std::string path = "/config?format=json";
   output->set_component(name);
-  output->set_url(absl::StrCat("http://127.0.0.1:", port, path));
-  std::vector<net::Exchange> exchanges = {net::HttpGet(port, path)};
+  output->set_url(absl::StrCat("http://127.0.0.1:", page.port, path));
+  std::vector<net::Exchange> exchanges = {net::HttpGet(page.port, path, page.authorization)};
   net::RunExchanges(&exchanges, deadline);
   absl::StatusOr<net::HttpReply> reply = net::ReplyOf(exchanges[0]);
   if (!reply.ok()) {
@@ -58,12 +77,12 @@ absl::Status Fetch(const std::string& name, int port, absl::Time deadline,
   if (reply->status != 200) {
     return absl::UnavailableError(absl::StrCat("cannot read ", output->url(), ": HTTP status ", reply->status));
   }
-  google::protobuf::Struct page;
-  if (!google::protobuf::util::JsonStringToMessage(reply->body, &page).ok()) {
+  google::protobuf::Struct answer;
+  if (!google::protobuf::util::JsonStringToMessage(reply->body, &answer).ok()) {
     return absl::InternalError(absl::StrCat("cannot read ", output->url(), ": it is not JSON"));
   }
-  auto flags = page.fields().find("command_line_flags");
-  if (flags == page.fields().end()) {
+  auto flags = answer.fields().find("command_line_flags");
+  if (flags == answer.fields().end()) {
     return absl::InternalError(absl::StrCat("cannot read ", output->url(), ": it has no flags"));
   }
   for (const auto& [flag, value] : flags->second.struct_value().fields()) {
@@ -76,8 +95,8 @@ int RunConfig(Context& context) {
   const std::string& name = context.args().positionals[0];
   multigres::cli::v1::ComponentConfigOutput output;
   absl::StatusOr<absl::Time> deadline = context.Deadline(absl::Seconds(5));
-  absl::StatusOr<int> port = deadline.ok() ? HttpPort(context, name, *deadline) : deadline.status();
-  absl::Status status = port.ok() ? Fetch(name, *port, *deadline, &output) : port.status();
+  absl::StatusOr<Page> page = deadline.ok() ? FindPage(context, name, *deadline) : deadline.status();
+  absl::Status status = page.ok() ? Fetch(name, *page, *deadline, &output) : page.status();
   if (!status.ok()) {
     return context.Fail(status);
   }
@@ -108,13 +127,13 @@ bool OpenInBrowser(const std::string& url) {
 int RunOpen(Context& context) {
   const std::string& name = context.args().positionals[0];
   absl::StatusOr<absl::Time> deadline = context.Deadline(absl::Seconds(5));
-  absl::StatusOr<int> port = deadline.ok() ? HttpPort(context, name, *deadline) : deadline.status();
-  if (!port.ok()) {
-    return context.Fail(port.status());
+  absl::StatusOr<Page> page = deadline.ok() ? FindPage(context, name, *deadline) : deadline.status();
+  if (!page.ok()) {
+    return context.Fail(page.status());
   }
   multigres::cli::v1::ComponentOpenOutput output;
   output.set_component(name);
-  output.set_url(absl::StrCat("http://127.0.0.1:", *port, "/"));
+  output.set_url(absl::StrCat("http://127.0.0.1:", page->port, "/"));
   bool desktop = !context.Env("DISPLAY").empty() || !context.Env("WAYLAND_DISPLAY").empty();
   if (desktop && context.terminal().out_is_tty && !context.args().Has("print")) {
     output.set_opened(OpenInBrowser(output.url()));

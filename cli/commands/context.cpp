@@ -202,18 +202,26 @@ absl::Status Context::Explained(const absl::Status& status) const {
     const bool broke = absl::StrContains(status.message(), "Socket closed") ||
                        absl::StrContains(status.message(), "Connection reset") ||
                        absl::StrContains(status.message(), "SSL") || absl::StrContains(status.message(), "andshake");
-    const char* why = refused   ? "nothing listens at its address"
-                      : unknown ? "its host has no address"
-                      : broke   ? "the connection was made and then closed: it may want TLS, or a client certificate"
-                                : "no connection to its address can be made";
+    const bool untrusted = absl::StrContains(absl::AsciiStrToLower(status.message()), "certificate verify failed") ||
+                           absl::StrContains(status.message(), "CERTIFICATE_VERIFY_FAILED");
+    const bool misnamed = absl::StrContains(status.message(), "is not in peer certificate");
+    const char* why = refused     ? "nothing listens at its address"
+                      : untrusted ? "its certificate is not one of an authority that is trusted here"
+                      : misnamed  ? "its certificate is for another name"
+                      : unknown   ? "its host has no address"
+                      : broke     ? "the connection was made and then closed: it may want TLS, or a client certificate"
+                                  : "no connection to its address can be made";
     return MakeError(
         status.code(),
         absl::StrCat("the Admin API ", address ? "at " : "of context ", *remote, " cannot be reached: ", why),
         {.reason = "UNAVAILABLE",
-         .hint = broke && address ? "add it as a context with --tls, --ca-file, --cert-file and --key-file"
-                 : broke          ? "add the context anew with the right --tls, --ca-file, --cert-file and --key-file"
-                 : address        ? "check the address, and that the cluster there runs"
-                           : "see its address with 'multigres context list', and whether the cluster there runs"});
+         .hint =
+             untrusted || misnamed
+                 ? "add the context anew with its authority (--ca-file) and the name in its certificate (--server-name)"
+             : broke && address ? "add it as a context with --tls, --ca-file, --cert-file and --key-file"
+             : broke            ? "add the context anew with the right --tls, --ca-file, --cert-file and --key-file"
+             : address          ? "check the address, and that the cluster there runs"
+                                : "see its address with 'multigres context list', and whether the cluster there runs"});
   }
   if (address && detail.reason == "AUTHENTICATION_REQUIRED") {
     return MakeError(

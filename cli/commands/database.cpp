@@ -120,12 +120,13 @@ int RunCreate(Context& context) {
   });
 }
 
-std::string PlanText(const v1::PlanDeleteDatabaseResponse& plan) {
-  Table table({"PATH", "SIZE", "WHAT"});
+/// `width` of the terminal that shows it; 0: none does.
+std::string PlanText(const v1::PlanDeleteDatabaseResponse& plan, int width) {
+  Table table({"PATH", "SIZE", "WHAT"}, 2);
   for (const auto& entry : plan.entries()) {
     table.Add({entry.path(), text::HumanBytes(entry.bytes()), entry.description()});
   }
-  return absl::StrCat("components: ", absl::StrJoin(plan.components(), " "), "\n\n", table.Render(0, false));
+  return absl::StrCat("components: ", absl::StrJoin(plan.components(), " "), "\n\n", table.Render(width, false));
 }
 
 std::string BackupText(const v1::PlanDeleteDatabaseResponse& plan, bool purge) {
@@ -143,6 +144,7 @@ int RunDelete(Context& context) {
   }
   const std::string& name = context.args().positionals[0];
   bool purge = context.args().Has("purge");
+  const Terminal& terminal = context.terminal();
   v1::PlanDeleteDatabaseRequest question;
   question.set_name(name);
   v1::PlanDeleteDatabaseResponse plan;
@@ -151,11 +153,12 @@ int RunDelete(Context& context) {
     return context.Fail(planned);
   }
   if (context.args().Has("dry-run")) {
-    return context.Emit(plan, [&] { return PlanText(plan); });
+    return context.Emit(plan, [&] { return PlanText(plan, terminal.out_is_tty ? terminal.width : 0); });
   }
   if (!context.args().Has("quiet") && context.format() == Format::kText) {
     context.Err(absl::StrCat("this ends database ", name, " and removes ", purge ? "its data and backups" : "its data",
-                             ":\n\n", PlanText(plan), "\n", BackupText(plan, purge), "\n"));
+                             ":\n\n", PlanText(plan, terminal.err_is_tty ? terminal.width : 0), "\n",
+                             BackupText(plan, purge), "\n"));
   }
   absl::StatusOr<bool> yes = context.Confirm(absl::StrCat("delete database ", name, "?"));
   if (!yes.ok()) {

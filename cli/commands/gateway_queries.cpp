@@ -129,13 +129,16 @@ absl::StatusOr<multiadmin::GetGatewayQueriesResponse> ReadQueries(Context& conte
   return response;
 }
 
+/// So much of a statement tells it from others.
+constexpr int kLeastOfQuery = 32;
+
 std::string QueriesText(const Context& context, const Multigateway& gateway,
                         const multiadmin::GetGatewayQueriesResponse& response) {
   const bool terminal = context.terminal().out_is_tty;
   // What is left out first, on a narrow terminal, stands to the right.
   Table table({"CALLS", "TOTAL", "AVG", "P99", "ERRORS", "ROWS", "CALLS/S", "LAST SEEN", "FINGERPRINT", "P50", "MIN",
                "MAX", "QUERY"},
-              12);
+              12, kLeastOfQuery);
   for (const QueryStatSnapshot& row : response.snapshot().queries()) {
     const auto& rates = row.call_rate_trends();
     const std::string rate = terminal        ? Sparkline(rates)

@@ -27,7 +27,8 @@ std::vector<Command> AllCommands() {
                                     ContextCommands(),
                                     AgentCommands(),
                                     CompletionCommands(),
-                                    UpstreamCommands()}) {
+                                    UpstreamCommands(),
+                                    UpstreamBackupCommands()}) {
     commands.insert(commands.end(), more.begin(), more.end());
   }
   return WithWatch(std::move(commands));

@@ -286,6 +286,13 @@ int RunPoolerReplication(Context& context) {
 }
 
 int SetRestarts(Context& context, bool enabled) {
+  if (!enabled) {
+    const absl::Status confirmed = context.ConfirmRemote(
+        absl::StrCat("have ", context.args().positionals[0], " leave its PostgreSQL down when it ends?"));
+    if (!confirmed.ok()) {
+      return context.Fail(confirmed);
+    }
+  }
   absl::StatusOr<Multipooler> pooler = NamedPooler(context);
   if (!pooler.ok()) {
     return context.Fail(pooler.status());
@@ -478,7 +485,7 @@ std::vector<Command> ResourceCommands() {
       With(Make("pooler restarts off", "have a pooler leave its PostgreSQL alone when it ends",
                 [](Context& context) { return SetRestarts(context, false); },
                 {{"multigres pooler restarts off multipooler/zone1", "for maintenance by hand"}}),
-           {pooler}),
+           {pooler}, {{.name = "yes", .letter = 'y', .help = "do not ask; only on another machine's cluster it asks"}}),
       With(
           Make("pooler drain", "take a node out of service: no reads, and not the primary unless nobody else can be",
                RunDrain,

@@ -254,6 +254,10 @@ int RunApplyRuleChange(Context& context) {
   if (!term.ok() || !subterm.ok()) {
     return context.Fail(term.ok() ? subterm.status() : term.status());
   }
+  absl::Status confirmed = context.ConfirmRemote(absl::StrCat("change the rule of ", ShardText(wanted->shard), "?"));
+  if (!confirmed.ok()) {
+    return context.Fail(confirmed);
+  }
   request.mutable_expected_rule()->set_coordinator_term(*term);
   request.mutable_expected_rule()->set_leader_subterm(*subterm);
   v1::ChangeRuleResponse response;
@@ -297,7 +301,9 @@ std::vector<Command> ShardCommands() {
                  {.name = "frozen-lsn", .value = "LSN", .help = "certify that nothing beyond it was acknowledged"},
                  {.name = "unsafe-derive-cert-from-reachable", .help = "certify the most advanced node that answers"},
                  {.name = "reason", .value = "TEXT", .help = "for the logs and the rule's history"},
-                 {.name = "yes", .letter = 'y', .help = "do not ask before a certified change"}},
+                 {.name = "yes",
+                  .letter = 'y',
+                  .help = "do not ask: it asks before a certified change, and on another machine's cluster"}},
        .examples = {{"multigres shard apply-rule-change --durability MULTI_CELL_AT_LEAST_2", "a stricter policy"},
                     {"multigres shard apply-rule-change --leader zone2", "another leader"}},
        .aliases = {"cluster apply-rule-change"},

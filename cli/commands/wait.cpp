@@ -66,8 +66,11 @@ std::vector<std::string> NamesOf(const v1::ClusterStatus& status, const std::str
   if (!given.empty()) {
     return names;
   }
+  // What was stopped by name does not count, unless all is: then the cluster is stopped, or about to be.
+  bool runs = std::any_of(status.components().begin(), status.components().end(),
+                          [](const v1::ComponentStatus& component) { return component.desired() == "running"; });
   for (const v1::ComponentStatus& component : status.components()) {
-    bool counts = wanted == "ready"     ? component.desired() == "running" || status.state() == "stopped"
+    bool counts = wanted == "ready"     ? component.desired() == "running" || !runs
                   : wanted == "primary" ? component.name().starts_with("multipooler/")
                                         : true;
     if (counts) {

@@ -20,6 +20,20 @@ std::string WhyOf(const absl::Status& status, const ErrorCode& code) {
   return colon == std::string::npos ? std::string(code.why) : message.substr(colon + 2);
 }
 
+/// Names come back in messages; what would change the colour of a terminal, or its line, is shown instead.
+std::string Visible(absl::string_view text) {
+  std::string result;
+  for (char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f) {
+      absl::StrAppend(&result, "\\x", absl::Hex(byte, absl::kZeroPad2));
+    } else {
+      result += c;
+    }
+  }
+  return result;
+}
+
 std::string Escaped(absl::string_view text) { return absl::StrReplaceAll(text, {{"|", "\\|"}, {"<", "\\<"}}); }
 
 }  // namespace
@@ -43,7 +57,7 @@ std::string ErrorText(const absl::Status& status, Format format, bool colour) {
     error.set_exit_code(ExitCodeOf(status));
     return format == Format::kJson ? ToJson(output) : ToYaml(output);
   }
-  std::string text = absl::StrCat(Styled("error:", Style::kRed, colour), " ", status.message(), "\n");
+  std::string text = absl::StrCat(Styled("error:", Style::kRed, colour), " ", Visible(status.message()), "\n");
   // What is wrong with a command line, its message says.
   if (!absl::StrContains(status.message(), ": ") && code.reason != "USAGE") {
     absl::StrAppend(&text, Styled("why:", Style::kCyan, colour), " ", code.why, "\n");
@@ -54,7 +68,7 @@ std::string ErrorText(const absl::Status& status, Format format, bool colour) {
       absl::StrAppend(&text, "  ", Styled(line, Style::kDim, colour), "\n");
     }
   }
-  absl::StrAppend(&text, Styled("next:", Style::kCyan, colour), " ", next, "\n");
+  absl::StrAppend(&text, Styled("next:", Style::kCyan, colour), " ", Visible(next), "\n");
   return text;
 }
 

@@ -55,6 +55,11 @@ TEST(Error, SaysWhatWhyAndWhatNext) {
   EXPECT_NE(ErrorText(status, Format::kYaml, false).find("reason: PORT_IN_USE"), std::string::npos);
 }
 
+TEST(Error, NamesInIt_ChangeNoTerminal) {
+  EXPECT_TRUE(absl::StartsWith(ErrorText(absl::NotFoundError("no database '\x1b[31mred\r'"), Format::kText, false),
+                               "error: no database '\\x1b[31mred\\x0d'\n"));
+}
+
 TEST(Error, EveryCode_InEveryForm_SaysWhyAndWhatToDoAndTheExitStatus) {
   for (const ErrorCode& code : ErrorCodes()) {
     absl::Status status = MakeError(code.code, "it failed", {.reason = std::string(code.reason)});

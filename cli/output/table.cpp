@@ -9,7 +9,7 @@
 
 namespace mg::cli {
 
-Table::Table(std::vector<std::string> headers, int flexible) : flexible_(flexible) {
+Table::Table(std::vector<std::string> headers, int flexible, int least) : flexible_(flexible), least_(least) {
   rows_.push_back(std::move(headers));
 }
 
@@ -30,7 +30,7 @@ std::vector<int> Table::Widths() const {
 
 int Table::LeastOfFlexible(const std::vector<int>& widths) const {
   auto column = static_cast<size_t>(flexible_);
-  return std::min(widths[column], text::DisplayWidth(rows_[0][column]) + 4);
+  return std::min(widths[column], std::max(least_, text::DisplayWidth(rows_[0][column]) + 4));
 }
 
 int Table::LeastWidth() const {

@@ -10,8 +10,9 @@ namespace mg::cli {
 
 class Table {
  public:
-  /// `headers` in upper case; `flexible` is the index of the column that may be cut, -1: none.
-  explicit Table(std::vector<std::string> headers, int flexible = -1);
+  /// `headers` in upper case; `flexible` is the index of the column that may be cut, -1: none. It is not cut below
+  /// `least`, where the others can make room for it; 0: a little more than its header.
+  explicit Table(std::vector<std::string> headers, int flexible = -1, int least = 0);
   void Add(std::vector<std::string> row);
   /// The width that Render needs at least, when it may cut the flexible column.
   int LeastWidth() const;
@@ -28,7 +29,7 @@ class Table {
   int LeastOfFlexible(const std::vector<int>& widths) const;
 
   std::vector<std::vector<std::string>> rows_;
-  int flexible_;
+  int flexible_, least_;
 };
 
 }  // namespace mg::cli

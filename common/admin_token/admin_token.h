@@ -9,6 +9,9 @@
 
 namespace mg::admin_token {
 
+/// In a local cluster's root directory: the token of its agent, an admin's, 0600.
+constexpr char kAgentTokenFile[] = "admin-token";
+
 struct Token {
   std::string id, text;  ///< the text is the whole secret
 };

@@ -29,10 +29,12 @@ std::optional<size_t> ContentLength(absl::string_view headers) {
 
 }  // namespace
 
-Exchange HttpGet(int port, const std::string& path) {
+Exchange HttpGet(int port, const std::string& path, const std::string& authorization) {
   Exchange exchange;
   exchange.port = port;
-  exchange.request = absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: 127.0.0.1:", port, "\r\nConnection: close\r\n\r\n");
+  exchange.request =
+      absl::StrCat("GET ", path, " HTTP/1.1\r\nHost: 127.0.0.1:", port, "\r\nConnection: close\r\n",
+                   authorization.empty() ? "" : absl::StrCat("Authorization: ", authorization, "\r\n"), "\r\n");
   exchange.complete = [seen = size_t{0}](const std::string& received) mutable {
     size_t end = received.find(kHeaderEnd);
     bool closed = received.size() == seen;  // called without anything new: the stream has ended

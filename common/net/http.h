@@ -14,8 +14,9 @@ struct HttpReply {
   std::string body;  ///< up to Content-Length, or to the end of the stream
 };
 
-/// GET `path` on 127.0.0.1:`port`; the connection is closed by the server afterwards.
-Exchange HttpGet(int port, const std::string& path);
+/// GET `path` on 127.0.0.1:`port`; the connection is closed by the server afterwards. `authorization`: the value of
+/// that header; empty: none.
+Exchange HttpGet(int port, const std::string& path, const std::string& authorization = "");
 /// The reply in an exchange that HttpGet made.
 absl::StatusOr<HttpReply> ReplyOf(const Exchange& exchange);
 

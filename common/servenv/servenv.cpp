@@ -17,6 +17,7 @@
 #include "absl/time/clock.h"
 #include "common/fs/fs.h"
 #include "common/log/log.h"
+#include "common/rpc/grpc_log.h"
 #include "common/rpc/rpc.h"
 #include "common/servenv/grpc_guard.h"
 #include "common/servenv/http_server.h"
@@ -114,6 +115,7 @@ struct Server::Impl {
   bool end = false;
   int exit_status = 0;
   std::thread signal_thread;
+  std::shared_ptr<grpc::ServerCredentials> credentials;  ///< the server asks them at each handshake
   std::unique_ptr<grpc::Server> grpc_server;
 
   absl::Status StartGrpc();
@@ -227,6 +229,7 @@ absl::Status Server::StartHttp() {
 }
 
 absl::Status Server::Impl::StartGrpc() {
+  rpc::LogGrpcsWords();
   if (options.grpc_port == 0 && options.grpc_socket_file.empty()) {
     return absl::OkStatus();
   }
@@ -246,7 +249,7 @@ absl::Status Server::Impl::StartGrpc() {
   int bound = 0;
   if (options.grpc_port != 0) {
     std::string address = options.grpc_bind_address.empty() ? "127.0.0.1" : options.grpc_bind_address;
-    MG_ASSIGN_OR_RETURN(std::shared_ptr<grpc::ServerCredentials> credentials, options.Credentials());
+    MG_ASSIGN_OR_RETURN(credentials, options.Credentials());
     builder.AddListeningPort(absl::StrCat(address, ":", options.grpc_port), credentials, &bound);
     builder.RegisterService(&build_info);
   }

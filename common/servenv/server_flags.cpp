@@ -1,24 +1,18 @@
 #include "common/servenv/server_flags.h"
 
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/security/tls_certificate_provider.h>
-#include <grpcpp/security/tls_credentials_options.h>
 #include <unistd.h>
 
 #include <climits>
 #include <cstdlib>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "common/fs/fs.h"
+#include "common/servenv/grpc_certificates.h"
 #include "common/status/status.h"
 
 namespace mg::servenv {
 namespace {
-
-/// How often certificate files are looked at.
-constexpr unsigned kCertificateSeconds = 5;
 
 std::vector<std::string> DefaultConfigPath() {
   if (const char* root = std::getenv("MTDATAROOT"); root != nullptr && *root != '\0') {
@@ -29,32 +23,6 @@ std::vector<std::string> DefaultConfigPath() {
              ? std::vector<std::string>()
              : std::vector<std::string>{absl::StrCat(directory, "/multigres_local")};
 }
-
-/// Lets calls in whose client certificate has one of the names in its subject or its alternative names.
-class SubjectCheck final : public grpc::AuthMetadataProcessor {
- public:
-  explicit SubjectCheck(std::vector<std::string> names) : names_(std::move(names)) {}
-  bool IsBlocking() const override { return false; }
-
-  grpc::Status Process(const InputMetadata&, grpc::AuthContext* context, OutputMetadata*, OutputMetadata*) override {
-    std::string seen;
-    for (const char* property : {"x509_subject", "x509_common_name", "x509_subject_alternative_name"}) {
-      for (const grpc::string_ref& value : context->FindPropertyValues(property)) {
-        absl::StrAppend(&seen, seen.empty() ? "" : ", ", absl::string_view(value.data(), value.size()));
-      }
-    }
-    for (const std::string& name : names_) {
-      if (absl::StrContains(seen, name)) {
-        return grpc::Status::OK;
-      }
-    }
-    return grpc::Status(grpc::StatusCode::UNAUTHENTICATED,
-                        absl::StrCat("a client certificate of ", seen, " is not allowed"));
-  }
-
- private:
-  const std::vector<std::string> names_;
-};
 
 }  // namespace
 
@@ -153,42 +121,8 @@ absl::StatusOr<std::shared_ptr<grpc::ServerCredentials>> ServerFlags::Credential
   if (grpc_cert.empty()) {
     return grpc::InsecureServerCredentials();
   }
-  // Read now, so that a file that is missing is an error at the start rather than at the first connection.
-  MG_ASSIGN_OR_RETURN(std::string key, ReadFile(grpc_key));
-  MG_ASSIGN_OR_RETURN(std::string chain, ReadFile(grpc_cert));
-  std::string authority, more;
-  if (!grpc_ca.empty()) {
-    MG_ASSIGN_OR_RETURN(authority, ReadFile(grpc_ca));
-  }
-  if (!grpc_server_ca.empty()) {
-    MG_ASSIGN_OR_RETURN(more, ReadFile(grpc_server_ca));
-  }
-  std::shared_ptr<grpc::ServerCredentials> credentials;
-  if (more.empty()) {
-    // Certificates are renewed while servers run; connections that are there keep theirs. TLS 1.2 is the library's
-    // least.
-    grpc::experimental::TlsServerCredentialsOptions options(
-        std::make_shared<grpc::experimental::FileWatcherCertificateProvider>(grpc_key, grpc_cert, grpc_ca,
-                                                                             kCertificateSeconds));
-    options.watch_identity_key_cert_pairs();
-    if (!grpc_ca.empty()) {
-      options.watch_root_certs();
-      options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-    }
-    credentials = grpc::experimental::TlsServerCredentials(options);
-  } else {
-    // A chain of two files cannot be watched.
-    grpc::SslServerCredentialsOptions options(grpc_ca.empty()
-                                                  ? GRPC_SSL_DONT_REQUEST_CLIENT_CERTIFICATE
-                                                  : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
-    options.pem_key_cert_pairs.push_back({key, chain + more});
-    options.pem_root_certs = authority;
-    credentials = grpc::SslServerCredentials(options);
-  }
-  if (std::vector<std::string> names = AllowedNames(); !names.empty()) {
-    credentials->SetAuthMetadataProcessor(std::make_shared<SubjectCheck>(std::move(names)));
-  }
-  return credentials;
+  return RenewedGrpcCredentials(
+      {.certificate = grpc_cert, .key = grpc_key, .chain = grpc_server_ca, .authority = grpc_ca}, AllowedNames());
 }
 
 std::vector<std::string> ServerFlags::AllowedNames() const {

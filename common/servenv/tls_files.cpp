@@ -4,23 +4,15 @@
 #include "common/log/log.h"
 
 namespace mg::servenv {
-namespace {
 
 namespace ssl = boost::asio::ssl;
 
-bool Same(const timespec& a, const timespec& b) { return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec; }
-
-timespec ChangedAt(const std::string& path) {
-  struct stat status {};
-  return ::stat(path.c_str(), &status) == 0 ? status.st_mtim : timespec{};
+absl::Status TlsFiles::Load() {
+  stamps_.Changed();
+  return Read();
 }
 
-}  // namespace
-
-TlsFiles::Stamp TlsFiles::Look() const { return {.certificate = ChangedAt(certificate_), .key = ChangedAt(key_)}; }
-
-absl::Status TlsFiles::Load() {
-  const Stamp stamp = Look();
+absl::Status TlsFiles::Read() {
   auto context = std::make_shared<ssl::context>(ssl::context::tls_server);
   boost::system::error_code error;
   auto failed = [&](const std::string& path) {
@@ -39,18 +31,14 @@ absl::Status TlsFiles::Load() {
     return failed(key_);
   }
   context_ = std::move(context);
-  read_ = stamp;
   return absl::OkStatus();
 }
 
 std::shared_ptr<ssl::context> TlsFiles::Current() {
-  const Stamp now = Look();
-  auto same = [&](const Stamp& then) { return Same(now.certificate, then.certificate) && Same(now.key, then.key); };
-  if (!same(read_) && !same(refused_)) {
-    if (absl::Status status = Load(); status.ok()) {
+  if (stamps_.Changed()) {
+    if (absl::Status status = Read(); status.ok()) {
       log::Info("the certificate was renewed", {{"file", certificate_}});
     } else {
-      refused_ = now;
       log::Warn("a renewed certificate cannot be used", {{"error", status.message()}});
     }
   }

@@ -43,6 +43,8 @@ const std::vector<ErrorCode>& ErrorCodes() {
        "send the token as it was printed when it was made"},
       {"AUTHENTICATION_REQUIRED", kUnauthenticated, "the Admin API answers nobody without a token or a certificate",
        "add the context with a token: multigres context add --token-file"},
+      {"BACKUP_DAMAGED", kDataLoss, "what the backup holds is not what was written there when it was made",
+       "restore another one: multigres backup list, multigres backup verify"},
       {"BACKUP_FAILED", kInternal, "the program that makes the backup failed, as the message says",
        "multigres logs, with the pooler's name, says more"},
       {"BACKUP_RUNNING", kDeadlineExceeded, "the backup takes longer than the command waited",

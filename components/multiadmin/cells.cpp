@@ -65,6 +65,7 @@ v1::Cell Describe(const TopologyView& view, const CellView& cell) {
   }
   result.set_gateways(static_cast<int>(cell.gateways.size()));
   result.set_orchs(static_cast<int>(cell.orchs.size()));
+  result.set_unreadable(std::string(cell.readable.message()));
   for (const auto& [name, database] : view.databases) {
     const auto& cells = database.database->cells();
     if (std::find(cells.begin(), cells.end(), cell.cell->name()) != cells.end()) {

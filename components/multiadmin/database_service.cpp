@@ -67,6 +67,10 @@ absl::Status Relay(grpc::ClientContext* call, grpc::ClientReader<prov::Provision
 template <typename Request, typename Response, typename Act>
 grpc::Status Stream(const Methods& methods, const char* method, grpc::ServerContext* context, const Request& request,
                     grpc::ServerWriter<Response>* writer, Act act) {
+  if (context->IsCancelled()) {
+    // Who asked has given up, while this process could not listen: what nobody waits for is not begun.
+    return grpc::Status::CANCELLED;
+  }
   return rpc::ToGrpc(methods.Stream(method, CredentialsOf(*context), absl::FromChrono(context->deadline()), request,
                                     [&](absl::Time deadline) {
                                       return act(request, deadline, [&](prov::ProvisionProgress&& progress) {

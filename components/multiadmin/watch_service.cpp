@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <functional>
 
 #include "absl/strings/str_join.h"
 #include "common/rpc/rpc.h"
@@ -41,8 +42,9 @@ void Compare(const Records<Record>* before, const Records<Record>& after, v1::Wa
 
 class Watcher : public grpc::ServerWriteReactor<v1::WatchTopologyResponse> {
  public:
-  Watcher(TopologyCache* cache, v1::WatchTopologyRequest request, std::atomic<int>* watchers)
-      : cache_(cache), request_(std::move(request)), watchers_(watchers) {}
+  Watcher(TopologyCache* cache, v1::WatchTopologyRequest request, std::function<absl::Status()> admitted,
+          std::atomic<int>* watchers)
+      : cache_(cache), request_(std::move(request)), admitted_(std::move(admitted)), watchers_(watchers) {}
 
   /// Keeps itself alive until OnDone.
   void Start(std::shared_ptr<Watcher> self) {
@@ -59,6 +61,10 @@ class Watcher : public grpc::ServerWriteReactor<v1::WatchTopologyResponse> {
     std::shared_ptr<const TopologyView> view = cache_->Peek();
     if (view == nullptr || view == told_) {
       return;
+    }
+    // A token that was revoked, or has expired, since the stream began shows nothing any more.
+    if (absl::Status admitted = admitted_(); absl::IsUnauthenticated(admitted) || absl::IsPermissionDenied(admitted)) {
+      return End(rpc::ToGrpc(admitted));
     }
     message_ = Difference(told_.get(), *view, request_);
     bool first = told_ == nullptr;
@@ -104,6 +110,7 @@ class Watcher : public grpc::ServerWriteReactor<v1::WatchTopologyResponse> {
 
   TopologyCache* const cache_;
   const v1::WatchTopologyRequest request_;
+  const std::function<absl::Status()> admitted_;
   std::atomic<int>* const watchers_;
   std::shared_ptr<Watcher> self_;
   std::unique_ptr<TopologyCache::Subscription> subscription_;
@@ -177,24 +184,24 @@ TopologyGrpcService::TopologyGrpcService(const Methods* methods, TopologyCache* 
   auto watchers = std::make_shared<std::atomic<int>>(0);
   AddMethod(new grpc::internal::RpcServiceMethod(kWatch, grpc::internal::RpcMethod::SERVER_STREAMING, nullptr));
   using Handler = grpc::internal::CallbackServerStreamingHandler<v1::WatchTopologyRequest, v1::WatchTopologyResponse>;
-  MarkMethodCallback(
-      unary_count(),
-      new Handler([methods, cache, watchers](
-                      grpc::CallbackServerContext* context,
-                      const v1::WatchTopologyRequest* request) -> grpc::ServerWriteReactor<v1::WatchTopologyResponse>* {
-        absl::StatusOr<Caller> caller = methods->gate()->Admit(*FindRule(kWatch), CredentialsOf(*context));
-        if (!caller.ok()) {
-          return new Refusal(caller.status());
-        }
-        if (watchers->fetch_add(1) >= kMaxWatchers) {
-          watchers->fetch_sub(1);
-          return new Refusal(absl::ResourceExhaustedError("too many follow the topology"));
-        }
-        auto watcher = std::make_shared<Watcher>(cache, *request, watchers.get());
-        Watcher* reactor = watcher.get();
-        watcher->Start(std::move(watcher));
-        return reactor;
-      }));
+  MarkMethodCallback(unary_count(), new Handler([methods, cache, watchers](grpc::CallbackServerContext* context,
+                                                                           const v1::WatchTopologyRequest* request)
+                                                    -> grpc::ServerWriteReactor<v1::WatchTopologyResponse>* {
+                       auto admitted = [gate = methods->gate(), credentials = CredentialsOf(*context)] {
+                         return gate->Admit(*FindRule(kWatch), credentials).status();
+                       };
+                       if (absl::Status status = admitted(); !status.ok()) {
+                         return new Refusal(status);
+                       }
+                       if (watchers->fetch_add(1) >= kMaxWatchers) {
+                         watchers->fetch_sub(1);
+                         return new Refusal(absl::ResourceExhaustedError("too many follow the topology"));
+                       }
+                       auto watcher = std::make_shared<Watcher>(cache, *request, admitted, watchers.get());
+                       Watcher* reactor = watcher.get();
+                       watcher->Start(std::move(watcher));
+                       return reactor;
+                     }));
 }
 
 }  // namespace mg::multiadmin

@@ -8,6 +8,7 @@
 #include "common/pgwire/message.h"
 #include "common/pgwire/scram.h"
 #include "common/status/status.h"
+#include "common/topology/predecessors.h"
 
 namespace mg::multigateway {
 namespace {
@@ -56,6 +57,8 @@ absl::Status TryOnce(topology::Topology* topology, Multigateway* record, absl::T
       return absl::AbortedError("another gateway has chosen the same process id prefix");
     }
   }
+  // Also for their prefixes, of which there are not many.
+  topology::ForgetPredecessors(topology, *record, deadline);
   return absl::OkStatus();
 }
 

@@ -5,6 +5,7 @@
 
 #include "absl/time/clock.h"
 #include "common/log/log.h"
+#include "common/topology/predecessors.h"
 
 namespace mg::multiorch {
 namespace {
@@ -31,6 +32,9 @@ void Registration::Loop() {
   while (!stopping_) {
     lock.unlock();
     absl::Status status = topology_->PutOrch(record_, absl::Now() + kWriteLimit);
+    if (status.ok()) {
+      topology::ForgetPredecessors(topology_, record_, absl::Now() + kWriteLimit);
+    }
     lock.lock();
     if (status.ok()) {
       registered_ = true;

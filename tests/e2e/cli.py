@@ -127,6 +127,8 @@ def upstream_spellings(s):
                   "--config-persistence-min-interval", "1s"]
     assert s.run("getcellnames", *persistent).stdout == out("getcellnames")
     assert s.run("cluster", "list-backups", "--database", "postgres", "--limit", "3", *persistent).returncode == 0
+    columns = s.run("cluster", "list-backups").stdout.splitlines()[0]
+    assert columns == "No backups found" or columns.split("  ")[0] == "BACKUP ID" and columns.split()[-3:] == ["ID", "ROLE", "SIZE"], columns
     direct_flags = ["--admin-server", f"127.0.0.1:{port(s, 'multiadmin', 'grpc')}"]
     for words in (["cluster", "list-backups", "--database", "postgres"], ["cluster", "verify-backups", "--timeout", "5m"],
                   ["cluster", "expire-backups", "--database", "postgres", "--timeout", "1m"]):

@@ -47,9 +47,14 @@ class Admin final : public multiadmin::MultiadminService::Service {
     auto left = absl::FromChrono(context->deadline()) - absl::Now();
     context->AddInitialMetadata("x-header", "h");
     context->AddTrailingMetadata("x-trailer-bin", std::string("\x00\xFF", 2));
+    context->AddTrailingMetadata("multigres-partial-cells", "zone9");
     if (request->name() == "missing") {
       return rpc::ToGrpc(MakeError(absl::StatusCode::kNotFound, "no cell missing",
                                    {.reason = "CELL_NOT_FOUND", .hint = "topology cell list"}));
+    }
+    if (request->name() == "silent") {
+      return rpc::ToGrpc(MakeError(absl::StatusCode::kUnavailable, "the etcd of that cell does not answer",
+                                   {.reason = "CELL_SILENT"}));
     }
     response->mutable_cell()->set_name(absl::StrCat(
         request->name(), " ",
@@ -239,6 +244,7 @@ TEST_F(AgentForwarding, Unary_KeepsMetadataAndDeadline) {
   auto trailer = context.GetServerTrailingMetadata().find("x-trailer-bin");
   ASSERT_NE(trailer, context.GetServerTrailingMetadata().end());
   EXPECT_EQ(std::string(trailer->second.data(), trailer->second.size()), std::string("\x00\xFF", 2));
+  EXPECT_EQ(context.GetServerTrailingMetadata().count("multigres-partial-cells"), 1u) << "the Admin API's own words";
 }
 
 TEST_F(AgentForwarding, Unary_WithoutAnAuthorizationOfItsOwn_ShowsTheAgentsToken) {
@@ -255,6 +261,14 @@ TEST_F(AgentForwarding, Unary_WhenItFails_KeepsTheStatusAndItsDetails) {
   EXPECT_EQ(status.message(), "no cell missing");
   ASSERT_TRUE(DetailOf(status).has_value());
   EXPECT_EQ(DetailOf(status)->reason, "CELL_NOT_FOUND");
+}
+
+TEST_F(AgentForwarding, Unary_WhenSomethingBehindTheAdminApiIsAway_SaysWhat) {
+  multiadmin::GetCellResponse response;
+  absl::Status status = rpc::FromGrpc(GetCell("silent", &response));
+  EXPECT_TRUE(absl::IsUnavailable(status));
+  ASSERT_TRUE(DetailOf(status).has_value());
+  EXPECT_EQ(DetailOf(status)->reason, "CELL_SILENT") << status;
 }
 
 TEST_F(AgentForwarding, Streaming_OfAMethodThatNobodyKnows_GoesThrough) {

@@ -266,6 +266,31 @@ TEST_F(MultiadminAuthTest, Tokens_AreStoredHashedListedAndRevokedAtOnce) {
   EXPECT_FALSE(absl::StrContains(AuditLog(), secret.substr(13))) << "a secret is in the audit log";
 }
 
+TEST_F(MultiadminAuthTest, Stream_EndsWithTheTokenThatItWasBegunWith) {
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(Soon()));
+  context.AddMetadata("authorization", "Bearer " + NewToken("streams", v1::ROLE_VIEWER));
+  auto stream = v1::TopologyService::NewStub(sandbox_->channel())->WatchTopology(&context, {});
+  v1::WatchTopologyResponse step;
+  ASSERT_TRUE(stream->Read(&step));
+  v1::RevokeTokenRequest revoke;
+  revoke.set_token("streams");
+  v1::RevokeTokenResponse revoked;
+  ASSERT_TRUE(Typed<v1::TokenService>(&v1::TokenService::Stub::RevokeToken, revoke, &revoked).ok());
+  v1::CreateCellRequest cell;
+  cell.mutable_cell()->set_name("unseen");
+  v1::CreateCellResponse created;
+  ASSERT_TRUE(Typed<v1::CellService>(&v1::CellService::Stub::CreateCell, cell, &created).ok());
+  while (stream->Read(&step)) {
+    EXPECT_EQ(step.ShortDebugString().find("unseen"), std::string::npos);
+  }
+  EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  v1::DeleteCellRequest gone;
+  gone.set_name("unseen");
+  v1::DeleteCellResponse deleted;
+  EXPECT_TRUE(Typed<v1::CellService>(&v1::CellService::Stub::DeleteCell, gone, &deleted).ok());
+}
+
 TEST_F(MultiadminAuthTest, TokenThatExpired_IsRefusedWithTheReason) {
   absl::StatusOr<admin_token::Token> token = admin_token::Make();
   ASSERT_TRUE(token.ok());

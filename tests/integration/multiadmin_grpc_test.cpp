@@ -6,6 +6,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "multigres/admin/v1/cell.grpc.pb.h"
 #include "multigres/admin/v1/topology.grpc.pb.h"
 #include "tests/integration/multiadmin_sandbox.h"
 
@@ -142,6 +143,15 @@ TEST_F(MultiadminGrpcTest, CellThatIsAway_TakesNobodysTime) {
   ASSERT_TRUE(stub().GetGateways(gateway_context.get(), {}, &gateways).ok());
   EXPECT_EQ(gateways.gateways_size(), 2);
   EXPECT_EQ(Trailer(*gateway_context, "multigres-partial-cells"), "zone2");
+  auto cells = multigres::admin::v1::CellService::NewStub(sandbox_->channel());
+  multigres::admin::v1::GetCellRequest one;
+  one.set_name("zone2");
+  multigres::admin::v1::GetCellResponse cell;
+  ASSERT_TRUE(cells->GetCell(Context().get(), one, &cell).ok());
+  EXPECT_NE(cell.cell().unreadable(), "") << "counts that are not known are not passed off as known";
+  one.set_name("zone1");
+  ASSERT_TRUE(cells->GetCell(Context().get(), one, &cell).ok());
+  EXPECT_EQ(cell.cell().unreadable(), "");
   sandbox_->zone2().Signal(SIGCONT);
   AwaitUnreachable("");
   EXPECT_EQ(PoolerNames(Context().get(), {}), "p1 p2 p3");

@@ -81,8 +81,25 @@ TEST_F(ServenvCertificatesTest, RenewedFiles_AreUsedForNewConnections) {
   ASSERT_TRUE(Eventually([&] { return Answers("old"); })) << Text("log");
   EXPECT_FALSE(Answers("new"));
   Use("new");
-  EXPECT_TRUE(Eventually([&] { return Answers("new"); }, absl::Seconds(30))) << Text("log");
+  EXPECT_TRUE(Answers("new")) << Text("log");
   EXPECT_FALSE(Answers("old"));
+}
+
+TEST_F(ServenvCertificatesTest, RenewedFiles_ThatCannotBeUsed_LeaveWhatWasGood) {
+  Use("old");
+  ChildProcess process(Argv({"--auth=none"}), PathOf("log"));
+  ASSERT_TRUE(Eventually([&] { return Answers("old"); })) << Text("log");
+  auto put = [&](const char* file, const std::string& text) {
+    ASSERT_TRUE(WriteFileAtomically(PathOf(file), text, 0600).ok());
+    EXPECT_TRUE(Answers("old")) << "after " << file << "\n" << Text("log");
+    EXPECT_NE(Text("log").find("a renewed certificate cannot be used"), std::string::npos) << Text("log");
+  };
+  put("used/pgbackrest.crt", "no certificate");
+  // In the middle of a renewal: the certificate is new, its key is not yet.
+  put("used/pgbackrest.crt", Text("new/pgbackrest.crt"));
+  put("used/pgbackrest.key", "");
+  Use("new");
+  EXPECT_TRUE(Answers("new")) << Text("log");
 }
 
 TEST_F(ServenvCertificatesTest, ClientCertificate_GivesTheRoleOfItsName) {

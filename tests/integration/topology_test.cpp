@@ -1,5 +1,6 @@
 /// The topology's records in a real etcd: the keys that upstream has, cells with an etcd of their own, claims, watches.
 #include "common/topology/topology.h"
+#include "common/topology/predecessors.h"
 
 #include <gtest/gtest.h>
 
@@ -172,6 +173,32 @@ TEST_F(TopologyTest, GatewaysAndOrchs) {
   EXPECT_TRUE(topology_->DeleteGateway(gateway.id(), Soon()).ok());
   EXPECT_TRUE(topology_->DeleteOrch(orch.id(), Soon()).ok());
   EXPECT_TRUE(topology_->Orchs("zone1", Soon())->empty());
+}
+
+TEST_F(TopologyTest, WhoComesAfterOneThatWasKilled_DeletesItsRecord) {
+  ASSERT_TRUE(AddCell("zone1", global_->address()).ok());
+  auto record = [](const std::string& name, const std::string& host, int port) {
+    clustermetadata::Multigateway gateway;
+    gateway.mutable_id()->set_component(clustermetadata::ID::MULTIGATEWAY);
+    gateway.mutable_id()->set_cell("zone1");
+    gateway.mutable_id()->set_name(name);
+    gateway.set_hostname(host);
+    (*gateway.mutable_port_map())["grpc"] = port;
+    return gateway;
+  };
+  for (const auto& one :
+       {record("killed", "here", 1001), record("alive", "here", 1002), record("far", "there", 1001)}) {
+    ASSERT_TRUE(topology_->PutGateway(one, Soon()).ok());
+  }
+  auto own = record("new", "here", 1001);
+  ASSERT_TRUE(topology_->PutGateway(own, Soon()).ok());
+  ForgetPredecessors(topology_.get(), own, Soon());
+  std::string names;
+  const auto left = topology_->Gateways("zone1", Soon());
+  for (const auto& gateway : *left) {
+    names += gateway.id().name() + " ";
+  }
+  EXPECT_EQ(names, "alive far new ");
 }
 
 TEST_F(TopologyTest, ClaimIsTakenOnceAndReplacedByWhoSawIt) {

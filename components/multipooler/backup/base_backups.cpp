@@ -290,6 +290,17 @@ absl::Status BaseBackups::Restore(const RestoreRequest& request, absl::Time dead
     if (copied.exit_code != 0) {
       return absl::InternalError(absl::StrCat("the backup cannot be copied: ", copied.standard_error));
     }
+    // PostgreSQL starts from pages that are broken, and finds out when somebody reads them.
+    MG_ASSIGN_OR_RETURN(pginstall::Installation programs, Programs());
+    MG_ASSIGN_OR_RETURN(HelperResult verified,
+                        Run({programs.Program("pg_verifybackup"), request.directory}, deadline, cancelled));
+    if (verified.exit_code != 0) {
+      return MakeError(
+          absl::StatusCode::kDataLoss,
+          absl::StrCat("backup ", request.backup_id, " is damaged: ",
+                       absl::string_view(verified.standard_error).substr(0, verified.standard_error.find('\n'))),
+          {.reason = "BACKUP_DAMAGED", .hint = "restore another one: multigres backup list, multigres backup verify"});
+    }
     return PrepareRecovery(request, RestoreCommand(repository_), server_.run_as);
   }();
   if (!status.ok()) {
