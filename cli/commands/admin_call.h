@@ -47,7 +47,7 @@ absl::Status CallAdmin(Context& context,
     return found == trailer.end() ? std::string() : std::string(found->second.data(), found->second.size());
   };
   if (std::string cells = value("multigres-partial-cells"); !cells.empty()) {
-    context.Err(absl::StrCat("warning: not every cell could be read: ", value("multigres-partial-errors"), "\n"));
+    context.Warn(absl::StrCat("warning: not every cell could be read: ", value("multigres-partial-errors"), "\n"));
     if (unreadable != nullptr) {
       *unreadable = absl::StrSplit(cells, ',');
     }

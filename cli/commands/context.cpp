@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -148,6 +149,11 @@ int Context::Emit(const google::protobuf::Message& message, const std::function<
 }
 
 void Context::Out(const std::vector<absl::string_view>& pieces) const {
+  for (auto& [warning, said] : warnings_) {
+    if (!std::exchange(said, true)) {
+      Err(warning);
+    }
+  }
   if (sink_ != nullptr) {
     for (absl::string_view piece : pieces) {
       sink_->append(piece.data(), piece.size());

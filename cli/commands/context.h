@@ -76,6 +76,9 @@ class Context {
   /// From now on Out appends to `sink` instead of stdout; nullptr: no longer.
   void Redirect(std::string* sink) { sink_ = sink; }
   void Err(const std::string& text) const;
+  /// What an answer lacks: on stderr before the answer, once however often it is said. Where an error comes instead of
+  /// an answer it stands alone, so that its JSON is JSON.
+  void Warn(const std::string& text) const { warnings_.emplace(text, false); }
   /// Prints the error on stderr and returns its exit status.
   int Fail(const absl::Status& status) const;
 
@@ -97,6 +100,7 @@ class Context {
   AdminRoute remote_;
   std::string* sink_ = nullptr;
   mutable int output_error_ = 0;
+  mutable std::map<std::string, bool> warnings_;  ///< true: said
   mutable bool declined_ = false;  ///< the user answered no
 };
 

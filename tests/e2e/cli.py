@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 
-from harness import CLI, Sandbox, main
+from harness import CLI, Sandbox, eventually, main
 
 
 def error_of(result):
@@ -54,10 +54,11 @@ def contexts(s):
         refused = s.run(*words, "--json", check=False)
         assert refused.returncode == 4 and error_of(refused)["reason"] == "CONTEXT_REMOTE" and "far" in refused.stderr, (words, refused)
     for words in (["shard", "rule"], ["admin", "whoami"], ["backup", "list"], ["gateway", "queries"], ["gateway", "consolidator", "zone1"],
-                  ["shard", "apply-rule-change", "--durability", "AT_LEAST_2"]):
+                  ["shard", "apply-rule-change", "--durability", "AT_LEAST_2", "--yes"]):
         assert s.run(*words).stdout, words
     # What destroys says where it would.
-    for words in (["backup", "restore"], ["cell", "delete", "zone2"], ["shard", "switch-primary"], ["pooler", "drain", "zone2"],
+    for words in (["backup", "restore"], ["cell", "delete", "zone2"], ["cell", "update", "zone2", "--root", "/x"], ["pooler", "restarts", "off", "zone2"],
+                  ["shard", "apply-rule-change", "--durability", "AT_LEAST_2"], ["shard", "switch-primary"], ["pooler", "drain", "zone2"],
                   ["shard", "apply-rule-change", "--leader", "zone1", "--cohort", "zone1,zone2", "--durability", "AT_LEAST_2",
                    "--unsafe-derive-cert-from-reachable"]):
         refused = s.run(*words, "--json", check=False)
@@ -156,6 +157,17 @@ def upstream_spellings(s):
     assert s.run("cluster", "status").returncode == 0
 
 
+def partial_lists(s):
+    """What a list lacks is told, through the agent too; and a cell whose etcd is away is not passed off as an empty one."""
+    s.run("cell", "create", "dead", "--server-address", "127.0.0.1:1")
+    for words in (["pooler", "list"], ["gateway", "list"], ["tree"], ["shard", "list"]):
+        eventually(lambda: s.run(*words).stderr.count("warning: not every cell could be read: dead: ") == 1, what=f"{words} tell of the cell")
+    assert "not known" in s.run("cell", "get", "dead").stdout
+    kept = s.run("cell", "delete", "dead", "--yes", "--json", check=False)
+    assert error_of(kept)["reason"] == "CELL_SILENT", kept
+    s.run("cell", "delete", "dead", "--yes", "--forget-silent")
+
+
 def suggestions(s):
     s.run("admin", "token", "create", "reader")
     for words, meant in ((["stauts"], "status"), (["topology", "cel", "list"], "cell"), (["pooler", "list", "--databse", "x"], "--database"),
@@ -249,7 +261,7 @@ def completion(s):
 def one_cluster():
     with Sandbox("cli") as s:
         s.run("up", "--cells", "2")
-        for part in (contexts, suggestions, pages, completion, upstream_spellings):
+        for part in (contexts, suggestions, partial_lists, pages, completion, upstream_spellings):
             part(s)
 
 
