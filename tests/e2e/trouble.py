@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import subprocess
+import time
 
 from harness import CLI, Sandbox, eventually, main
 
@@ -195,8 +196,30 @@ def full_disk_during_bring_up():
             subprocess.run(["umount", "-l", s.home], check=True)
 
 
+def a_postmaster_that_stands_still_is_replaced():
+    """Its backends go on to answer, so only who connects anew sees it."""
+    with Sandbox("postmaster") as s:
+        s.run("up")
+        eventually(lambda: s.status()["state"] == "running", 30, "all is well")
+        lead = next(c for c in s.status()["components"] if c["kind"] == "postgres" and c["role"] == "primary")
+        other = next(c for c in ("zone1", "zone2", "zone3") if c != lead["cell"])
+        os.kill(lead["pid"], signal.SIGSTOP)  # itself, and no other process of it
+        try:
+            began = time.monotonic()
+
+            def another_leads():
+                return [c for c in s.status()["components"]
+                        if c["kind"] == "postgres" and c["role"] == "primary" and c["cell"] != lead["cell"]]
+            eventually(another_leads, 10, "another one leads")
+            print(f"another leads after {time.monotonic() - began:.1f} s", flush=True)
+            assert s.sql("create role newcomer; select 1", cell=other) == "1"
+        finally:
+            os.kill(lead["pid"], signal.SIGCONT)
+        eventually(lambda: s.status()["state"] == "running", 60, "the former leader is back")
+
+
 if __name__ == "__main__":
     main([two_ups_at_once, interrupted_up_goes_on, interrupted_at_any_moment_leaves_nothing, down_during_up, busy_fixed_port_names_its_holder,
           malformed_configuration_is_located, unknown_names, missing_programs_are_named,
           what_cannot_be_read_or_written_is_named, sockets_that_are_not_ours_or_stale, stale_postmaster_pid,
-          full_disk_during_bring_up])
+          full_disk_during_bring_up, a_postmaster_that_stands_still_is_replaced])

@@ -20,6 +20,7 @@ namespace {
 constexpr absl::Duration kConnectLimit = absl::Seconds(5);
 constexpr absl::Duration kLookLimit = absl::Seconds(5);
 constexpr absl::Duration kStatusLimit = absl::Seconds(1);
+constexpr absl::Duration kProbeInterval = absl::Seconds(5);
 // Of the end: pgctld's answer, an orderly stop, the last record.
 constexpr absl::Duration kLastStatusLimit = absl::Milliseconds(200);
 constexpr absl::Duration kLastStopLimit = absl::Seconds(10);
@@ -51,6 +52,7 @@ Manager::Manager(Config config, topology::Topology* topology, ServingState* serv
       promises_(std::move(promises)),
       pgctld_(config_.pgctld_address),
       publisher_(topology),
+      postmaster_(config_.postgres, kProbeInterval, config_.response_limit),
       quorum_(config_.id),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   state_.lifecycle_since = absl::Now();

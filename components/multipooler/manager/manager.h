@@ -27,6 +27,7 @@
 #include "components/multipooler/manager/manager_state.h"
 #include "components/multipooler/manager/monitor_decision.h"
 #include "components/multipooler/manager/pgctld_client.h"
+#include "components/multipooler/manager/postmaster_probe.h"
 #include "components/multipooler/manager/promise_store.h"
 #include "components/multipooler/manager/quorum_watch.h"
 #include "components/multipooler/manager/record_publisher.h"
@@ -249,6 +250,7 @@ class Manager {
   ConnectionPtr control_;
 
   ConnectionPtr watched_;  ///< the monitor's own; its thread only, as the next
+  PostmasterProbe postmaster_;
   bool streams_ = false;
   absl::Time next_beat_ = absl::InfinitePast();
   absl::Time stalled_since_ = absl::InfiniteFuture();   ///< by QuorumWatch's clock; that a standby receives nothing

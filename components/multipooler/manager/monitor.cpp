@@ -121,6 +121,11 @@ void Manager::Look() {
   if (watched_ != nullptr) {
     // A query of a kept connection that reads a row or two: who does not answer in this time is frozen, or as good as.
     absl::StatusOr<PostgresView> view = ReadView(*watched_, absl::Now() + config_.response_limit);
+    postmaster_.Step(QuorumWatch::Now());
+    if (view.ok() && postmaster_.frozen()) {
+      view = absl::DeadlineExceededError("it takes no new connections, though its backends answer");
+      DropControl();  // a backend's word counts for nothing now
+    }
     if (view.ok()) {
       data_watch_.Asked(view.status(), QuorumWatch::Now());
       if (view->receiver_status == "streaming" && Exists(ReplaySentinel(config_))) {
@@ -152,6 +157,7 @@ void Manager::Look() {
     watched_ = nullptr;
     Connected(false, PgState::kUnreachable);  // known to everybody before pgctld is asked
   }
+  postmaster_.Reset();
   PgctldStatus status = pgctld_.Status(kPgctldLimit);
   Connected(false, status.state);
 }
@@ -338,12 +344,25 @@ absl::Status Manager::Act(MonitorAction action) {
 
 // Ends at once when something happens: a change in the topology, the end of an action, the end of PostgreSQL.
 void Manager::WaitForEvent(absl::Duration limit) {
-  std::array<pollfd, 2> fds = {pollfd{wake_.get(), POLLIN, 0},
-                               pollfd{watched_ != nullptr ? watched_->fd() : -1, POLLIN | POLLRDHUP, 0}};
-  int timeout = static_cast<int>(std::max<std::int64_t>(absl::ToInt64Milliseconds(limit), 1));
-  if (poll(fds.data(), fds.size(), timeout) > 0 && fds[0].revents != 0) {
-    std::uint64_t count = 0;
-    (void)!read(wake_.get(), &count, sizeof count);
+  absl::Time end = QuorumWatch::Now() + limit;
+  while (true) {
+    std::array<pollfd, 3> fds = {pollfd{wake_.get(), POLLIN, 0},
+                                 pollfd{watched_ != nullptr ? watched_->fd() : -1, POLLIN | POLLRDHUP, 0},
+                                 pollfd{postmaster_.fd(), POLLIN, 0}};
+    absl::Duration wait = end - QuorumWatch::Now();
+    wait = postmaster_.trying() ? std::min(wait, postmaster_.pause()) : wait;
+    int timeout = static_cast<int>(std::max<std::int64_t>(absl::ToInt64Milliseconds(wait), 1));
+    if (poll(fds.data(), fds.size(), timeout) > 0 && fds[0].revents != 0) {
+      std::uint64_t count = 0;
+      (void)!read(wake_.get(), &count, sizeof count);
+    }
+    absl::Time now = QuorumWatch::Now();
+    if (postmaster_.trying()) {
+      postmaster_.Step(now);  // its answer alone is no reason to look at everything again
+    }
+    if (fds[0].revents != 0 || fds[1].revents != 0 || postmaster_.frozen() || now >= end) {
+      return;
+    }
   }
 }
 
