@@ -39,6 +39,7 @@ std::vector<Command> TopologyCommands();
 std::vector<Command> DatabaseCommands();
 std::vector<Command> ShardCommands();
 std::vector<Command> BackupCommands();
+std::vector<Command> RestoreCommands();
 std::vector<Command> AdminCommands();
 std::vector<Command> ResourceCommands();
 Command TreeCommand();

@@ -1,22 +1,11 @@
 #include "cli/commands/operation.h"
 
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/signalfd.h>
-#include <unistd.h>
-
-#include <algorithm>
-#include <atomic>
-#include <csignal>
 #include <mutex>
-#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
 #include "cli/output/progress.h"
-#include "common/fs/unique_fd.h"
-#include "common/status/exit_code.h"
 #include "common/status/status.h"
 
 namespace mg::cli {
@@ -25,78 +14,27 @@ namespace agent = multigres::agent::v1;
 
 namespace {
 
-sigset_t InterruptSignals() {
-  sigset_t set;
-  sigemptyset(&set);
-  sigaddset(&set, SIGINT);
-  sigaddset(&set, SIGTERM);
-  return set;
-}
-
 /// The agent ends an operation at its deadline; this much later it is taken for stuck.
 constexpr absl::Duration kGrace = absl::Seconds(15);
 
-/// Watches for Ctrl-C and for an agent that does not end the operation in time, and keeps the progress display's clocks
-/// going, on a thread of its own until it is destroyed.
-class Watcher {
+/// The operation that Ctrl-C calls off, as soon as its name is known.
+class Cancellation {
  public:
-  Watcher(Context& context, AgentClient& client, ProgressView& view, absl::Time deadline)
-      : context_(context), client_(client), view_(view), deadline_(deadline), stop_(::eventfd(0, EFD_CLOEXEC)) {
-    sigset_t set = InterruptSignals();
-    signals_.Reset(::signalfd(-1, &set, SFD_CLOEXEC));
-    thread_ = std::thread([this] { Run(); });
-  }
-  ~Watcher() {
-    std::uint64_t one = 1;
-    (void)!::write(stop_.get(), &one, sizeof one);
-    thread_.join();
-  }
+  Cancellation(Context& context, AgentClient& client) : context_(context), client_(client) {}
   void SetOperation(const std::string& id) {
     std::lock_guard lock(mutex_);
     operation_id_ = id;
-    if (interrupted_) {
+    if (wanted_) {
       Cancel();
     }
   }
-  bool interrupted() const { return interrupted_; }
-  bool timed_out() const { return timed_out_; }
+  void Want() {
+    std::lock_guard lock(mutex_);
+    wanted_ = true;
+    Cancel();
+  }
 
  private:
-  void Run() {
-    pollfd fds[] = {{stop_.get(), POLLIN, 0}, {signals_.get(), POLLIN, 0}};
-    int period = context_.terminal().err_is_tty ? 100 : -1;
-    for (;;) {
-      ::poll(fds, 2, Period(period));
-      if ((fds[0].revents & POLLIN) != 0) {
-        return;
-      }
-      if ((fds[1].revents & POLLIN) != 0) {
-        signalfd_siginfo info{};
-        (void)!::read(signals_.get(), &info, sizeof info);
-        std::lock_guard lock(mutex_);
-        if (interrupted_.exchange(true)) {
-          // The second one means it: the operation is told already, and the agent ends it without us.
-          ::_exit(kExitInterrupted);
-        }
-        context_.Err("\ninterrupted; waiting for the operation to end (again to leave at once)\n");
-        Cancel();
-      }
-      if (absl::Now() > deadline_ + kGrace && !timed_out_.exchange(true)) {
-        client_.Cancel();
-      }
-      view_.Tick();
-    }
-  }
-
-  int Period(int wanted) const {
-    if (timed_out_) {
-      return wanted;
-    }
-    absl::Duration left = std::min(deadline_ + kGrace - absl::Now(), absl::Hours(1));
-    int millis = static_cast<int>(std::max<std::int64_t>(absl::ToInt64Milliseconds(left) + 1, 1));
-    return wanted < 0 ? millis : std::min(wanted, millis);
-  }
-
   void Cancel() {
     if (operation_id_.empty()) {
       return;
@@ -110,14 +48,9 @@ class Watcher {
 
   Context& context_;
   AgentClient& client_;
-  ProgressView& view_;
-  const absl::Time deadline_;
-  UniqueFd stop_, signals_;
-  std::mutex mutex_;
+  std::mutex mutex_;  ///< guards the rest
   std::string operation_id_;
-  std::atomic<bool> interrupted_ = false;
-  std::atomic<bool> timed_out_ = false;
-  std::thread thread_;
+  bool wanted_ = false;
 };
 
 double SecondsOf(const google::protobuf::Duration& duration) {
@@ -125,11 +58,6 @@ double SecondsOf(const google::protobuf::Duration& duration) {
 }
 
 }  // namespace
-
-void HoldSignals() {
-  sigset_t set = InterruptSignals();
-  pthread_sigmask(SIG_BLOCK, &set, nullptr);
-}
 
 multigres::provisioner::v1::OperationOptions OptionsUntil(absl::Time deadline) {
   multigres::provisioner::v1::OperationOptions options;
@@ -148,11 +76,19 @@ absl::StatusOr<multigres::cli::v1::OperationOutput> RunOperation(Context& contex
   absl::Status result = absl::UnknownError("the agent ended the operation's stream without a result");
   const bool hidden = steps == Steps::kOnTerminal && !context.terminal().err_is_tty;
   ProgressView view(context.terminal(), hidden || context.args().Has("quiet") || context.format() != Format::kText);
-  Watcher watcher(context, *client, view, deadline);
+  Cancellation cancellation(context, *client);
+  StreamWatcher watcher(
+      context, view, deadline + kGrace,
+      {.interrupted =
+           [&] {
+             context.Err("\ninterrupted; waiting for the operation to end (again to leave at once)\n");
+             cancellation.Want();
+           },
+       .stuck = [&] { client->Cancel(); }});
   absl::Status stream = open(*client, [&](const agent::OperationEvent& event) {
     if (output.operation_id().empty() && !event.operation_id().empty()) {
       output.set_operation_id(event.operation_id());
-      watcher.SetOperation(event.operation_id());
+      cancellation.SetOperation(event.operation_id());
     }
     output.set_kind(event.kind());
     output.set_cluster(event.cluster());

@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "cli/commands/context.h"
+#include "cli/commands/stream_watcher.h"
 #include "multigres/agent/v1/agent.pb.h"
 #include "multigres/cli/v1/output.pb.h"
 
@@ -19,10 +20,6 @@ using OpenOperation = std::function<absl::Status(AgentClient&, const OperationRe
 
 /// Whether the operation's own steps are shown: also as plain lines where there is no terminal.
 enum class Steps { kAlways, kOnTerminal };
-
-/// Blocks SIGINT and SIGTERM for this thread and those it starts; call before the agent is dialled, so that only the
-/// operation's watcher sees them.
-void HoldSignals();
 
 /// Runs it to its end. The result has everything but `status` and `conninfo`. CANCELLED after Ctrl-C; a failed
 /// operation is its error, with the component's last lines and the hint.

@@ -22,6 +22,7 @@ std::vector<Command> AllCommands() {
                                     {ShardWhyCommand()},
                                     ComponentPageCommands(),
                                     BackupCommands(),
+                                    RestoreCommands(),
                                     AdminCommands(),
                                     ChaosCommands(),
                                     ContextCommands(),

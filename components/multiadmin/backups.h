@@ -1,4 +1,4 @@
-/// Backups and restores, carried out by poolers. Jobs are kept in memory: for a day after their end, and not over a
+/// Backups, carried out by poolers. Jobs are kept in memory: for a day after their end, and not over a
 /// restart (then the pooler's repository says what has become of them). Any thread; blocking within the deadline.
 /// Facts: adminapi section 3.4.
 #pragma once
@@ -17,8 +17,6 @@
 #include "common/topology/topology.h"
 #include "components/multiadmin/cache/topology_cache.h"
 #include "multiadminservice.pb.h"
-#include "multigres/admin/v1/backup.pb.h"
-#include "multigres/pooler/v1/backup.pb.h"
 
 namespace grpc {
 class ClientContext;
@@ -28,9 +26,8 @@ namespace mg::multiadmin {
 
 class Backups {
  public:
-  /// Poolers are chosen from `cache`, so that a cell whose etcd is away costs nothing. Both must outlive this.
-  Backups(TopologyCache* cache, topology::Topology* topology, rpc::Dialer dialer)
-      : cache_(cache), topology_(topology), dialer_(std::move(dialer)) {}
+  /// Poolers are chosen from `cache`, so that a cell whose etcd is away costs nothing. It must outlive this.
+  Backups(TopologyCache* cache, rpc::Dialer dialer) : cache_(cache), dialer_(std::move(dialer)) {}
   /// Cancels the jobs that run, and waits for their ends.
   ~Backups();
 
@@ -46,8 +43,10 @@ class Backups {
                                                              absl::Time deadline);
   absl::StatusOr<::multiadmin::VerifyBackupsResponse> Verify(const ::multiadmin::VerifyBackupsRequest& request,
                                                              absl::Time deadline);
-  absl::StatusOr<multigres::admin::v1::RestoreBackupResponse> Restore(
-      const multigres::admin::v1::RestoreBackupRequest& request, absl::Time deadline);
+  /// Those of one table group that have not said that they end.
+  absl::StatusOr<std::vector<clustermetadata::Multipooler>> Poolers(const std::string& database,
+                                                                    const std::string& table_group,
+                                                                    absl::Time deadline);
 
  private:
   struct Job {
@@ -57,9 +56,6 @@ class Backups {
     std::thread thread;
   };
 
-  absl::StatusOr<std::vector<clustermetadata::Multipooler>> Poolers(const std::string& database,
-                                                                    const std::string& table_group,
-                                                                    absl::Time deadline);
   absl::StatusOr<clustermetadata::Multipooler> Choose(const std::string& database, const std::string& table_group,
                                                       bool primary, absl::Time deadline);
   absl::StatusOr<clustermetadata::Multipooler> Reader(const std::string& database, const std::string& table_group,
@@ -67,12 +63,8 @@ class Backups {
   void Run(const std::string& job_id, const clustermetadata::Multipooler& pooler,
            const ::multiadmin::BackupRequest& request);
   void ForgetOldJobs();
-  absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> Reset(
-      const clustermetadata::Multipooler& pooler, const multigres::pooler::v1::ResetForRestoreRequest& request,
-      absl::Time deadline);
 
   TopologyCache* const cache_;
-  topology::Topology* const topology_;
   const rpc::Dialer dialer_;
   std::mutex mutex_;                 ///< guards jobs_ and stopping_
   std::condition_variable changed_;  ///< a job has ended

@@ -14,17 +14,20 @@
 #include "absl/time/clock.h"
 #include "common/rpc/rpc.h"
 #include "components/multiadmin/database_service.h"
+#include "components/multiadmin/restores.h"
 #include "components/multiadmin/watch_service.h"
 
 namespace mg::multiadmin {
 namespace {
 
 constexpr absl::string_view kTopology = "multigres.admin.v1.TopologyService";
+constexpr absl::string_view kBackups = "multigres.admin.v1.BackupService";
 constexpr absl::string_view kDatabases = "multigres.admin.v1.DatabaseService";
 
 /// Their services serve them by themselves.
 bool IsStream(absl::string_view method) {
   return method == "/multigres.admin.v1.TopologyService/WatchTopology" ||
+         method == "/multigres.admin.v1.BackupService/RunRestore" ||
          method == "/multigres.admin.v1.DatabaseService/CreateDatabase" ||
          method == "/multigres.admin.v1.DatabaseService/DeleteDatabase";
 }
@@ -103,7 +106,7 @@ GrpcService::GrpcService(const std::string& name, const Methods* methods) {
 }
 
 std::vector<std::unique_ptr<grpc::Service>> MakeGrpcServices(const Methods* methods, TopologyCache* cache,
-                                                             Databases* databases) {
+                                                             Databases* databases, Restores* restores) {
   std::set<std::string> names;
   for (const RpcRule& rule : RpcRules()) {
     std::vector<std::string> parts = absl::StrSplit(rule.method, '/');
@@ -114,6 +117,8 @@ std::vector<std::unique_ptr<grpc::Service>> MakeGrpcServices(const Methods* meth
   for (const std::string& name : names) {
     if (name == kTopology) {
       services.push_back(std::make_unique<TopologyGrpcService>(methods, cache));
+    } else if (name == kBackups) {
+      services.push_back(std::make_unique<RestoreGrpcService>(methods, restores));
     } else if (name == kDatabases) {
       services.push_back(std::make_unique<DatabaseGrpcService>(methods, databases));
     } else {

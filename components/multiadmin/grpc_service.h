@@ -34,9 +34,10 @@ class GrpcService : public grpc::Service {
 };
 
 class Databases;
+class Restores;
 
-/// One for each service of the table, streams included. `cache` and `databases` must outlive them.
+/// One for each service of the table, streams included. What they serve must outlive them.
 std::vector<std::unique_ptr<grpc::Service>> MakeGrpcServices(const Methods* methods, TopologyCache* cache,
-                                                             Databases* databases);
+                                                             Databases* databases, Restores* restores);
 
 }  // namespace mg::multiadmin

@@ -50,13 +50,15 @@ class Api {
     api->admin_ = std::make_unique<Admin>(api->cache_.get(), poolers);
     api->cells_ = std::make_unique<Cells>(api->cache_.get(), poolers);
     api->topology_ = mg::topology::Topology::Create(servers, root, etcd);
-    api->backups_ = std::make_unique<Backups>(api->cache_.get(), api->topology_.get(), poolers);
+    api->backups_ = std::make_unique<Backups>(api->cache_.get(), poolers);
+    api->restores_ = std::make_unique<Restores>(api->backups_.get(), api->topology_.get(), poolers);
     api->databases_ = std::make_unique<Databases>(
         api->admin_.get(), api->backups_.get(),
         ProvisionerPlace{.address = options.provisioner, .cluster = options.provisioner_cluster});
-    RegisterMethods(api->methods_.get(), api->admin_.get(), api->backups_.get(), api->cells_.get(), api->cache_.get(),
-                    api->tokens_.get(), api->databases_.get());
-    api->services_ = MakeGrpcServices(api->methods_.get(), api->cache_.get(), api->databases_.get());
+    RegisterMethods(api->methods_.get(), api->admin_.get(), api->backups_.get(), api->restores_.get(),
+                    api->cells_.get(), api->cache_.get(), api->tokens_.get(), api->databases_.get());
+    api->services_ =
+        MakeGrpcServices(api->methods_.get(), api->cache_.get(), api->databases_.get(), api->restores_.get());
     return api;
   }
 
@@ -81,6 +83,7 @@ class Api {
   std::unique_ptr<mg::multiadmin::Admin> admin_;
   std::unique_ptr<mg::topology::Topology> topology_;
   std::unique_ptr<mg::multiadmin::Backups> backups_;
+  std::unique_ptr<mg::multiadmin::Restores> restores_;
   std::unique_ptr<mg::multiadmin::Cells> cells_;
   std::unique_ptr<mg::multiadmin::Databases> databases_;
   std::vector<std::unique_ptr<grpc::Service>> services_;

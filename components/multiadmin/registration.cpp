@@ -50,7 +50,7 @@ void RegisterUpstream(Methods* methods, Admin* admin) {
       [admin](const auto& r, CallContext* c) { return admin->SwitchPrimary(r, c->deadline); });
 }
 
-void RegisterBackups(Methods* methods, Backups* backups) {
+void RegisterBackups(Methods* methods, Backups* backups, Restores* restores) {
   const std::string service = "/multiadmin.MultiadminService/";
   methods->Add<pb::BackupRequest, pb::BackupResponse>(
       service + "Backup", [backups](const auto& r, CallContext* c) { return backups->Backup(r, c->deadline); });
@@ -65,7 +65,10 @@ void RegisterBackups(Methods* methods, Backups* backups) {
       service + "VerifyBackups", [backups](const auto& r, CallContext* c) { return backups->Verify(r, c->deadline); });
   methods->Add<v1::RestoreBackupRequest, v1::RestoreBackupResponse>(
       "/multigres.admin.v1.BackupService/RestoreBackup",
-      [backups](const auto& r, CallContext* c) { return backups->Restore(r, c->deadline); });
+      [restores](const auto& r, CallContext* c) { return restores->Restore(r, c->deadline); });
+  methods->Add<v1::CancelRestoreRequest, v1::CancelRestoreResponse>(
+      "/multigres.admin.v1.BackupService/CancelRestore",
+      [restores](const auto& r, CallContext*) { return restores->Cancel(r); });
   methods->Add<v1::WaitBackupJobRequest, v1::WaitBackupJobResponse>(
       "/multigres.admin.v1.BackupService/WaitBackupJob",
       [backups](const auto& r, CallContext* c) -> absl::StatusOr<v1::WaitBackupJobResponse> {
@@ -147,10 +150,10 @@ void RegisterDatabases(Methods* methods, Databases* databases) {
 
 }  // namespace
 
-void RegisterMethods(Methods* methods, Admin* admin, Backups* backups, Cells* cells, TopologyCache* cache,
-                     TokenStore* tokens, Databases* databases) {
+void RegisterMethods(Methods* methods, Admin* admin, Backups* backups, Restores* restores, Cells* cells,
+                     TopologyCache* cache, TokenStore* tokens, Databases* databases) {
   RegisterUpstream(methods, admin);
-  RegisterBackups(methods, backups);
+  RegisterBackups(methods, backups, restores);
   RegisterTopology(methods, admin, cells, cache);
   RegisterIdentity(methods, tokens);
   RegisterDatabases(methods, databases);

@@ -7,11 +7,12 @@
 #include "components/multiadmin/cells.h"
 #include "components/multiadmin/database_service.h"
 #include "components/multiadmin/methods.h"
+#include "components/multiadmin/restores.h"
 
 namespace mg::multiadmin {
 
 /// All must outlive `methods`' use.
-void RegisterMethods(Methods* methods, Admin* admin, Backups* backups, Cells* cells, TopologyCache* cache,
-                     TokenStore* tokens, Databases* databases);
+void RegisterMethods(Methods* methods, Admin* admin, Backups* backups, Restores* restores, Cells* cells,
+                     TopologyCache* cache, TokenStore* tokens, Databases* databases);
 
 }  // namespace mg::multiadmin

@@ -38,6 +38,8 @@ const std::vector<RpcRule>& RpcRules() {
       {"/multiadmin.MultiadminService/ApplyCertifiedRuleChange", kAdmin, "install a rule by hand"},
       {"/multigres.admin.v1.BackupService/WaitBackupJob", kViewer, "how a backup ended, once it has", kLong},
       {"/multigres.admin.v1.BackupService/RestoreBackup", kAdmin, "replace data by that of a backup", kLong},
+      {"/multigres.admin.v1.BackupService/RunRestore", kAdmin, "the same, with news of its steps", kLong},
+      {"/multigres.admin.v1.BackupService/CancelRestore", kAdmin, "call a restore off before it replaces data"},
       {"/multigres.admin.v1.ShardService/ChangeRule", kAdmin, "change a rule under its quorum"},
       {"/multigres.admin.v1.ShardService/DrainPooler", kOperator, "take a pooler out of service"},
       {"/multigres.admin.v1.ShardService/UndrainPooler", kOperator, "take a pooler back into service"},

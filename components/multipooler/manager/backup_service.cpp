@@ -21,11 +21,21 @@ class BackupService final : public v1::PoolerBackupService::Service {
     // A replay takes what it takes.
     absl::Duration limit = request->prepare() ? absl::Hours(12) : absl::Minutes(2);
     auto result =
-        manager_->ResetForRestore(*request, std::min(absl::FromChrono(context->deadline()), absl::Now() + limit));
+        manager_->ResetForRestore(*request, std::min(absl::FromChrono(context->deadline()), absl::Now() + limit),
+                                  [context] { return context->IsCancelled(); });
     if (!result.ok()) {
       return rpc::ToGrpc(result.status());
     }
     *response = *std::move(result);
+    return grpc::Status::OK;
+  }
+
+  grpc::Status GetRestoreOutcome(grpc::ServerContext* context, const v1::GetRestoreOutcomeRequest* request,
+                                 v1::GetRestoreOutcomeResponse* response) override {
+    // Before the caller's end, so that he hears of it.
+    absl::Time deadline =
+        std::min(absl::FromChrono(context->deadline()) - absl::Milliseconds(100), absl::Now() + absl::Seconds(30));
+    *response = manager_->RestoreOutcome(*request, deadline);
     return grpc::Status::OK;
   }
 

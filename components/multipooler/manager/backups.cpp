@@ -52,8 +52,6 @@ std::optional<backup::Primary> PrimaryOnThisMachine(const Config& config, const 
   return std::nullopt;
 }
 
-std::string KeptDirectory(const Config& config) { return config.data_directory + ".before-restore"; }
-
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<backup::Repository>> Manager::OpenRepository() const {
@@ -182,7 +180,8 @@ absl::Status Manager::PrepareArchive() {
 }
 
 absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> Manager::ResetForRestore(
-    const multigres::pooler::v1::ResetForRestoreRequest& request, absl::Time deadline) {
+    const multigres::pooler::v1::ResetForRestoreRequest& request, absl::Time deadline,
+    const std::function<bool()>& left) {
   if (request.archive_now()) {
     MG_ASSIGN_OR_RETURN(multigres::pooler::v1::ResetForRestoreResponse archived, ArchiveNow(deadline));
     archived.set_highest_term(HighestTerm(Snapshot()));
@@ -208,16 +207,16 @@ absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> Manager::ResetFor
   multigres::pooler::v1::ResetForRestoreRequest order = request;
   order.set_backup_id(found.backup_id());
   if (request.prepare()) {
-    MG_ASSIGN_OR_RETURN(response, PrepareRestore(order, deadline));
+    MG_ASSIGN_OR_RETURN(response, PrepareRestore(order, deadline, left));
     response.set_highest_term(HighestTerm(Snapshot()));
     return response;
   }
   MG_ASSIGN_OR_RETURN(Action action, Begin(deadline));
   log::Warn("data is set aside for a restore", {{"backup", found.backup_id()}, {"standby", request.standby()}});
   state = Snapshot();
-  MG_ASSIGN_OR_RETURN(auto before, ReadRestoreOrder(config_));  // one that was begun, and is said again
+  MG_ASSIGN_OR_RETURN(auto earlier, ReadRestoreOrder(config_));  // one that was begun, and is said again
   order.set_terms_used(
-      std::max({request.terms_used(), HighestTerm(state), before.has_value() ? before->terms_used() : 0}));
+      std::max({request.terms_used(), HighestTerm(state), earlier.has_value() ? earlier->terms_used() : 0}));
   MG_RETURN_IF_ERROR(WriteRestoreOrder(config_, order));
   if (request.standby() && state.view.has_value() && state.view->has_rule) {
     MG_RETURN_IF_ERROR(BlockRecruitsBelow(*state.view));
@@ -232,11 +231,10 @@ absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> Manager::ResetFor
     // In order: what the primary has written last goes into the archive.
     MG_RETURN_IF_ERROR(pgctld_.Stop("fast", kStopLimit));
   }
-  if (Exists(config_.data_directory)) {
-    MG_RETURN_IF_ERROR(RemoveTree(KeptDirectory(config_)));
-    if (rename(config_.data_directory.c_str(), KeptDirectory(config_).c_str()) != 0) {
-      return ErrnoStatus(errno, absl::StrCat("set ", config_.data_directory, " aside"));
-    }
+  MG_RETURN_IF_ERROR(SetAside(earlier.has_value() && earlier->set_aside()));
+  if (Exists(KeptDirectory(config_))) {
+    order.set_set_aside(true);
+    MG_RETURN_IF_ERROR(WriteRestoreOrder(config_, order));
     response.set_kept_directory(KeptDirectory(config_));
   }
   if (!request.standby()) {
@@ -270,6 +268,24 @@ absl::Status Manager::BeginAbove(std::int64_t term) {
   clustermetadata::TermRevocation* revocation = promises.mutable_term_revocation();
   revocation->set_revoked_below_term(std::max(revocation->revoked_below_term(), term));
   return promises_->Put(promises);
+}
+
+// `again`: the former data is aside already, by a restore that has not ended; what is there is only its beginning.
+absl::Status Manager::SetAside(bool again) {
+  if (!Exists(config_.data_directory)) {
+    return absl::OkStatus();
+  }
+  if (again && Exists(KeptDirectory(config_))) {
+    return RemoveTree(config_.data_directory);
+  }
+  MG_RETURN_IF_ERROR(RemoveTree(KeptDirectory(config_)));
+  MG_RETURN_IF_ERROR(RemoveTree(KeptPromises(config_)));
+  MG_ASSIGN_OR_RETURN(std::unique_ptr<PromiseStore> kept, PromiseStore::Open(KeptPromises(config_)));
+  MG_RETURN_IF_ERROR(kept->Put(promises_->Get()));
+  if (rename(config_.data_directory.c_str(), KeptDirectory(config_).c_str()) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("set ", config_.data_directory, " aside"));
+  }
+  return absl::OkStatus();
 }
 
 // On a server that was restored and has begun a timeline of its own: nothing of the former shard's rules counts any
@@ -312,10 +328,10 @@ absl::Status Manager::CloneFromBackup(const multigres::pooler::v1::ResetForResto
   absl::Status streams = WaitForStream(*connection, deadline);
   if (!streams.ok()) {
     log::Warn("the restored standby does not stream yet", {{"error", streams}});
-    return RemoveRestoreOrder(config_);
+    return EndRestore(order);
   }
   MG_RETURN_IF_ERROR(ApplySettings(*connection, {{"restore_command", std::nullopt}}, deadline));
-  return RemoveRestoreOrder(config_);
+  return EndRestore(order);
 }
 
 }  // namespace mg::multipooler

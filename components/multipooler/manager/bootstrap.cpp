@@ -98,11 +98,15 @@ absl::Status Manager::Bootstrap() {
   if (order.has_value() && order->standby()) {
     order.reset();  // it was meant for a shard that has gone
   }
+  if (order.has_value() && MustPutBack(*order)) {
+    return FinishPutBack();
+  }
   MG_RETURN_IF_ERROR(CheckNobodyHasData(state));
   MG_ASSIGN_OR_RETURN(auto database, topology_->GetDatabase(config_.shard.database(), absl::Now() + kTopologyLimit));
   const clustermetadata::DurabilityPolicy& policy = database.record.bootstrap_durability_policy();
   MG_RETURN_IF_ERROR(WithContext(consensus::ValidatePolicy(policy), "the database's bootstrap durability policy"));
   SetAction(multipoolermanagerdata::POSTGRES_ACTION_CREATING_FIRST_BACKUP);
+  bool founded = false;
   absl::Status status = [&]() -> absl::Status {
     if (state.postgres == PgState::kRunning) {
       watched_ = nullptr;
@@ -120,12 +124,18 @@ absl::Status Manager::Bootstrap() {
     MG_RETURN_IF_ERROR(CreateRuleSchema(*connection, policy, topology::ClusterIdString(config_.id), deadline));
     MG_RETURN_IF_ERROR(BeginAbove(order.has_value() ? order->terms_used() : 0));
     MG_RETURN_IF_ERROR(WriteReplicationPassfile(config_));
-    MG_RETURN_IF_ERROR(RemoveRestoreOrder(config_));
     MG_RETURN_IF_ERROR(RemoveTree(BootstrapSentinel(config_)));
+    founded = true;
+    MG_RETURN_IF_ERROR(order.has_value() ? EndRestore(*order) : RemoveRestoreOrder(config_));
     log::Info("shard founded", {{"rule", "{0,1}"}, {"policy", policy.policy_name()}});
     return LookNow(*connection, deadline).status();
   }();
   SetAction(multipoolermanagerdata::POSTGRES_ACTION_UNSPECIFIED);
+  // Without a pgctld nothing can be said of the data; with the next one it is tried again.
+  if (!status.ok() && !founded && order.has_value() && order->set_aside() && !stop_ &&
+      pgctld_.Status(absl::Seconds(1)).state != PgState::kUnreachable) {
+    return PutBack(*order, std::string(status.message()));
+  }
   return status;
 }
 
@@ -143,6 +153,9 @@ absl::Status Manager::Clone() {
   if (order.has_value() && order->standby()) {
     absl::Status restored = CloneFromBackup(*order, source->hostname(), port->second);
     SetAction(multipoolermanagerdata::POSTGRES_ACTION_UNSPECIFIED);
+    if (!restored.ok() && !stop_ && pgctld_.Status(absl::Seconds(1)).state != PgState::kUnreachable) {
+      return PutBack(*order, std::string(restored.message()));
+    }
     return restored;
   }
   if (promises_->Get().term_revocation().revoked_below_term() > 0) {

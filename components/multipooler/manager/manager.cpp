@@ -35,6 +35,7 @@ absl::StatusOr<std::unique_ptr<Manager>> Manager::Create(Config config, topology
   if (!manager->wake_.valid()) {
     return ErrnoStatus(errno, "eventfd");
   }
+  MG_RETURN_IF_ERROR(manager->restores_.Load());
   absl::StatusOr<std::string> drained = ReadFile(DrainMark(manager->config_));
   if (!drained.ok() && !absl::IsNotFound(drained.status())) {
     return drained.status();
@@ -54,6 +55,7 @@ Manager::Manager(Config config, topology::Topology* topology, ServingState* serv
       publisher_(topology),
       postmaster_(config_.postgres, kProbeInterval, config_.response_limit),
       quorum_(config_.id),
+      restores_(config_),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   state_.lifecycle_since = absl::Now();
 }
@@ -96,6 +98,7 @@ void Manager::Stop() {
     return;
   }
   copy_cancelled_ = true;
+  restores_.Stop();
   pgctld_.Abort();
   {
     std::lock_guard lock(control_mutex_);

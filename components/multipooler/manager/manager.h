@@ -9,6 +9,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -31,6 +32,7 @@
 #include "components/multipooler/manager/promise_store.h"
 #include "components/multipooler/manager/quorum_watch.h"
 #include "components/multipooler/manager/record_publisher.h"
+#include "components/multipooler/manager/restore_order.h"
 #include "components/multipooler/manager/rule_store.h"
 #include "components/multipooler/manager/serving_state.h"
 #include "consensusdata.pb.h"
@@ -96,7 +98,11 @@ class Manager {
       const multipoolermanagerdata::ExpireBackupsRequest& request, absl::Time deadline);
   absl::StatusOr<multipoolermanagerdata::VerifyBackupsResponse> VerifyBackups(absl::Time deadline);
   absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> ResetForRestore(
-      const multigres::pooler::v1::ResetForRestoreRequest& request, absl::Time deadline);
+      const multigres::pooler::v1::ResetForRestoreRequest& request, absl::Time deadline,
+      const std::function<bool()>& left);
+  /// How a restore ended; with the request's `wait` once that is known here, or at the deadline.
+  multigres::pooler::v1::GetRestoreOutcomeResponse RestoreOutcome(
+      const multigres::pooler::v1::GetRestoreOutcomeRequest& request, absl::Time deadline) const;
 
   // MultipoolerConsensus.
   absl::StatusOr<clustermetadata::ConsensusStatus> Recruit(const consensusdata::RecruitRequest& request,
@@ -186,11 +192,23 @@ class Manager {
   // prepare_restore.cpp
   absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> ArchiveNow(absl::Time deadline);
   absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> PrepareRestore(
-      const multigres::pooler::v1::ResetForRestoreRequest& order, absl::Time deadline);
-  absl::Status FillFresh(const multigres::pooler::v1::ResetForRestoreRequest& order);
+      const multigres::pooler::v1::ResetForRestoreRequest& order, absl::Time deadline,
+      const std::function<bool()>& left);
+  absl::Status FillFresh(const multigres::pooler::v1::ResetForRestoreRequest& order,
+                         const std::atomic<bool>* cancelled);
   absl::Status RestoreData(const multigres::pooler::v1::ResetForRestoreRequest& order);
 
+  // put_back.cpp; all on the monitor's thread, under the action lock.
+  absl::Status EndRestore(const multigres::pooler::v1::ResetForRestoreRequest& order);
+  bool MustPutBack(const multigres::pooler::v1::ResetForRestoreRequest& order) const;
+  absl::Status PutBack(const multigres::pooler::v1::ResetForRestoreRequest& order, const std::string& reason);
+  absl::Status FinishPutBack();
+  absl::Status AwaitRestore();
+  absl::StatusOr<multigres::pooler::v1::GetRestoreOutcomeResponse> AskForOutcome(
+      const clustermetadata::ID& member, const multigres::pooler::v1::GetRestoreOutcomeRequest& question) const;
+
   // backups.cpp
+  absl::Status SetAside(bool again);
   absl::StatusOr<std::unique_ptr<backup::Repository>> OpenRepository() const;
   absl::Status PrepareArchive();
   std::int64_t HighestTerm(const ManagerState& state) const;
@@ -259,6 +277,7 @@ class Manager {
   DataWatch data_watch_;
   std::atomic<bool> copy_cancelled_{false};  ///< of a copy that is made while the data still serves
 
+  RestoreLedger restores_;
   std::mutex prepare_mutex_;  ///< guards the directory that a restore fills
 
   std::mutex confirm_mutex_;  ///< guards confirm_connection_

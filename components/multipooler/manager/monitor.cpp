@@ -78,7 +78,9 @@ void Manager::MonitorLoop() {
     if (action == MonitorAction::kNothing || stop_) {
       continue;
     }
-    log::Info("monitor acts", {{"action", ToString(action)}});
+    if (action != MonitorAction::kAwaitRestore) {
+      log::Info("monitor acts", {{"action", ToString(action)}});
+    }
     absl::Status status = Act(action);
     lock.unlock();
     if (status.ok() || stop_) {
@@ -302,6 +304,12 @@ Observation Manager::Observe() const {
   seen.unusable = !data_watch_.WhyUnusable(QuorumWatch::Now()).empty();
   seen.leader_elsewhere = seen.unusable && LeaderElsewhere(state).has_value();
   seen.self = config_.id;
+  if (!seen.connected && seen.postgres != PgState::kRunning) {
+    if (auto order = ReadRestoreOrder(config_); order.ok() && order->has_value() && (*order)->set_aside()) {
+      seen.put_back_unfinished = MustPutBack(**order);
+      seen.restore_waits = !seen.put_back_unfinished && !(*order)->standby() && !(*order)->restore_id().empty();
+    }
+  }
   if (seen.connected && !seen.in_recovery && seen.has_rule) {
     const clustermetadata::RuleNumber& own = consensus::HighestNumber(seen.rule);
     for (const clustermetadata::Multipooler& pooler : state.poolers) {
@@ -335,6 +343,10 @@ absl::Status Manager::Act(MonitorAction action) {
       return DemoteLocked(absl::Now() + config_.remote_operation_limit);
     case MonitorAction::kReplace:
       return ReplaceData();
+    case MonitorAction::kAwaitRestore:
+      return AwaitRestore();
+    case MonitorAction::kPutBack:
+      return FinishPutBack();
     case MonitorAction::kFollow:
       stalled_since_ = absl::InfiniteFuture();  // counted anew
       return FollowAgainLocked();

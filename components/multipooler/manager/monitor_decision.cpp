@@ -58,6 +58,9 @@ MonitorAction DecideMonitorAction(const Observation& seen) {
     case PgState::kRunning:
       return replace ? MonitorAction::kReplace : MonitorAction::kNothing;
     case PgState::kStopped:
+      if (seen.put_back_unfinished) {
+        return MonitorAction::kPutBack;
+      }
       if (seen.bootstrap_unfinished) {
         return ResumeBootstrap(seen);
       }
@@ -72,9 +75,15 @@ MonitorAction DecideMonitorAction(const Observation& seen) {
       }
       return GoesOnInPlace(seen) ? MonitorAction::kRestart : MonitorAction::kStart;
     case PgState::kNotInitialized:
+      if (seen.put_back_unfinished) {
+        return MonitorAction::kPutBack;
+      }
       // A node that has promised something has had data: it must not found the shard again.
       if (seen.claimed_as_seed && seen.promised_term == 0) {
         return MonitorAction::kBootstrap;
+      }
+      if (seen.restore_waits) {
+        return MonitorAction::kAwaitRestore;
       }
       return seen.has_source ? MonitorAction::kClone : MonitorAction::kNothing;
   }
@@ -99,6 +108,10 @@ std::string ToString(MonitorAction action) {
       return "demote";
     case MonitorAction::kReplace:
       return "replace";
+    case MonitorAction::kAwaitRestore:
+      return "await restore";
+    case MonitorAction::kPutBack:
+      return "put back";
     case MonitorAction::kFollow:
       return "follow";
   }

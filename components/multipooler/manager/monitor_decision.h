@@ -28,7 +28,9 @@ struct Observation {
   bool restarts_enabled = true;
   bool claimed_as_seed = false;  ///< the shard's claim names this pooler
   bool has_source = false;       ///< a leader, or an initialised seed, to copy from
-  bool stalled = false;          ///< a standby whose leader is known, from which it has received nothing for a while
+  bool restore_waits = false;    ///< the former data is aside for a restore of the shard, whose end is not known here
+  bool put_back_unfinished = false;  ///< it failed, and the former data has not all been put back
+  bool stalled = false;  ///< a standby whose leader is known, from which it has received nothing for a while
   /// The data does not start, or is of no use when it does, as several tries have shown.
   bool unusable = false;
   bool leader_elsewhere = false;  ///< another node leads under a rule that this node has not revoked
@@ -37,14 +39,16 @@ struct Observation {
 
 enum class MonitorAction {
   kNothing,
-  kBootstrap,  ///< from nothing: wipe, initdb, start as primary, write rule {0,1}
-  kClone,      ///< base backup from the source
-  kStart,      ///< start existing data, as a standby
-  kRestart,    ///< start it as the leader that it was
-  kResume,     ///< this PostgreSQL leads under its own rule; only the pooler was away
-  kDemote,     ///< it is writable without the right to be
-  kReplace,    ///< put data that is of no use aside, for a copy of the leader's
-  kFollow,     ///< look why it does not stream, and rewind or copy where it cannot without
+  kBootstrap,     ///< from nothing: wipe, initdb, start as primary, write rule {0,1}
+  kClone,         ///< base backup from the source
+  kStart,         ///< start existing data, as a standby
+  kRestart,       ///< start it as the leader that it was
+  kResume,        ///< this PostgreSQL leads under its own rule; only the pooler was away
+  kDemote,        ///< it is writable without the right to be
+  kAwaitRestore,  ///< ask the others what has become of the restore
+  kPutBack,       ///< go on with bringing the former data back
+  kReplace,       ///< put data that is of no use aside, for a copy of the leader's
+  kFollow,        ///< look why it does not stream, and rewind or copy where it cannot without
 };
 
 MonitorAction DecideMonitorAction(const Observation& seen);

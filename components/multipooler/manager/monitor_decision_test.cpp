@@ -83,6 +83,21 @@ TEST(MonitorDecision, WhenNobodyConfirmsWhoGoesOnInPlace_ItGivesUpInTheEnd) {
   EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kDemote);
 }
 
+TEST(MonitorDecision, WhileARestoresEndIsNotKnown_CopiesFromNobodyAndPutsBackFirst) {
+  Observation seen;
+  seen.postgres = PgState::kNotInitialized;
+  seen.has_source = true;
+  seen.restore_waits = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kAwaitRestore);
+  seen.claimed_as_seed = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kBootstrap) << "whose outcome the others wait for";
+  seen.restore_waits = false;
+  seen.put_back_unfinished = true;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kPutBack);
+  seen.postgres = PgState::kStopped;
+  EXPECT_EQ(DecideMonitorAction(seen), MonitorAction::kPutBack);
+}
+
 TEST(MonitorDecision, WhenThereIsNoData_OnlyTheClaimedSeedBootstraps) {
   Observation seen;
   seen.postgres = PgState::kNotInitialized;

@@ -2,7 +2,10 @@
 // fills a new data directory from the backup and replays it to the wished moment. Only what has been done so is
 // trusted with the place of the present data.
 #include <cerrno>
+#include <condition_variable>
 #include <cstdio>
+#include <mutex>
+#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -24,9 +27,8 @@ namespace {
 namespace v1 = multigres::pooler::v1;
 
 constexpr absl::Duration kArchiveLimit = absl::Seconds(30);
+constexpr absl::Duration kLook = absl::Milliseconds(50);  // how soon it is noticed that nobody wants it any more
 constexpr absl::Duration kFillLimit = absl::Hours(12);
-
-std::string FreshDirectory(const Config& config) { return config.data_directory + ".restored"; }
 
 backup::RestoreRequest RequestOf(const Config& config, const v1::ResetForRestoreRequest& order) {
   backup::RestoreRequest request{
@@ -64,16 +66,17 @@ std::string Manager::ArchiveFailsAt() const {
   return state.connected && state.view.has_value() ? state.view->archive_fails_at : "";
 }
 
-absl::Status Manager::FillFresh(const v1::ResetForRestoreRequest& order) {
+absl::Status Manager::FillFresh(const v1::ResetForRestoreRequest& order, const std::atomic<bool>* cancelled) {
   MG_ASSIGN_OR_RETURN(std::unique_ptr<backup::Repository> repository, OpenRepository());
   MG_RETURN_IF_ERROR(RemovePreparedOrder(config_));
   MG_RETURN_IF_ERROR(RemoveTree(FreshDirectory(config_)));
   MG_RETURN_IF_ERROR(MakeDirectories(config_.pooler_dir, 0711));
-  return WithContext(repository->Restore(RequestOf(config_, order), absl::Now() + kFillLimit, &stop_), "restore");
+  return WithContext(repository->Restore(RequestOf(config_, order), absl::Now() + kFillLimit, cancelled), "restore");
 }
 
 absl::StatusOr<v1::ResetForRestoreResponse> Manager::PrepareRestore(const v1::ResetForRestoreRequest& order,
-                                                                    absl::Time deadline) {
+                                                                    absl::Time deadline,
+                                                                    const std::function<bool()>& left) {
   v1::ResetForRestoreResponse response;
   ManagerState state = Snapshot();
   if (!state.claim.has_claimer_id() || !consensus::SameNode(state.claim.claimer_id(), config_.id)) {
@@ -85,14 +88,31 @@ absl::StatusOr<v1::ResetForRestoreResponse> Manager::PrepareRestore(const v1::Re
   }
   absl::Time begun = absl::Now();
   log::Info("a restore is prepared beside the present data", {{"backup", order.backup_id()}});
-  absl::Status status = FillFresh(order);
+  // Both parts are other programs' work, which end by a flag; whoever asked for it says by a function that he has left.
+  std::atomic<bool> cancelled = false;
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool ended = false;
+  std::thread watch([&] {
+    std::unique_lock lock(mutex);
+    while (!changed.wait_for(lock, absl::ToChronoMilliseconds(kLook), [&] { return ended; })) {
+      cancelled = stop_ || left();
+    }
+  });
+  absl::Status status = FillFresh(order, &cancelled);
   if (status.ok()) {
-    status = WithContext(backup::Rehearse(RequestOf(config_, order), ServerOf(config_), deadline, &stop_),
+    status = WithContext(backup::Rehearse(RequestOf(config_, order), ServerOf(config_), deadline, &cancelled),
                          absl::StrCat("recovery from backup ", order.backup_id(), " fails"));
   }
   if (status.ok()) {
     status = WritePreparedOrder(config_, order);
   }
+  {
+    std::lock_guard lock(mutex);
+    ended = true;
+    changed.notify_all();
+  }
+  watch.join();
   if (!status.ok()) {
     log::Error("the restore cannot be done; the present data stays", {{"error", status}});
     if (absl::Status removed = RemoveTree(FreshDirectory(config_)); !removed.ok()) {
@@ -110,7 +130,7 @@ absl::Status Manager::RestoreData(const v1::ResetForRestoreRequest& order) {
   std::string fresh = FreshDirectory(config_);
   MG_ASSIGN_OR_RETURN(bool prepared, IsPrepared(config_, order));
   if (!prepared || !Exists(fresh)) {
-    MG_RETURN_IF_ERROR(FillFresh(order));
+    MG_RETURN_IF_ERROR(FillFresh(order, &stop_));
   }
   MG_RETURN_IF_ERROR(RemoveTree(config_.data_directory));
   if (rename(fresh.c_str(), config_.data_directory.c_str()) != 0) {
