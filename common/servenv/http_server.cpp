@@ -96,6 +96,7 @@ class Connection {
 /// Owned by the server; used on its one I/O thread, but for `handle`.
 struct Shared {
   HttpHandler handle;
+  HttpRefusal refused;
   asio::io_context io{1};
   asio::thread_pool answerers{kAnswerThreads};
   std::list<std::shared_ptr<Connection>> sessions;  ///< oldest first
@@ -189,6 +190,9 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
                                     : error == http::error::header_limit ? 431
                                                                          : 400};
     response.body = absl::StrCat("the request cannot be read: ", error.message(), "\n");
+    if (shared_->refused != nullptr) {
+      shared_->refused(parser_->is_header_done() ? Convert(parser_->get(), peer_) : HttpRequest(), &response);
+    }
     busy_ = linger_ = true;
     Write(response, 11, /*keep_alive=*/false, /*head=*/false);
   }
@@ -321,8 +325,9 @@ struct HttpServer::Impl {
   }
 };
 
-HttpServer::HttpServer(HttpHandler handle) : impl_(std::make_unique<Impl>()) {
+HttpServer::HttpServer(HttpHandler handle, HttpRefusal refused) : impl_(std::make_unique<Impl>()) {
   impl_->shared.handle = std::move(handle);
+  impl_->shared.refused = std::move(refused);
 }
 
 HttpServer::~HttpServer() { Stop(); }

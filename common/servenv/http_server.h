@@ -12,8 +12,9 @@ namespace mg::servenv {
 
 class HttpServer {
  public:
-  /// `handle` answers every request.
-  explicit HttpServer(HttpHandler handle);
+  /// `handle` answers every request; `refused`, where there is one, has the last word on what the server refuses
+  /// itself.
+  explicit HttpServer(HttpHandler handle, HttpRefusal refused = nullptr);
   ~HttpServer();  ///< Stop
   /// TLS from these PEM files, before Start. Renewed files are used for new connections.
   absl::Status UseTls(const std::string& certificate, const std::string& key);

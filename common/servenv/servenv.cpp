@@ -103,6 +103,7 @@ struct Server::Impl {
   ServerFlags options;
   BuildInfo build_info;
   GrpcGuard grpc_guard;
+  HttpRefusal refusal;
   std::vector<grpc::Service*> services;
   Pages pages;
   std::unique_ptr<HttpServer> http;
@@ -197,6 +198,8 @@ void Server::SetGuard(std::function<std::optional<HttpResponse>(const HttpReques
   impl_->pages.SetGuard(std::move(guard));
 }
 
+void Server::SetRefusal(HttpRefusal refusal) { impl_->refusal = std::move(refusal); }
+
 void Server::SetGrpcGuard(GrpcGuard guard) {
   impl_->build_info.SetGuard(guard);
   impl_->grpc_guard = std::move(guard);
@@ -216,8 +219,8 @@ absl::Status Server::StartHttp() {
   if (impl_->http != nullptr) {
     return absl::OkStatus();
   }
-  auto server =
-      std::make_unique<HttpServer>([this](const HttpRequest& request) { return impl_->pages.Answer(request); });
+  auto server = std::make_unique<HttpServer>(
+      [this](const HttpRequest& request) { return impl_->pages.Answer(request); }, impl_->refusal);
   if (const ServerFlags& flags = impl_->options; !flags.http_tls_cert.empty()) {
     MG_RETURN_IF_ERROR(WithContext(server->UseTls(flags.http_tls_cert, flags.http_tls_key), "--http-tls-cert"));
   }

@@ -39,6 +39,9 @@ struct HttpResponse {
 };
 
 using HttpHandler = std::function<HttpResponse(const HttpRequest&)>;
+/// Gives the form of its API to the refusal of a request that could not be read (too large, no HTTP): of the request
+/// only method, path and headers are known, and these only where they could be read. Never blocks.
+using HttpRefusal = std::function<void(const HttpRequest&, HttpResponse*)>;
 /// Whether a caller may use a gRPC method; any thread, never blocks.
 using GrpcGuard = std::function<absl::Status(const std::string& method, const grpc::ServerContextBase&)>;
 
@@ -67,6 +70,8 @@ class Server {
   void AddHttpHandler(const std::string& method, const std::string& path, HttpHandler handler);
   /// Asked before anything is answered but /live, /ready and OPTIONS: a value is the answer instead.
   void SetGuard(std::function<std::optional<HttpResponse>(const HttpRequest&)> guard);
+  /// Before StartHttp and Run.
+  void SetRefusal(HttpRefusal refusal);
   /// Asked before reflection and build information answer over gRPC; without it they answer everybody. Before Run.
   void SetGrpcGuard(GrpcGuard guard);
   /// HTML body of `/` (upstream: a catch-all page). Without this, `/` is 404.

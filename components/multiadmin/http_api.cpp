@@ -298,20 +298,48 @@ absl::Time ConnectDeadline(const HttpRequest& request) {
 
 HttpResponse Connect(const Methods& methods, const HttpRequest& request) {
   if (request.method != "POST") {
-    return {.status = 405, .body = "method not allowed\n", .headers = {{"Allow", "POST"}}};
+    HttpResponse response =
+        ConnectError(absl::UnimplementedError(absl::StrCat("a call takes POST, not ", request.method)));
+    response.status = 405;
+    response.headers.emplace("Allow", "POST");
+    return response;
   }
   auto type = request.headers.find("content-type");
   if (type == request.headers.end() || !absl::StartsWithIgnoreCase(type->second, kJson)) {
-    return {.status = 415, .body = "only application/json is understood here\n", .headers = {{"Accept-Post", kJson}}};
+    HttpResponse response = ConnectError(absl::InvalidArgumentError("only application/json is understood here"));
+    response.status = 415;
+    response.headers.emplace("Accept-Post", kJson);
+    return response;
   }
   return Finish(methods.Call(request.path, CredentialsOf(request), ConnectDeadline(request),
                              [&](google::protobuf::Message* message) { return ParseJson(request.body, message); }),
                 ConnectError);
 }
 
+bool IsRest(const std::string& path) { return absl::StartsWith(path, "/api/"); }
+
+bool IsConnect(const std::string& path) {
+  return absl::StartsWith(path, "/multiadmin.") || absl::StartsWith(path, "/multigres.admin.v1.");
+}
+
+/// What the server refused before anybody could be asked, in the API's own form.
+void Refuse(const HttpRequest& request, HttpResponse* response) {
+  if (!IsRest(request.path) && !IsConnect(request.path)) {
+    return;
+  }
+  const bool large = response->status == 413 || response->status == 431;
+  std::string message(absl::StripSuffix(response->body, "\n"));
+  absl::Status status = large ? absl::ResourceExhaustedError(message) : absl::InvalidArgumentError(message);
+  const int code = response->status;
+  *response = IsRest(request.path) ? RestError(status) : ConnectError(status);
+  response->status = code;
+  response->headers.erase("Retry-After");  // it does not shrink
+}
+
 }  // namespace
 
 void AddHttpApi(servenv::Server* server, const Methods* methods) {
+  server->SetRefusal(Refuse);
   server->AddHttpHandler("*", "/api/*", [methods](const HttpRequest& request) { return Rest(*methods, request); });
   for (const char* prefix : {"/multiadmin.MultiadminService/*", "/multigres.admin.v1.*"}) {
     server->AddHttpHandler("*", prefix, [methods](const HttpRequest& request) { return Connect(*methods, request); });
@@ -320,8 +348,7 @@ void AddHttpApi(servenv::Server* server, const Methods* methods) {
 
 void AddGuard(servenv::Server* server, const Methods* methods) {
   server->SetGuard([methods](const HttpRequest& request) -> std::optional<HttpResponse> {
-    if (absl::StartsWith(request.path, "/api/") || absl::StartsWith(request.path, "/multiadmin.") ||
-        absl::StartsWith(request.path, "/multigres.admin.v1.")) {
+    if (IsRest(request.path) || IsConnect(request.path)) {
       return std::nullopt;  // these ask by themselves, each for its own role
     }
     bool reads = request.method == "GET" || request.method == "HEAD";

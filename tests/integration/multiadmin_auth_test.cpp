@@ -407,7 +407,8 @@ TEST_F(MultiadminAuthTest, WhatIsNoRequest_IsRefusedAndHarmsNothing) {
       EXPECT_NE(http->status, 500) << method << http->body;
     }
     // Streams are gRPC's alone, whatever is asked.
-    bool streams = absl::EndsWith(method, "/CreateDatabase") || absl::EndsWith(method, "/DeleteDatabase");
+    bool streams = absl::EndsWith(method, "/CreateDatabase") || absl::EndsWith(method, "/DeleteDatabase") ||
+                   absl::EndsWith(method, "/RunRestore");
     EXPECT_EQ(Post(method, local_, "{\"name\": ")->status, streams ? 501 : 400) << method;
     EXPECT_EQ(Post(method, local_, std::string(5000, '['))->status, streams ? 501 : 400) << method;
   }
