@@ -58,8 +58,7 @@ std::string ErrorText(const absl::Status& status, Format format, bool colour) {
     return format == Format::kJson ? ToJson(output) : ToYaml(output);
   }
   std::string text = absl::StrCat(Styled("error:", Style::kRed, colour), " ", Visible(status.message()), "\n");
-  // What is wrong with a command line, its message says.
-  if (!absl::StrContains(status.message(), ": ") && code.reason != "USAGE") {
+  if (!absl::StrContains(status.message(), ": ")) {
     absl::StrAppend(&text, Styled("why:", Style::kCyan, colour), " ", code.why, "\n");
   }
   if (!detail.log_tail.empty()) {
