@@ -13,6 +13,7 @@
 #include "common/text/suggest.h"
 #include "common/text/text.h"
 #include "common/topology/drained.h"
+#include "common/topology/restarts_off.h"
 #include "multiadminservice.grpc.pb.h"
 #include "multigres/admin/v1/shard.grpc.pb.h"
 
@@ -222,6 +223,7 @@ int RunPoolerStatus(Context& context) {
                      state.pooler_type() == clustermetadata::DRAINED
                          ? "\nservice     drained: no reads, and leads only where nobody else can"
                          : "",
+                     topology::RestartsAreOff(*pooler) ? "\nrestarts    off: it is not started again when it ends" : "",
                      "\npostgres    ",
                      state.postgres_ready()     ? "answers"
                      : state.postgres_running() ? "runs and does not answer"

@@ -19,7 +19,8 @@ inline std::string DrainedReason(const std::string& why) {
 
 inline bool IsDrained(const clustermetadata::Multipooler& record) {
   const std::string& reason = record.lifecycle_status().reason();
-  return reason == kDrained || absl::StartsWith(reason, absl::StrCat(kDrained, ": "));
+  return reason == kDrained || absl::StartsWith(reason, absl::StrCat(kDrained, ": ")) ||
+         absl::StartsWith(reason, absl::StrCat(kDrained, "; "));  // and something else
 }
 
 }  // namespace mg::topology

@@ -7,6 +7,7 @@
 #include "common/consensus/policy.h"
 #include "common/consensus/position.h"
 #include "common/topology/drained.h"
+#include "common/topology/restarts_off.h"
 #include "common/topology/topology.h"
 #include "components/multipooler/manager/postgres_settings.h"
 
@@ -233,7 +234,8 @@ clustermetadata::Multipooler BuildRecord(const Config& config, const ManagerStat
   record.set_pg_data_dir(config.data_directory);
   clustermetadata::PoolerLifecycle* lifecycle = record.mutable_lifecycle_status();
   lifecycle->set_status(state.lifecycle);
-  lifecycle->set_reason(state.drained ? topology::DrainedReason(state.drain_reason) : state.lifecycle_reason);
+  const std::string reason = state.drained ? topology::DrainedReason(state.drain_reason) : state.lifecycle_reason;
+  lifecycle->set_reason(state.restarts_enabled ? reason : topology::WithRestartsOff(reason));
   SetTime(state.lifecycle_since, lifecycle->mutable_updated());
   Serving serving = ServingOf(state);
   record.set_serving_status(serving.mode == ServingMode::kNone ? clustermetadata::DISABLED
