@@ -97,7 +97,11 @@ int RunCreate(Context& context) {
   v1::CreateCellRequest request;
   *request.mutable_cell() = Wanted(context);
   v1::CreateCellResponse response;
-  return Show(context, CallAdmin<Cells>(context, &Cells::Stub::CreateCell, request, &response), response, "created");
+  absl::Status status = CallAdmin<Cells>(context, &Cells::Stub::CreateCell, request, &response);
+  if (!response.warning().empty() && context.format() == Format::kText) {
+    context.Err(absl::StrCat("warning: the cell was created, but ", response.warning(), "\n"));
+  }
+  return Show(context, status, response, "created");
 }
 
 int RunUpdate(Context& context) {

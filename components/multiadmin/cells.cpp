@@ -152,6 +152,10 @@ absl::StatusOr<v1::CreateCellResponse> Cells::Create(const v1::CreateCellRequest
   MG_RETURN_IF_ERROR(version.status());
   cache_->AwaitGlobal(*version, deadline);
   v1::CreateCellResponse response;
+  // Whoever makes a cell may start its etcd afterwards; whoever mistyped its address should hear of it.
+  if (absl::Status answers = Inhabit(cell, /*forget_silent=*/false, deadline).status(); absl::IsUnavailable(answers)) {
+    response.set_warning(std::string(answers.message()));
+  }
   *response.mutable_cell()->mutable_cell() = std::move(cell);
   response.mutable_cell()->set_version(*version);
   return response;

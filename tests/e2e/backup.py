@@ -87,7 +87,8 @@ def a_database_comes_back_from_a_backup_and_the_log_after_it():
         assert s.sql("select count(*) from t") == "3"
 
         # A cell whose etcd does not answer holds up nothing that the others can do.
-        s.run("cell", "create", "zone8", "--server-address", "127.0.0.1:1")
+        made = s.run("cell", "create", "zone8", "--server-address", "127.0.0.1:1")
+        assert "warning: the cell was created, but" in made.stderr and "does not answer" in made.stderr, made
         begun = time.monotonic()
         assert [b["backupId"] for b in s.json("backup", "list")["backups"]] == [second["backupId"]]
         s.run("backup", "expire", "--keep", "1", "--yes")
