@@ -152,7 +152,7 @@ std::vector<store::ComponentName> NamesIn(const Model& model, const std::string&
 }
 
 /// Orchs that run are started anew without the database among what they watch, or they would take its end for a
-/// failure.
+/// failure; one after another, so that there is always one that sees to a failover.
 absl::Status UnwatchDatabase(const Model& model, Components* components, supervisor::Supervisor* supervisor,
                              provisioners::OperationContext& context) {
   std::set<std::string> running = RunningComponents(model.input.paths, model.record);
@@ -160,9 +160,10 @@ absl::Status UnwatchDatabase(const Model& model, Components* components, supervi
   std::vector<Step> steps;
   for (const v1::ComponentSpec& spec : model.specs) {
     if (spec.kind() == v1::COMPONENT_KIND_MULTIORCH && running.count(spec.name()) != 0) {
-      steps.push_back({.id = spec.name(), .group = spec.cell(), .after = {}, .run = [&, limit](const Halt& halt) {
-                         return components->Ensure(spec, limit, halt);
-                       }});
+      steps.push_back({.id = spec.name(),
+                       .group = spec.cell(),
+                       .after = steps.empty() ? std::vector<std::string>() : std::vector<std::string>{steps.back().id},
+                       .run = [&, limit](const Halt& halt) { return components->Ensure(spec, limit, halt); }});
     }
   }
   return Execute(std::move(steps), context, [supervisor] { supervisor->Wake(); }).status();

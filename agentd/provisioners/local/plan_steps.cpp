@@ -92,8 +92,16 @@ std::string SummaryOf(const v1::ComponentSpec& spec, bool runs) {
 }
 
 /// What a component waits for. The records come between etcd and all that reads them; pgctld and PostgreSQL read none.
-std::vector<std::string> After(const v1::ComponentSpec& spec) {
+/// Orchs are started anew one after another, so that there is always one that sees to a failover: `orch_before` is the
+/// one before, and changes.
+std::vector<std::string> After(const v1::ComponentSpec& spec, bool restarts, std::string* orch_before) {
   std::vector<std::string> after = {kFiles};
+  if (spec.kind() == v1::COMPONENT_KIND_MULTIORCH && restarts) {
+    if (!orch_before->empty()) {
+      after.push_back(*orch_before);
+    }
+    *orch_before = spec.name();
+  }
   for (const std::string& name : spec.after()) {
     after.push_back(name == store::kEtcd ? kTopology : name);
   }
@@ -126,20 +134,22 @@ std::vector<PlannedStep> PlanSteps(const Model& model, Part part, const std::set
       names.push_back(later.name);
     }
   }
+  std::string orch_before;
   for (const v1::ComponentSpec& spec : model.specs) {
     if (!Wanted(model, spec, part, database)) {
       continue;
     }
     bool runs = running.count(spec.name()) != 0;
+    bool restarts = runs && model.to_restart.count(spec.name()) != 0;
     steps.push_back({.kind = spec.observed_only() ? Kind::kPostgres : Kind::kComponent,
                      .id = spec.name(),
                      .group = spec.cell().empty() ? spec.name() : spec.cell(),
-                     .action = spec.observed_only()                               ? "wait"
-                               : runs && model.to_restart.count(spec.name()) != 0 ? "restart"
-                               : runs                                             ? "keep"
-                                                                                  : "start",
+                     .action = spec.observed_only() ? "wait"
+                               : restarts           ? "restart"
+                               : runs               ? "keep"
+                                                    : "start",
                      .summary = SummaryOf(spec, runs),
-                     .after = After(spec),
+                     .after = After(spec, restarts, &orch_before),
                      .spec = &spec});
     if (spec.kind() == v1::COMPONENT_KIND_ETCD) {
       steps.push_back({.kind = Kind::kTopology,

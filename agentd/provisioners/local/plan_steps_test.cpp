@@ -60,6 +60,20 @@ TEST(PlanSteps_, WhatNeedsNoEtcd_StartsBesideIt) {
   EXPECT_EQ(absl::StrJoin(graph.TakeReady(), " "), "postgres/zone2 multipooler/zone2");
 }
 
+TEST(PlanSteps_, OrchsThatAreStartedAnew_FollowOneAnother) {
+  Model model = ModelForTests(3);
+  model.record.set_initialised(true);
+  model.to_restart = {"multiorch/zone1", "multiorch/zone3", "multigateway/zone1"};
+  std::set<std::string> running;
+  for (const v1::ComponentSpec& spec : model.specs) {
+    running.insert(spec.name());
+  }
+  for (const PlannedStep& step : PlanSteps(model, Part::kAll, running)) {
+    bool waits = std::count(step.after.begin(), step.after.end(), "multiorch/zone1") != 0;
+    EXPECT_EQ(waits, step.id == "multiorch/zone3" || step.id.starts_with("serve")) << step.id;
+  }
+}
+
 TEST(PlanSteps_, TheTwoParts_AreTheWhole) {
   Model model = ModelForTests(3);
   std::vector<std::string> all = IdsOf(PlanSteps(model, Part::kAll, {}));

@@ -218,24 +218,28 @@ std::vector<ProbeResult> ProbeAll(const std::vector<const v1::ComponentSpec*>& s
     (type == "postgres" ? servers : others).push_back(i);
   }
   rpc->Ask(&questions, deadline, [&] { RunAndJudge(specs, others, deadline, &results); });
-  std::map<std::string, bool> answers_sql;
-  std::map<std::string, std::string> archive_fails_at;
+  struct SaidByPooler {
+    bool answers_sql = false;
+    std::string archive_fails_at;
+  };
+  std::map<std::string, SaidByPooler> said;  // by the PostgreSQL that it is about
   for (size_t q = 0; q < questions.size(); ++q) {
     ProbeResult& result = results[poolers[q]];
     if (result.ready.ok()) {
       result.ready = questions[q].status;
     }
     result.multipooler = std::move(questions[q].multipooler);
-    archive_fails_at[SiblingOf(*specs[poolers[q]], store::kPostgres)] = questions[q].archive_fails_at;
-    answers_sql[SiblingOf(*specs[poolers[q]], store::kPostgres)] =
-        questions[q].status.ok() && result.multipooler.status().postgres_ready();
+    said[SiblingOf(*specs[poolers[q]], store::kPostgres)] = {
+        .answers_sql = questions[q].status.ok() && result.multipooler.status().postgres_ready(),
+        .archive_fails_at = questions[q].archive_fails_at};
   }
   // PostgreSQL forks a process for every connection, its pooler asks on a kept one: a second question only where the
   // first was not answered.
   std::vector<size_t> unanswered;
   for (size_t place : servers) {
-    results[place].archive_fails_at = archive_fails_at[specs[place]->name()];
-    if (answers_sql[specs[place]->name()]) {
+    const SaidByPooler& told = said[specs[place]->name()];
+    results[place].archive_fails_at = told.archive_fails_at;
+    if (told.answers_sql) {
       results[place].ready = absl::OkStatus();
     } else {
       unanswered.push_back(place);

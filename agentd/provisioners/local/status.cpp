@@ -35,8 +35,6 @@ std::string StateWord(const Observation& o, bool wanted, Activity activity, absl
   return activity == Activity::kStarting || soon ? "starting" : "failed";
 }
 
-constexpr char kCannotArchive[] = "cannot archive WAL";
-
 std::string ReasonFor(const Observation& o, const std::string& state, absl::Time now) {
   if (o.process.child_alive && o.stopped_by_signal) {
     return "not answering: its process is stopped by a signal";
@@ -60,8 +58,8 @@ std::string ReasonFor(const Observation& o, const std::string& state, absl::Time
                                   : "ended together with its shim";
   }
   if (!o.probe.archive_fails_at.empty()) {
-    return absl::StrCat(kCannotArchive, ", which fills its disk: the archive does not take ", o.probe.archive_fails_at,
-                        " ('multigres logs ", o.spec->name(), " --grep archive')");
+    return absl::StrCat("cannot archive WAL, which fills its disk: the archive does not take ",
+                        o.probe.archive_fails_at, " ('multigres logs ", o.spec->name(), " --grep archive')");
   }
   return "";
 }
@@ -192,16 +190,17 @@ bool StoppedByReboot(const store::ClusterRecord& record, const std::string& boot
   return record.wanted() && !record.started_boot().empty() && record.started_boot() != boot_id;
 }
 
-void Judge(const Model& model, const Replications& replications, Activity activity, const std::string& boot_id,
-           v1::ClusterStatus* status) {
+void Judge(const Model& model, const std::vector<Observation>& observations, const Replications& replications,
+           Activity activity, const std::string& boot_id, v1::ClusterStatus* status) {
   std::vector<std::string> alive, problems;
-  for (const v1::ComponentStatus& component : status->components()) {
+  for (int i = 0; i < status->components_size(); ++i) {
+    const v1::ComponentStatus& component = status->components(i);
     if (component.pid() != 0) {
       alive.push_back(component.name());
     }
     // A node may have a reason without a fault: somebody has drained it.
-    if (component.desired() == "running" &&
-        (!component.ready() || absl::StartsWith(component.reason(), kCannotArchive))) {
+    bool archives = observations[static_cast<std::size_t>(i)].probe.archive_fails_at.empty();
+    if (component.desired() == "running" && (!component.ready() || !archives)) {
       problems.push_back(component.reason().empty() ? absl::StrCat(component.name(), " is ", component.state())
                                                     : absl::StrCat(component.name(), ": ", component.reason()));
     }
@@ -323,7 +322,7 @@ v1::ClusterStatus Describe(const Model& model, const std::vector<Observation>& o
     *status.add_components() = ComponentOf(model, o, activity, replications, now);
   }
   AddEndpoints(model, &status);
-  Judge(model, replications, activity, boot_id, &status);
+  Judge(model, observations, replications, activity, boot_id, &status);
   if (model.cell_count() == 1) {
     status.add_notices("one cell: there is no redundancy, and a commit is durable on one node only");
   }
