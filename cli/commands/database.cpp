@@ -34,13 +34,12 @@ using StreamMethod = std::unique_ptr<grpc::ClientReader<Response>> (Service::Stu
 
 /// Reads one of the service's streams to its end, as the news of an operation of the agent, which it is.
 template <typename Request, typename Response>
-absl::Status Read(const AdminRoute& route, absl::Time deadline, const std::string& kind, const Request& request,
-                  StreamMethod<Request, Response> method, const OperationReader& reader) {
-  grpc::ClientContext call;
-  rpc::SetDeadline(&call, deadline + kGrace);
-  route.prepare(&call);
+absl::Status Read(const AdminRoute& route, grpc::ClientContext* call, absl::Time deadline, const std::string& kind,
+                  const Request& request, StreamMethod<Request, Response> method, const OperationReader& reader) {
+  rpc::SetDeadline(call, deadline + kGrace);
+  route.prepare(call);
   std::unique_ptr<Service::Stub> stub = Service::NewStub(route.channel);
-  auto stream = (stub.get()->*method)(&call, request);
+  auto stream = (stub.get()->*method)(call, request);
   Response response;
   while (stream->Read(&response)) {
     multigres::agent::v1::OperationEvent event;
@@ -48,29 +47,31 @@ absl::Status Read(const AdminRoute& route, absl::Time deadline, const std::strin
     event.set_kind(kind);
     *event.mutable_progress() = response.progress();
     if (!reader(event)) {
-      call.TryCancel();
+      call->TryCancel();
     }
   }
   return rpc::FromGrpc(stream->Finish());
 }
 
-/// Here an interrupt cancels the operation; that of a cluster elsewhere goes on.
+/// Here an interrupt cancels the operation; that of a cluster elsewhere goes on without this command.
 template <typename Request, typename Response>
 absl::StatusOr<out::OperationOutput> Run(Context& context, absl::Time deadline, const std::string& kind,
                                          const Request& request, StreamMethod<Request, Response> method) {
   MG_ASSIGN_OR_RETURN(std::string remote, context.Remote());
+  HoldSignals();
+  MG_ASSIGN_OR_RETURN(AdminRoute route, context.Admin());
+  grpc::ClientContext call;
   if (remote.empty()) {
-    HoldSignals();
-    MG_ASSIGN_OR_RETURN(AdminRoute route, context.Admin());
     return RunOperation(context, deadline, [&](AgentClient&, const OperationReader& reader) {
-      return Read(route, deadline, kind, request, method, reader);
+      return Read(route, &call, deadline, kind, request, method, reader);
     });
   }
-  MG_ASSIGN_OR_RETURN(AdminRoute route, context.Admin());
   ProgressView view(context.terminal(), context.args().Has("quiet") || context.format() != Format::kText);
   out::OperationOutput output;
   absl::Status result = absl::UnknownError("the stream ended without a result");
-  absl::Status stream = Read(route, deadline, kind, request, method, [&](const auto& event) {
+  StreamWatcher watcher(context, view, deadline + 2 * kGrace,
+                        {.interrupted = [&] { call.TryCancel(); }, .stuck = [&] { call.TryCancel(); }});
+  absl::Status stream = Read(route, &call, deadline, kind, request, method, [&](const auto& event) {
     output.set_operation_id(event.operation_id());
     output.set_kind(event.kind());
     view.Show(event.progress());
@@ -83,6 +84,10 @@ absl::StatusOr<out::OperationOutput> Run(Context& context, absl::Time deadline, 
     return true;
   });
   view.Finish();
+  if (watcher.interrupted() && !stream.ok()) {
+    return MakeError(absl::StatusCode::kCancelled, "interrupted: the cluster goes on with what was begun",
+                     {.reason = "INTERRUPTED", .hint = "multigres topology db list shows what has become of it"});
+  }
   MG_RETURN_IF_ERROR(stream);
   MG_RETURN_IF_ERROR(result);
   return output;
@@ -137,7 +142,13 @@ std::string BackupText(const v1::PlanDeleteDatabaseResponse& plan, bool purge) {
                       plan.backup_directory(), "\n");
 }
 
+absl::StatusOr<bool> AskWhether(Context& context, const std::string& question) {
+  SignalsPass pass;
+  return context.Confirm(question);
+}
+
 int RunDelete(Context& context) {
+  HoldSignals();
   absl::StatusOr<absl::Time> deadline = context.Deadline(kDeleteLimit);
   if (!deadline.ok()) {
     return context.Fail(deadline.status());
@@ -160,7 +171,7 @@ int RunDelete(Context& context) {
                              ":\n\n", PlanText(plan, terminal.err_is_tty ? terminal.width : 0), "\n",
                              BackupText(plan, purge), "\n"));
   }
-  absl::StatusOr<bool> yes = context.Confirm(absl::StrCat("delete database ", name, "?"));
+  absl::StatusOr<bool> yes = AskWhether(context, absl::StrCat("delete database ", name, "?"));
   if (!yes.ok()) {
     return context.Fail(yes.status());
   }

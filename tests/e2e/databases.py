@@ -94,6 +94,66 @@ def interrupted(s, root):
     well(s)
 
 
+def interrupt(run):
+    run.send_signal(signal.SIGINT)
+    out, err = run.communicate(timeout=90)
+    return run.returncode, json.loads(err[err.index("{"):])["error"] if run.returncode else {}
+
+
+def called_off(s):
+    """Ctrl-C during a deletion: it says how it is finished, and it is; from afar the cluster goes on by itself."""
+    s.run("db", "create", "brief", "--cells", "zone1")
+    pids = [c["pid"] for c in members(s, "brief").values()]
+    deleting = begin(s, "db", "delete", "brief", "--purge", "--yes")
+    eventually(lambda: not all(alive(pid) for pid in pids), 30, "a deletion has begun")
+    code, error = interrupt(deleting)
+    if code != 0 and (code != 130 or "db delete brief" not in error["hint"]):
+        raise Failure(f"an interrupted deletion: {code} {error}")
+    if members(s, "brief"):
+        s.run("db", "delete", "brief", "--purge", "--yes")
+    expect("what is left", members(s, "brief"), {})
+
+    root = pathlib.Path(s.status()["rootDirectory"])
+    endpoint = f"127.0.0.1:{s.component('multiadmin')['ports']['grpc']}"
+    s.run("context", "add", "far", endpoint, "--token-file", str(root / "admin-token"))
+    told = s.run("db", "create", "brief", "--cells", "zone1", "--context", "far")
+    if "database brief serves" not in told.stdout or "multipooler/zone1/brief" not in told.stderr:
+        raise Failure(f"made from afar: {told.stdout}\n{told.stderr}")
+    expect("listed from afar", sorted(s.json("db", "list", "--context", "far")["names"]), sorted(s.json("db", "list")["names"]))
+    expect("serves", sql(s, "select current_database()", "zone2", database="brief"), "brief")
+    pids = [c["pid"] for c in members(s, "brief").values()]
+    deleting = begin(s, "db", "delete", "brief", "--purge", "--yes", "--context", "far")
+    eventually(lambda: not all(alive(pid) for pid in pids), 30, "a deletion has begun")
+    code, error = interrupt(deleting)
+    if code != 0 and (code != 130 or error["reason"] != "INTERRUPTED" or "goes on" not in error["message"]):
+        raise Failure(f"an interrupted deletion from afar: {code} {error}")
+    eventually(lambda: not members(s, "brief"), 30, "a deletion that goes on without who asked for it")
+    s.run("context", "remove", "far")
+
+
+def failover_meanwhile(s):
+    """The orchs are started anew one after another while a database comes, so a primary that dies then is replaced."""
+    before = {name: pid for name, pid in s.pids().items() if name.startswith("multiorch/")}
+    creating = begin(s, "db", "create", "brief")
+    alone = []
+
+    def watch():
+        now = {name: pid for name, pid in s.pids().items() if name.startswith("multiorch/")}
+        alone.append(sum(1 for pid in now.values() if pid))
+        return now != before
+    eventually(watch, 30, "an orch is started anew")
+    leader = primary(s, "postgres")
+    os.kill(s.pids()[leader], signal.SIGKILL)
+    eventually(lambda: sql(s, "select 1", "zone2", database="postgres", check=False).stdout.strip() == "1", 30, "the default database serves")
+    out, err = creating.communicate(timeout=120)
+    if creating.returncode != 0:
+        s.run("db", "create", "brief")
+    expect("orchs at once", min(alone) >= 2, True)
+    expect("serves", sql(s, "select current_database()", database="brief"), "brief")
+    s.run("db", "delete", "brief", "--purge", "--yes")
+    well(s)
+
+
 def a_database_is_made_used_and_deleted():
     with Sandbox("databases") as s:
         s.run("up")
@@ -199,6 +259,8 @@ def a_database_is_made_used_and_deleted():
         expect("backups", [b["backupId"] for b in s.json("backup", "list", "--database", "shop")["backups"]], [left[1]])
         well(s)
         at_once(s)
+        called_off(s)
+        failover_meanwhile(s)
         interrupted(s, root)
         s.run("down", "--clean", "--yes")
         if root.exists():

@@ -88,8 +88,11 @@ def what_the_topology_says():
         for words in (["gateway", "get", "nobody"], ["pooler", "status", "zone9"], ["orch", "get", "x"], ["shard", "get", "none"]):
             refused = s.run(*words, "--json", check=False)
             assert refused.returncode == 3 and json.loads(refused.stderr)["error"]["hint"], (words, refused)
+        assert "restarts" not in s.run("pooler", "status", standby).stdout
         s.run("pooler", "restarts", "off", standby)
+        eventually(lambda: "restarts    off" in s.run("pooler", "status", standby).stdout, 10, "a status that tells of it")
         s.run("pooler", "restarts", "on", standby)
+        eventually(lambda: "restarts" not in s.run("pooler", "status", standby).stdout, 10, "the usual state")
 
 
 def who_may_call_the_admin_api():
@@ -113,6 +116,25 @@ def who_may_call_the_admin_api():
         me = s.json("admin", "whoami")
         assert (me["name"], me["role"], me["method"]) == ("local", "ROLE_ADMIN", "AUTH_METHOD_TOKEN"), me
         assert cells("") == 401 and cells("mgt_nothing") == 401
+
+        # A token of another cluster is well-formed, and not known here.
+        mark, id_, secret = own.read_text().strip().split("_", 2)
+        foreign = f"{mark}_{id_[::-1]}_{secret}"
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1/cells", headers={"Authorization": f"Bearer {foreign}"})
+        try:
+            urllib.request.urlopen(request, timeout=10)
+            raise AssertionError("another cluster's token was taken")
+        except urllib.error.HTTPError as error:
+            told = json.load(error)
+            assert error.code == 401 and told["code"] == 16 and "TOKEN_UNKNOWN" in json.dumps(told["details"]), told
+        place = s.work / "foreign"
+        place.touch(mode=0o600)
+        place.write_text(foreign)
+        s.run("context", "add", "foreign", f"127.0.0.1:{s.component('multiadmin')['ports']['grpc']}", "--token-file", str(place))
+        refused = s.run("cell", "list", "--context", "foreign", "--json", check=False)
+        told = json.loads(refused.stderr)["error"]
+        assert refused.returncode == 5 and told["reason"] == "TOKEN_UNKNOWN" and "another cluster" in told["hint"], refused
+        s.run("context", "remove", "foreign")
 
         made = s.run("admin", "token", "create", "reader", "--role", "viewer", "--lifetime", "1h")
         secret = made.stdout.strip()
