@@ -131,29 +131,6 @@ def called_off(s):
     s.run("context", "remove", "far")
 
 
-def failover_meanwhile(s):
-    """The orchs are started anew one after another while a database comes, so a primary that dies then is replaced."""
-    before = {name: pid for name, pid in s.pids().items() if name.startswith("multiorch/")}
-    creating = begin(s, "db", "create", "brief")
-    alone = []
-
-    def watch():
-        now = {name: pid for name, pid in s.pids().items() if name.startswith("multiorch/")}
-        alone.append(sum(1 for pid in now.values() if pid))
-        return now != before
-    eventually(watch, 30, "an orch is started anew")
-    leader = primary(s, "postgres")
-    os.kill(s.pids()[leader], signal.SIGKILL)
-    eventually(lambda: sql(s, "select 1", "zone2", database="postgres", check=False).stdout.strip() == "1", 30, "the default database serves")
-    out, err = creating.communicate(timeout=120)
-    if creating.returncode != 0:
-        s.run("db", "create", "brief")
-    expect("orchs at once", min(alone) >= 2, True)
-    expect("serves", sql(s, "select current_database()", database="brief"), "brief")
-    s.run("db", "delete", "brief", "--purge", "--yes")
-    well(s)
-
-
 def a_database_is_made_used_and_deleted():
     with Sandbox("databases") as s:
         s.run("up")
@@ -260,7 +237,6 @@ def a_database_is_made_used_and_deleted():
         well(s)
         at_once(s)
         called_off(s)
-        failover_meanwhile(s)
         interrupted(s, root)
         s.run("down", "--clean", "--yes")
         if root.exists():

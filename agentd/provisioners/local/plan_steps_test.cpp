@@ -69,8 +69,10 @@ TEST(PlanSteps_, OrchsThatAreStartedAnew_FollowOneAnother) {
     running.insert(spec.name());
   }
   for (const PlannedStep& step : PlanSteps(model, Part::kAll, running)) {
-    bool waits = std::count(step.after.begin(), step.after.end(), "multiorch/zone1") != 0;
-    EXPECT_EQ(waits, step.id == "multiorch/zone3" || step.id.starts_with("serve")) << step.id;
+    if (step.id.starts_with("multiorch/")) {
+      bool waits = std::count(step.after.begin(), step.after.end(), "multiorch/zone1") != 0;
+      EXPECT_EQ(waits, step.id == "multiorch/zone3") << step.id;
+    }
   }
 }
 
