@@ -195,8 +195,9 @@ std::vector<Command> CellCommands() {
       {.path = "topology cell delete",
        .summary = "delete a cell in which nothing lives",
        .description =
-           "Delete a cell. Refused while a gateway, an orch or a pooler lives there, unless it is drained; the answer "
-           "names what lives there.",
+           "Delete a cell. Refused while a gateway, an orch or a pooler lives there, which the answer names; what has "
+           "shut down does not count. A pooler that is drained lives: its node still holds data that counts. Take it "
+           "out of the cohort (shard apply-rule-change --cohort), then stop it.",
        .positionals = {name},
        .flags = {version,
                  {.name = "forget-silent",

@@ -101,7 +101,7 @@ class Context {
   std::string* sink_ = nullptr;
   mutable int output_error_ = 0;
   mutable std::map<std::string, bool> warnings_;  ///< true: said
-  mutable bool declined_ = false;  ///< the user answered no
+  mutable bool declined_ = false;                 ///< the user answered no
 };
 
 }  // namespace mg::cli

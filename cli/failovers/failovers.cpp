@@ -4,11 +4,14 @@
 
 #include <algorithm>
 #include <deque>
+#include <map>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 
 namespace mg::cli {
@@ -35,13 +38,15 @@ std::string Field(const agent::LogRecord& record, const std::string& name) {
              : value.string_value();
 }
 
-// multipooler-zone1-w2m9jgb8, as programs name each other, to multipooler/zone1, as people do.
-std::string ComponentOf(const std::string& id) {
-  std::size_t kind = id.find('-');
-  std::size_t name = id.rfind('-');
-  return kind == std::string::npos || name <= kind
-             ? id
-             : absl::StrCat(id.substr(0, kind), "/", id.substr(kind + 1, name - kind - 1));
+// The database that a record is about, as components have it in their names: those of a cluster's first one do not.
+std::string DatabaseOf(const agent::LogRecord& record, const std::set<std::string>& named) {
+  std::vector<std::string> parts = absl::StrSplit(record.component(), '/');
+  if (parts[0] == "multipooler") {
+    return parts.size() > 2 ? parts[2] : "";
+  }
+  std::string database = Field(record, parts[0] == "multiorch" ? "shard" : "database");
+  database.resize(std::min(database.size(), database.find('/')));
+  return named.contains(database) ? database : "";
 }
 
 // {7,0}: the term.
@@ -60,8 +65,11 @@ struct Step {
   std::string component, type, detail;
 };
 
+/// Of one database's shard.
 class Teller {
  public:
+  explicit Teller(std::string database) : database_(std::move(database)) {}
+
   void Take(const agent::LogRecord& record) {
     if (Is(record, "multiorch", "appointment begins")) {
       Begin(record);
@@ -90,8 +98,19 @@ class Teller {
     v1::FailoverOutput output;
     std::vector<Step> steps;
     absl::Time detected;
-    bool decided = false, rejoined = false, known = false;
+    bool decided = false, rejoined = false;
+    std::set<std::string> gateways;  ///< that know the new primary
   };
+
+  // multipooler-zone1-w2m9jgb8, as programs name each other, to multipooler/zone1, as people do.
+  std::string ComponentOf(const std::string& id) const {
+    std::size_t kind = id.find('-');
+    std::size_t name = id.rfind('-');
+    return kind == std::string::npos || name <= kind
+               ? id
+               : absl::StrCat(id.substr(0, kind), "/", id.substr(kind + 1, name - kind - 1),
+                              database_.empty() ? "" : "/", database_);
+  }
 
   void Add(const agent::LogRecord& record, const char* type, std::string detail) {
     told_.back().steps.push_back({TimeOf(record), record.component(), type, std::move(detail)});
@@ -110,6 +129,7 @@ class Teller {
     } else if (Is(record, "multipooler", "PostgreSQL does not answer")) {
       step.detail = "its PostgreSQL does not answer";
     } else if (Is(record, "multipooler", "hands the lead over")) {
+      evidence_.clear();  // what was noticed before came to nothing
       step.type = "failover-planned";
       step.detail = "the primary hands over: new work waits";
     } else if (Is(record, "multiorch", "health stream lost")) {
@@ -187,12 +207,14 @@ class Teller {
     } else if (Is(record, "multigateway", "primary changed") && TermOf(Field(record, "rule")) == term &&
                (!told.decided || ComponentOf(Field(record, "pooler")) == told.output.new_primary())) {
       // (A gateway may hear of the new primary before that one has logged it.)
-      if (!told.known) {
+      if (!told.gateways.insert(record.component()).second) {
+        return;  // it lost sight of it for a moment
+      }
+      const bool first = told.gateways.size() == 1;
+      if (first) {
         told.output.set_seconds_to_first_write(Since(record));
       }
-      Add(record, "failover-gateway-told",
-          told.known ? "takes writes again" : "takes writes again, as the first gateway");
-      told.known = true;
+      Add(record, "failover-gateway-told", first ? "takes writes again, as the first gateway" : "takes writes again");
     }
   }
 
@@ -243,6 +265,7 @@ class Teller {
     }
   }
 
+  const std::string database_;
   std::deque<std::pair<std::string, Step>> evidence_;  ///< whom it is about (empty: whoever led), and what
   std::vector<Told> told_;
   std::int64_t decided_ = 0;  ///< the highest term of a rule that is known to be durable
@@ -258,11 +281,28 @@ const char kFailoverRecords[] =
     "streams from the primary|primary changed)\"";
 
 std::vector<v1::FailoverOutput> TellFailovers(const std::vector<agent::LogRecord>& records) {
-  Teller teller;
+  std::set<std::string> named;
   for (const agent::LogRecord& record : records) {
-    teller.Take(record);
+    std::vector<std::string> parts = absl::StrSplit(record.component(), '/');
+    if (parts[0] == "multipooler" && parts.size() > 2) {
+      named.insert(parts[2]);
+    }
   }
-  return teller.Finish();
+  std::map<std::string, Teller> tellers;
+  for (const agent::LogRecord& record : records) {
+    std::string database = DatabaseOf(record, named);
+    tellers.try_emplace(database, database).first->second.Take(record);
+  }
+  std::vector<v1::FailoverOutput> all;
+  for (auto& [database, teller] : tellers) {
+    for (v1::FailoverOutput& one : teller.Finish()) {
+      all.push_back(std::move(one));
+    }
+  }
+  std::stable_sort(all.begin(), all.end(), [](const v1::FailoverOutput& x, const v1::FailoverOutput& y) {
+    return x.detected_at() < y.detected_at();
+  });
+  return all;
 }
 
 std::vector<agent::Event> EventsOf(const std::vector<v1::FailoverOutput>& failovers, const std::string& cluster) {

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
+#include <utility>
 
 namespace mg::cli {
 namespace {
@@ -39,6 +41,36 @@ class FailoversTest : public testing::Test {
 
   std::vector<agent::LogRecord> records_;
 };
+
+TEST_F(FailoversTest, ChangesOfTwoDatabases_AreNotMixed) {
+  Log(900, "multiorch/zone1", "health stream lost",
+      {{"shard", "shop/default/0-inf"}, {"pooler", "multipooler-zone1-cccc"}});
+  Crash(1000);
+  Log(1005, "multipooler/zone1/shop", "hands the lead over");
+  Log(1030, "multiorch/zone1", "appointment begins",
+      {{"shard", "shop/default/0-inf"}, {"term", "3"}, {"leader", "multipooler-zone1-cccc"}, {"why", "handed over"}});
+  Log(1200, "multipooler/zone3/shop", "leader", {{"rule", "{3,0}"}});
+  for (int i = 0; i < 2; ++i) {
+    Log(1210 + i, "multigateway/zone1", "primary changed",
+        {{"database", "shop"}, {"pooler", "multipooler-zone3-dddd"}, {"rule", "{3,0}"}});
+  }
+  Log(1300, "multipooler/zone1/shop", "streams from the primary");
+  std::stable_sort(records_.begin(), records_.end(), [](const agent::LogRecord& a, const agent::LogRecord& b) {
+    return std::pair(a.time().seconds(), a.time().nanos()) < std::pair(b.time().seconds(), b.time().nanos());
+  });
+  auto told = TellFailovers(records_);
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_EQ(told[0].old_primary(), "multipooler/zone1");
+  EXPECT_NEAR(told[0].seconds_to_rejoin(), 0.9, 1e-6);
+  EXPECT_TRUE(told[1].planned());
+  EXPECT_EQ(told[1].old_primary(), "multipooler/zone1/shop");
+  EXPECT_EQ(told[1].new_primary(), "multipooler/zone3/shop");
+  EXPECT_NEAR(told[1].seconds_to_rejoin(), 0.295, 1e-6) << "counted from the hand-over, not from a stream lost before";
+  EXPECT_EQ(std::count_if(told[1].steps().begin(), told[1].steps().end(),
+                          [](const auto& step) { return step.type() == "failover-gateway-told"; }),
+            1)
+      << "once for each gateway";
+}
 
 TEST_F(FailoversTest, WhenAPrimaryCrashes_TheStoryIsToldInOrder) {
   Log(0, "multipooler/zone3", "connection to PostgreSQL lost");  // of another node: no cause

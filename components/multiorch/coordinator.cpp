@@ -195,9 +195,10 @@ class Recruitment {
  public:
   using Clients = std::map<std::string, std::shared_ptr<PoolerClient>>;
 
-  Recruitment(const Action& action, const clustermetadata::TermRevocation& revocation, const Clients& clients,
-              std::vector<std::thread>* threads, Pending* pending)
-      : action_(action), clients_(clients), threads_(threads), pending_(pending) {
+  /// `shard` is for the log.
+  Recruitment(std::string shard, const Action& action, const clustermetadata::TermRevocation& revocation,
+              const Clients& clients, std::vector<std::thread>* threads, Pending* pending)
+      : shard_(std::move(shard)), action_(action), clients_(clients), threads_(threads), pending_(pending) {
     *request_.mutable_term_revocation() = revocation;
   }
 
@@ -262,28 +263,30 @@ class Recruitment {
         std::lock_guard lock(shared_->mutex);
         ++((*shared_).*open);
       }
-      threads_->emplace_back(
-          [shared = shared_, client = client->second, request = request_, id, open, until_reached, pending = pending_] {
-            absl::StatusOr<clustermetadata::ConsensusStatus> status = client->Recruit(request, kRecruitLimit);
-            while (until_reached && absl::IsUnavailable(status.status()) && pending->Again(kReachAgain)) {
-              status = client->Recruit(request, kRecruitLimit);
-            }
-            if (status.ok()) {
-              log::Info("recruited", {{"pooler", topology::IdString(id)}, {"lsn", status->current_position().lsn()}});
-            } else {
-              log::Warn("not recruited", {{"pooler", topology::IdString(id)}, {"error", status.status()}});
-            }
-            std::lock_guard lock(shared->mutex);
-            --((*shared).*open);
-            if (status.ok()) {
-              shared->recruited.push_back({id, *status});
-            }
-            shared->answered.notify_all();
-            pending->End();
-          });
+      threads_->emplace_back([shared = shared_, client = client->second, request = request_, id, open, until_reached,
+                              pending = pending_, shard = shard_] {
+        absl::StatusOr<clustermetadata::ConsensusStatus> status = client->Recruit(request, kRecruitLimit);
+        while (until_reached && absl::IsUnavailable(status.status()) && pending->Again(kReachAgain)) {
+          status = client->Recruit(request, kRecruitLimit);
+        }
+        if (status.ok()) {
+          log::Info("recruited",
+                    {{"shard", shard}, {"pooler", topology::IdString(id)}, {"lsn", status->current_position().lsn()}});
+        } else {
+          log::Warn("not recruited", {{"pooler", topology::IdString(id)}, {"error", status.status()}});
+        }
+        std::lock_guard lock(shared->mutex);
+        --((*shared).*open);
+        if (status.ok()) {
+          shared->recruited.push_back({id, *status});
+        }
+        shared->answered.notify_all();
+        pending->End();
+      });
     }
   }
 
+  const std::string shard_;
   const Action& action_;
   const Clients& clients_;
   std::vector<std::thread>* const threads_;
@@ -364,7 +367,8 @@ absl::StatusOr<clustermetadata::ShardRule> Appoint(const ShardView& view, const 
   clustermetadata::TermRevocation revocation = NewRevocation(view, action, absl::Now());
   log::Info(
       "appointment begins",
-      {{"why", action.why},
+      {{"shard", topology::ShardKeyString(view.shard)},
+       {"why", action.why},
        {"term", revocation.revoked_below_term()},
        {"outgoing", consensus::ToString(action.outgoing.rule_number())},
        {"leader", action.outgoing.has_leader_id() ? topology::IdString(action.outgoing.leader_id()) : std::string()},
@@ -391,7 +395,8 @@ absl::StatusOr<clustermetadata::ShardRule> Appoint(const ShardView& view, const 
     }
     return status;
   };
-  std::vector<Recruited> recruited = Recruitment(action, revocation, clients, &threads, &pending).Run(cancelled);
+  std::vector<Recruited> recruited =
+      Recruitment(topology::ShardKeyString(view.shard), action, revocation, clients, &threads, &pending).Run(cancelled);
   absl::StatusOr<Proposal> proposal = ChooseLeader(action, revocation, recruited, absl::Now());
   if (!proposal.ok()) {
     return end(proposal.status());
@@ -415,7 +420,8 @@ absl::StatusOr<clustermetadata::ShardRule> Appoint(const ShardView& view, const 
   for (const Recruited& recruit : recruited) {
     *promote.add_accepted_node_ids() = recruit.id;
   }
-  log::Info("promoting", {{"leader", topology::IdString(proposal->leader)},
+  log::Info("promoting", {{"shard", topology::ShardKeyString(view.shard)},
+                          {"leader", topology::IdString(proposal->leader)},
                           {"rule", consensus::ToString(proposal->transition.proposal().rule_number())},
                           {"recruited", recruited.size()}});
   // Its rule write waits for standbys that only SetPrimary points to it: so both go out at once.

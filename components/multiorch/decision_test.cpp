@@ -392,6 +392,23 @@ TEST_F(DecisionTest, WhenTheLeadersPostgresHasGone_AppointsAnother) {
   EXPECT_EQ(problems[0].code(), "LeaderUnhealthy");
 }
 
+TEST_F(DecisionTest, StandbyOutOfReach_IsAProblem_WhateverItSaidLast) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+  }
+  Leads(2);
+  Follows(1, 2);
+  Follows(3, 2);
+  EXPECT_TRUE(Analyse(view_, kNow).empty());
+  Pooler(3).connected = false;
+  Pooler(3).unreachable_since = kNow;
+  EXPECT_TRUE(Analyse(view_, kNow + absl::Milliseconds(500)).empty()) << "a stream that is made anew";
+  std::vector<::multiorch::DetectedProblem> problems = Analyse(view_, kNow + absl::Seconds(2));
+  ASSERT_EQ(problems.size(), 1u);
+  EXPECT_EQ(problems[0].code(), "ReplicaNotReplicating");
+  EXPECT_EQ(problems[0].pooler_id().name(), Node(3).name());
+}
+
 TEST_F(DecisionTest, WhenTheLeadersPostgresIsCutOff_TheOthersReplaceIt) {
   for (int i = 1; i <= 3; ++i) {
     Initialised(i, 2, 1, 1);

@@ -34,6 +34,9 @@ using Problems = std::vector<::multiorch::DetectedProblem>;
   return problem;
 }
 
+/// A stream that breaks is there again in less, when nothing is wrong.
+constexpr absl::Duration kOutOfReach = absl::Seconds(1);
+
 bool Appointed(const clustermetadata::ShardRule* rule) {
   return rule != nullptr && rule->rule_number().coordinator_term() > 0;
 }
@@ -77,7 +80,11 @@ void Followers(const ShardView& view, absl::Time now, Problems* problems) {
       continue;
     }
     const auto& status = pooler.status.status();
-    if (status.postgres_status() == multipoolermanagerdata::POSTGRES_STATUS_PRIMARY) {
+    if (!pooler.connected && pooler.unreachable_since + kOutOfReach < now) {
+      // What it said last is no news.
+      problems->push_back(Make(view, "ReplicaNotReplicating", kHigh,
+                               "is out of reach of this orch: whether it streams is not known", &pooler.id()));
+    } else if (status.postgres_status() == multipoolermanagerdata::POSTGRES_STATUS_PRIMARY) {
       problems->push_back(Make(view, "StaleLeader", kHigh, "writable under an old rule", &pooler.id()));
     } else if (status.replication_status().wal_receiver_status() != "streaming") {
       problems->push_back(Make(view, "ReplicaNotReplicating", kHigh, "does not stream from the leader", &pooler.id()));

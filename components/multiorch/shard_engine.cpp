@@ -220,7 +220,7 @@ void ShardEngine::UpdateLinks() {
           if (found != view_.poolers.end() && found->second.connected) {
             found->second.connected = false;
             found->second.unreachable_since = absl::Now();
-            log::Warn("health stream lost", {{"pooler", text}});
+            log::Warn("health stream lost", {{"shard", topology::ShardKeyString(options_.shard)}, {"pooler", text}});
             ++events_;
             changed_.notify_all();
           }
@@ -304,7 +304,8 @@ void ShardEngine::Loop() {
       if (enabled_ && !stop_) {
         absl::Status status = Run(action, std::move(view));
         if (!status.ok() && !stop_) {
-          log::Warn("action failed", {{"why", action.why}, {"error", status}});
+          log::Warn("action failed",
+                    {{"shard", topology::ShardKeyString(options_.shard)}, {"why", action.why}, {"error", status}});
           absl::Duration pause = BackOff();
           acting.unlock();
           std::unique_lock lock(mutex_);

@@ -197,8 +197,10 @@ absl::StatusOr<provisioners::v1::FaultReport> RunFault(const std::string& progra
     } else if (*line == "undone") {
       Tell(context, step, v1::STEP_STATE_DONE, absl::StrCat(record.kind(), " ", record.target()), began);
       began = absl::Now();
-      step = "recovery";
-      Tell(context, step, v1::STEP_STATE_RUNNING, "", began);
+      step = record.gateways().empty() ? "" : "recovery";  // only a probe's writes show it
+      if (!step.empty()) {
+        Tell(context, step, v1::STEP_STATE_RUNNING, "", began);
+      }
     } else if (absl::string_view rest = *line; absl::ConsumePrefix(&rest, "report ")) {
       report.emplace();
       if (!google::protobuf::util::JsonStringToMessage(std::string(rest), &*report).ok()) {
@@ -209,7 +211,14 @@ absl::StatusOr<provisioners::v1::FaultReport> RunFault(const std::string& progra
     }
   }
   helper.reset();
-  Tell(context, step, report ? v1::STEP_STATE_DONE : v1::STEP_STATE_FAILED, failure, began);
+  if (report && !std::all_of(report->gateways().begin(), report->gateways().end(),
+                             [](const v1::GatewayReport& gateway) { return gateway.has_first_write_seconds(); })) {
+    failure = "no write has come through every gateway yet";
+  }
+  if (!step.empty() || !report) {
+    Tell(context, step.empty() ? "fault" : step,
+         report && failure.empty() ? v1::STEP_STATE_DONE : v1::STEP_STATE_FAILED, failure, began);
+  }
   // Nothing to do when the helper has done it.
   MG_RETURN_IF_ERROR(WithContext(UndoFault(program, record_file), "the fault may still be in force"));
   if (report) {
