@@ -191,7 +191,8 @@ class Session final : public Connection, public std::enable_shared_from_this<Ses
                                                                          : 400};
     response.body = absl::StrCat("the request cannot be read: ", error.message(), "\n");
     if (shared_->refused != nullptr) {
-      shared_->refused(parser_->is_header_done() ? Convert(parser_->get(), peer_) : HttpRequest(), &response);
+      // A body that is announced as too large is refused before the header counts as done; its target is known then.
+      shared_->refused(parser_->get().target().empty() ? HttpRequest() : Convert(parser_->get(), peer_), &response);
     }
     busy_ = linger_ = true;
     Write(response, 11, /*keep_alive=*/false, /*head=*/false);

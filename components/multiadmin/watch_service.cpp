@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_join.h"
 #include "common/rpc/rpc.h"
+#include "common/status/status.h"
 
 namespace mg::multiadmin {
 namespace {
@@ -63,8 +64,12 @@ class Watcher : public grpc::ServerWriteReactor<v1::WatchTopologyResponse> {
       return;
     }
     // A token that was revoked, or has expired, since the stream began shows nothing any more.
-    if (absl::Status admitted = admitted_(); absl::IsUnauthenticated(admitted) || absl::IsPermissionDenied(admitted)) {
-      return End(rpc::ToGrpc(admitted));
+    if (absl::Status admitted = admitted_(); !admitted.ok() && !absl::IsUnavailable(admitted)) {
+      // (Whether there were too many other failures from its address is of no interest here.)
+      return End(rpc::ToGrpc(absl::IsResourceExhausted(admitted)
+                                 ? MakeError(absl::StatusCode::kUnauthenticated, "the token is not known here any more",
+                                             {.reason = "TOKEN_UNKNOWN"})
+                                 : admitted));
     }
     message_ = Difference(told_.get(), *view, request_);
     bool first = told_ == nullptr;

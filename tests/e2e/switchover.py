@@ -225,6 +225,7 @@ def a_standby_that_stands_still_holds_no_switch_up():
             well(s)
             lead = primary(s)
             stuck, other = (c for c in ("zone1", "zone2", "zone3") if c != lead)
+            eventually(lambda: s.component(f"postgres/{other}").get("streaming"), 60, f"{other} streams")
             frozen = child(s.component(f"postgres/{stuck}")["pid"], title)
             os.kill(frozen, signal.SIGSTOP)
             try:

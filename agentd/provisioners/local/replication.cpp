@@ -1,6 +1,7 @@
 #include "agentd/provisioners/local/replication.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -86,6 +87,7 @@ ReplicationState JudgeReplication(const PoolerAnswers& answers, const std::strin
   ReplicationState state;
   int leaders = 0;
   bool alone = false;
+  std::pair<std::int64_t, std::int64_t> newest{-1, -1};
   for (const auto& [cell, answer] : answers) {
     if (!answer.ok()) {
       Problem(&state, {store::kMultipooler, cell, database},
@@ -94,6 +96,19 @@ ReplicationState JudgeReplication(const PoolerAnswers& answers, const std::strin
     }
     MemberState member = MemberOf(answer->status());
     if (member.role == "primary") {
+      // One that was cut off says so until it hears of the rule that replaced it.
+      const auto& number = answer->consensus_status().current_position().position().decision().rule_number();
+      const std::pair<std::int64_t, std::int64_t> rule{number.coordinator_term(), number.leader_subterm()};
+      if (rule < newest) {
+        member.role = "unknown";
+        state.members.emplace(cell, std::move(member));
+        continue;
+      }
+      if (rule > newest && leaders > 0) {
+        state.members.at(state.leader_cell).role = "unknown";
+        leaders = 0;
+      }
+      newest = rule;
       ++leaders;
       state.leader_cell = cell;
       // As it says itself: it leads, and would not mind another in its place.

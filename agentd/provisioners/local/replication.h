@@ -14,7 +14,7 @@ namespace mg::local {
 
 /// One pooler's view of its PostgreSQL.
 struct MemberState {
-  std::string role = "unknown";  ///< primary, standby, unknown
+  std::string role = "unknown";  ///< primary, standby, unknown (also: replaced, and has not heard of it)
   std::string lsn;               ///< write position, or what was received
   std::optional<bool> streaming;
   bool drained = false;  ///< taken out of service by a person

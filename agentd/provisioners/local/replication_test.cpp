@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "absl/strings/str_cat.h"
+
 namespace mg::local {
 namespace {
 
@@ -70,6 +72,28 @@ TEST(JudgeReplication_, WithTwoLeaders_IsAProblem) {
   answers.emplace("zone1", Primary("0/3000000"));
   answers.emplace("zone2", Primary("0/3000000"));
   EXPECT_FALSE(JudgeReplication(answers).problem.empty());
+}
+
+TEST(JudgeReplication_, OfTwoLeaders_TheOneOfTheNewerRuleLeads) {
+  auto under = [](std::int64_t term) {
+    data::StatusResponse response = Primary("0/3000000");
+    response.mutable_consensus_status()
+        ->mutable_current_position()
+        ->mutable_position()
+        ->mutable_decision()
+        ->mutable_rule_number()
+        ->set_coordinator_term(term);
+    return response;
+  };
+  for (bool newer_first : {false, true}) {
+    PoolerAnswers answers;
+    answers.emplace("zone1", under(newer_first ? 3 : 2));
+    answers.emplace("zone2", under(newer_first ? 2 : 3));
+    ReplicationState state = JudgeReplication(answers);
+    EXPECT_EQ(state.leader_cell, newer_first ? "zone1" : "zone2");
+    EXPECT_EQ(state.members.at(newer_first ? "zone2" : "zone1").role, "unknown");
+    EXPECT_EQ(state.problem, absl::StrCat("does not stream from postgres/", state.leader_cell));
+  }
 }
 
 TEST(ParseLsn_, ReadsBothHalves) {
