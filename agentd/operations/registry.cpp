@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/rpc/proto_time.h"
 #include "common/status/status.h"
 
 namespace mg::operations {
@@ -61,7 +62,7 @@ absl::Duration TimeoutOf(const v1::OperationOptions& options) {
   if (!options.has_timeout()) {
     return Registry::kDefaultTimeout;
   }
-  return absl::Seconds(options.timeout().seconds()) + absl::Nanoseconds(options.timeout().nanos());
+  return rpc::ToDuration(options.timeout());
 }
 
 }  // namespace

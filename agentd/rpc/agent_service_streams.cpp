@@ -9,6 +9,7 @@
 #include "agentd/logs/select.h"
 #include "agentd/rpc/agent_service.h"
 #include "agentd/rpc/log_message.h"
+#include "common/rpc/proto_time.h"
 #include "common/status/status.h"
 
 namespace mg::rpc {
@@ -18,10 +19,6 @@ constexpr absl::Duration kProbeBound = absl::Seconds(5);
 constexpr size_t kEventsPerMessage = 256;
 /// Each reader of logs has a thread.
 constexpr int kMostTails = 256;
-
-absl::Time TimeOf(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
 
 absl::StatusOr<logs::TextForm> TextFormOf(const agent::TailLogsRequest& request) {
   logs::TextForm form;
@@ -48,10 +45,10 @@ absl::StatusOr<logs::LogTail::Options> TailOptions(const agent::TailLogsRequest&
   MG_ASSIGN_OR_RETURN(options.query.sources,
                       logs::SelectSources(sources, {request.selectors().begin(), request.selectors().end()}));
   if (request.has_since()) {
-    options.query.since = TimeOf(request.since());
+    options.query.since = mg::rpc::ToTime(request.since());
   }
   if (request.has_until()) {
-    options.query.until = TimeOf(request.until());
+    options.query.until = mg::rpc::ToTime(request.until());
   }
   if (request.has_tail()) {
     options.query.tail = request.tail();
@@ -62,7 +59,7 @@ absl::StatusOr<logs::LogTail::Options> TailOptions(const agent::TailLogsRequest&
   options.query.cursor = request.cursor();
   options.query.stream = request.stream();
   options.structured = request.structured();
-  absl::Duration patience = absl::Seconds(request.patience().seconds()) + absl::Nanoseconds(request.patience().nanos());
+  absl::Duration patience = mg::rpc::ToDuration(request.patience());
   if (patience > absl::ZeroDuration()) {
     options.patience = patience;
   }

@@ -226,11 +226,9 @@ absl::StatusOr<RemoteRoute> DialRemote(const RemoteContext& context) {
   rpc::ClientTls files = {.certificate = context.cert_file(),
                           .key = context.key_file(),
                           .authority = context.ca_file(),
+                          .machine_authorities = tls ? kSystemAuthorities : "",
                           .server_name = context.server_name(),
                           .require = tls};
-  if (tls && files.authority.empty()) {
-    files.authority = kSystemAuthorities;
-  }
   MG_ASSIGN_OR_RETURN(std::shared_ptr<grpc::Channel> channel, rpc::DialFar(files, context.endpoint()));
   return RemoteRoute{.channel = std::move(channel), .prepare = [authorization](grpc::ClientContext* rpc) {
                        if (!authorization.empty()) {

@@ -40,21 +40,16 @@ std::string Engine(const std::string& backup_id) {
   return backup_id.empty() ? "" : absl::EndsWith(backup_id, "B") ? "pg_basebackup" : "pgBackRest";
 }
 
-template <typename Enum>
-std::string Word(const std::string& name, Enum) {
-  return absl::AsciiStrToLower(name.substr(name.rfind('_') + 1));
-}
-
 // As everywhere else in the output.
 std::string RoleWord(clustermetadata::RoutingRole role) {
   return role == clustermetadata::ROUTING_ROLE_REPLICA ? "standby"
-                                                       : Word(clustermetadata::RoutingRole_Name(role), role);
+                                                       : LastWordOf(clustermetadata::RoutingRole_Name(role));
 }
 
 out::BackupJobOutput JobOutput(const multiadmin::GetBackupJobStatusResponse& job) {
   out::BackupJobOutput output;
   output.set_job_id(job.job_id());
-  output.set_status(Word(multiadmin::JobStatus_Name(job.status()), job.status()));
+  output.set_status(LastWordOf(multiadmin::JobStatus_Name(job.status())));
   output.set_database(job.database());
   output.set_backup_id(job.backup_id());
   output.set_engine(Engine(job.backup_id()));
@@ -151,8 +146,7 @@ int RunList(Context& context) {
     }
     Table table({"BACKUP", "TYPE", "STATUS", "SIZE", "ENDED", "FROM", "STOP LSN", "MADE WITH"});
     for (const multiadmin::BackupInfo& backup : response.backups()) {
-      table.Add({backup.backup_id(), backup.type(),
-                 Word(multiadmin::BackupStatus_Name(backup.status()), backup.status()),
+      table.Add({backup.backup_id(), backup.type(), LastWordOf(multiadmin::BackupStatus_Name(backup.status())),
                  text::HumanBytes(backup.backup_size_bytes()), Relative(backup.stop_timestamp()),
                  RoleWord(backup.routing_role()), backup.stop_lsn(), Engine(backup.backup_id())});
     }

@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "absl/strings/ascii.h"
 #include "cli/args/command.h"
 #include "cli/commands/context.h"
 #include "common/status/status.h"
@@ -22,6 +23,11 @@ inline std::string BackupDatabase(const Context& context) {
 
 inline absl::Status BackupUsage(const std::string& message, const std::string& hint) {
   return MakeError(absl::StatusCode::kInvalidArgument, message, {.reason = "USAGE", .hint = hint});
+}
+
+/// `complete` of BACKUP_STATUS_COMPLETE.
+inline std::string LastWordOf(const std::string& enum_name) {
+  return absl::AsciiStrToLower(enum_name.substr(enum_name.rfind('_') + 1));
 }
 
 /// A message that names the shard that the flags choose.

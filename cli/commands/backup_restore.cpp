@@ -17,6 +17,7 @@
 #include "cli/commands/context.h"
 #include "cli/commands/stream_watcher.h"
 #include "cli/output/progress.h"
+#include "common/rpc/proto_time.h"
 #include "multigres/admin/v1/backup.grpc.pb.h"
 
 namespace mg::cli {
@@ -153,7 +154,7 @@ absl::StatusOr<v1::RestoreBackupResponse> Follow(Context& context, const AdminRo
 }
 
 std::string ResultText(const v1::RestoreBackupResponse& response, const PoolerNames& names) {
-  absl::Duration took = absl::Seconds(response.duration().seconds()) + absl::Nanoseconds(response.duration().nanos());
+  absl::Duration took = rpc::ToDuration(response.duration());
   std::string text = absl::StrCat("restored from backup ", response.backup_id(), " (", response.engine(), ") after ",
                                   absl::FormatDuration(absl::Trunc(took, absl::Milliseconds(100))));
   if (response.has_leader_id()) {
@@ -164,11 +165,6 @@ std::string ResultText(const v1::RestoreBackupResponse& response, const PoolerNa
     absl::StrAppend(&text, "the former data of ", names.Of(kept.pooler_id()), " is in ", kept.path(), "\n");
   }
   return text;
-}
-
-absl::StatusOr<bool> AskWhether(const Context& context, const std::string& question) {
-  SignalsPass pass;
-  return context.Confirm(question);
 }
 
 int RunRestore(Context& context) {
@@ -194,7 +190,7 @@ int RunRestore(Context& context) {
     what = absl::StrCat("the data of ", names.Of(*target));
   }
   if (!request.follow()) {
-    absl::StatusOr<bool> yes = AskWhether(
+    absl::StatusOr<bool> yes = ConfirmWithSignals(
         context, absl::StrCat("replace ", what, " by backup ",
                               request.restore().backup_id().empty() ? "(the newest)" : request.restore().backup_id(),
                               "? The present data is kept aside, clients are cut off meanwhile."));

@@ -142,11 +142,6 @@ std::string BackupText(const v1::PlanDeleteDatabaseResponse& plan, bool purge) {
                       plan.backup_directory(), "\n");
 }
 
-absl::StatusOr<bool> AskWhether(Context& context, const std::string& question) {
-  SignalsPass pass;
-  return context.Confirm(question);
-}
-
 int RunDelete(Context& context) {
   HoldSignals();
   absl::StatusOr<absl::Time> deadline = context.Deadline(kDeleteLimit);
@@ -171,7 +166,7 @@ int RunDelete(Context& context) {
                              ":\n\n", PlanText(plan, terminal.err_is_tty ? terminal.width : 0), "\n",
                              BackupText(plan, purge), "\n"));
   }
-  absl::StatusOr<bool> yes = AskWhether(context, absl::StrCat("delete database ", name, "?"));
+  absl::StatusOr<bool> yes = ConfirmWithSignals(context, absl::StrCat("delete database ", name, "?"));
   if (!yes.ok()) {
     return context.Fail(yes.status());
   }

@@ -13,6 +13,7 @@
 #include "cli/commands/failover.h"
 #include "cli/failovers/failovers.h"
 #include "cli/output/render.h"
+#include "common/rpc/proto_time.h"
 #include "common/status/status.h"
 #include "common/text/selector.h"
 #include "multigres/agent/v1/agent.pb.h"
@@ -24,7 +25,7 @@ namespace agent = multigres::agent::v1;
 namespace {
 
 std::string LineOf(const agent::Event& event, bool colour, size_t* width) {
-  absl::Time time = absl::FromUnixSeconds(event.time().seconds()) + absl::Nanoseconds(event.time().nanos());
+  absl::Time time = rpc::ToTime(event.time());
   std::string who = event.component().empty() ? event.cluster() : event.component();
   *width = std::max(*width, who.size());
   who.append(*width - who.size(), ' ');
@@ -42,10 +43,6 @@ std::string LineOf(const agent::Event& event, bool colour, size_t* width) {
       "\n");
 }
 
-absl::Time TimeOf(const agent::Event& event) {
-  return absl::FromUnixSeconds(event.time().seconds()) + absl::Nanoseconds(event.time().nanos());
-}
-
 /// Writes events as the command line wants them. Any thread.
 class EventPrinter {
  public:
@@ -53,7 +50,7 @@ class EventPrinter {
 
   void Print(const agent::Event& event) {
     const std::vector<std::string>& names = context_.args().positionals;
-    if (TimeOf(event) < since_ ||
+    if (rpc::ToTime(event.time()) < since_ ||
         (!names.empty() && std::none_of(names.begin(), names.end(), [&](const std::string& word) {
           return text::SelectsComponent(word, event.component());
         }))) {
@@ -142,15 +139,16 @@ int RunEvents(Context& context) {
   if (!status.ok()) {
     return context.Fail(status);
   }
-  absl::Time first = events.empty() ? since : std::max(since, TimeOf(events.front()));
+  absl::Time first = events.empty() ? since : std::max(since, rpc::ToTime(events.front().time()));
   absl::StatusOr<std::vector<multigres::cli::v1::FailoverOutput>> failovers =
       events.empty() ? std::vector<multigres::cli::v1::FailoverOutput>() : ReadFailovers(context, first, *deadline);
   if (!failovers.ok() && !absl::IsNotFound(failovers.status())) {
     context.Err(absl::StrCat("warning: changes of the primary are left out: ", failovers.status().message(), "\n"));
   } else if (failovers.ok()) {
     for (agent::Event& event : EventsOf(*failovers, events.empty() ? "" : events.front().cluster())) {
-      auto place = std::upper_bound(events.begin(), events.end(), event,
-                                    [](const auto& a, const auto& b) { return TimeOf(a) < TimeOf(b); });
+      auto place = std::upper_bound(events.begin(), events.end(), event, [](const auto& a, const auto& b) {
+        return rpc::ToTime(a.time()) < rpc::ToTime(b.time());
+      });
       if (place != events.begin()) {
         event.set_cursor(std::prev(place)->cursor());
       }

@@ -13,6 +13,7 @@
 #include "cli/commands/context.h"
 #include "cli/commands/next_agent.h"
 #include "cli/output/render.h"
+#include "common/rpc/proto_time.h"
 #include "common/status/status.h"
 #include "multigres/agent/v1/agent.pb.h"
 
@@ -178,7 +179,7 @@ class Printer {
     }
     bool colour = context_.terminal().out_colour;
     if (!context_.args().Has("no-prefix")) {
-      absl::Time time = absl::FromUnixSeconds(record.time().seconds()) + absl::Nanoseconds(record.time().nanos());
+      absl::Time time = rpc::ToTime(record.time());
       name_width_ = std::max(name_width_, record.component().size());
       std::string name = record.component();
       name.append(name_width_ - name.size(), ' ');

@@ -9,6 +9,7 @@
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
 #include "common/consensus/policy.h"
+#include "common/rpc/proto_time.h"
 #include "multiadminservice.grpc.pb.h"
 #include "multigres/admin/v1/shard.grpc.pb.h"
 
@@ -91,7 +92,7 @@ int RunSwitchPrimary(Context& context) {
     if (response.new_leader_id().name() == response.old_leader_id().name()) {
       return absl::StrCat(names.Of(response.new_leader_id()), " is the primary already\n");
     }
-    absl::Duration took = absl::Seconds(response.duration().seconds()) + absl::Nanoseconds(response.duration().nanos());
+    absl::Duration took = rpc::ToDuration(response.duration());
     return absl::StrCat(names.Of(response.new_leader_id()),
                         " is the primary now (before: ", names.Of(response.old_leader_id()), "), after ",
                         absl::FormatDuration(absl::Trunc(took, absl::Milliseconds(1))), "\n");

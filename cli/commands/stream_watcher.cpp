@@ -30,12 +30,13 @@ void HoldSignals() {
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
 }
 
-SignalsPass::SignalsPass() {
+absl::StatusOr<bool> ConfirmWithSignals(const Context& context, const std::string& question) {
   sigset_t set = InterruptSignals();
   pthread_sigmask(SIG_UNBLOCK, &set, nullptr);
+  absl::StatusOr<bool> yes = context.Confirm(question);
+  HoldSignals();
+  return yes;
 }
-
-SignalsPass::~SignalsPass() { HoldSignals(); }
 
 StreamWatcher::StreamWatcher(Context& context, ProgressView& view, absl::Time stuck_at, Hooks hooks)
     : view_(view),

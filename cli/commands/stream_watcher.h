@@ -3,8 +3,10 @@
 
 #include <atomic>
 #include <functional>
+#include <string>
 #include <thread>
 
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "cli/commands/context.h"
 #include "cli/output/progress.h"
@@ -16,14 +18,8 @@ namespace mg::cli {
 /// StreamWatcher sees them.
 void HoldSignals();
 
-/// For a question on the terminal: while it lives an interrupt ends the program.
-class SignalsPass {
- public:
-  SignalsPass();
-  ~SignalsPass();
-  SignalsPass(const SignalsPass&) = delete;
-  SignalsPass& operator=(const SignalsPass&) = delete;
-};
+/// Context::Confirm after HoldSignals: an interrupt at the question ends the program.
+absl::StatusOr<bool> ConfirmWithSignals(const Context& context, const std::string& question);
 
 /// Watches, and keeps the progress display's clocks going, on a thread of its own until it is destroyed. What the hooks
 /// use must live as long. A second interrupt ends the program.

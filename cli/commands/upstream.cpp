@@ -10,6 +10,7 @@
 #include "cli/commands/admin_call.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
+#include "cli/commands/upstream.h"
 #include "cli/output/go_json.h"
 #include "common/status/exit_code.h"
 #include "common/status/status.h"
@@ -151,20 +152,6 @@ int RunCreateClusterMetadata(Context& context) {
   return status.ok() ? kExitOk : context.Fail(status);
 }
 
-Command Make(const char* path, const char* summary, std::vector<Flag> flags, std::function<int(Context&)> run) {
-  flags.push_back({.name = "config-path",
-                   .value = "PATH",
-                   .help = "directories; the first that holds a multigres.yaml counts",
-                   .repeated = true});
-  return {.path = path,
-          .summary = summary,
-          .flags = std::move(flags),
-          .examples = {{absl::StrCat("multigres ", path), "as upstream's"}},
-          .hidden = true,
-          .upstream = true,
-          .run = std::move(run)};
-}
-
 // Backups in S3 are not available; what asks for them is refused in so many words, and a local place needs no check.
 int RunCheckBackupConfig(Context& context) {
   if (context.args().Has("backup-url") || context.args().Has("region")) {
@@ -183,46 +170,66 @@ int RunRefreshCredentials(Context& context) {
 
 }  // namespace
 
+Command UpstreamCommand(const char* path, const char* summary, std::vector<Flag> flags,
+                        std::function<int(Context&)> run) {
+  flags.push_back({.name = "config-path",
+                   .value = "PATH",
+                   .help = "directories; the first that holds a multigres.yaml counts",
+                   .repeated = true});
+  return {.path = path,
+          .summary = summary,
+          .flags = std::move(flags),
+          .examples = {{absl::StrCat("multigres ", path), "as upstream's"}},
+          .hidden = true,
+          .upstream = true,
+          .run = std::move(run)};
+}
+
 std::vector<Command> UpstreamCommands() {
   const Flag name = {.name = "name", .value = "NAME", .help = "its name"};
   const Flag cells = {.name = "cells", .value = "CELLS", .help = "only of these cells", .repeated = true};
   return {
-      Make("getcell", "a cell's record", {name}, RunGetCell),
-      Make("getcellnames", "names of the cells", {},
-           [](Context& c) {
-             return Call(c, &Admin::Stub::GetCellNames, multiadmin::GetCellNamesRequest(), Dialect::kGoStruct);
-           }),
-      Make("getdatabase", "a database's record", {name}, RunGetDatabase),
-      Make("getdatabasenames", "names of the databases", {},
-           [](Context& c) {
-             return Call(c, &Admin::Stub::GetDatabaseNames, multiadmin::GetDatabaseNamesRequest(), Dialect::kGoStruct);
-           }),
-      Make("getgateways", "records of the gateways", {cells},
-           [](Context& c) {
-             return Call(c, &Admin::Stub::GetGateways, InCells<multiadmin::GetGatewaysRequest>(c), Dialect::kGoStruct);
-           }),
-      Make("getorchs", "records of the orchs", {cells},
-           [](Context& c) {
-             return Call(c, &Admin::Stub::GetOrchs, InCells<multiadmin::GetOrchsRequest>(c), Dialect::kGoStruct);
-           }),
-      Make("getpoolers", "records of the poolers",
-           {cells, {.name = "database", .value = "NAME", .help = "only of this database"}}, RunGetPoolers),
-      Make("getpoolerstatus", "how a pooler is",
-           {{.name = "cell", .value = "CELL", .help = "its cell"},
-            {.name = "service-id", .value = "ID", .help = "its id's name"}},
-           RunGetPoolerStatus),
-      Make("createclustermetadata", "write the records of cells and of the database postgres into etcd",
-           {{.name = "global-topo-address", .value = "HOST:PORT", .help = "etcd; localhost:2379 when not given"},
-            {.name = "global-topo-root", .value = "PATH", .help = "/multigres/test/global when not given"},
-            {.name = "cells", .value = "CELLS", .help = "zone1 when not given", .repeated = true},
-            {.name = "durability-policy", .value = "POLICY", .help = "AT_LEAST_2 or MULTI_CELL_AT_LEAST_2"},
-            {.name = "backup-location", .value = "PATH", .help = "directory of the backups"}},
-           RunCreateClusterMetadata),
-      Make("cluster check-backup-config", "whether backups can be written",
-           {{.name = "backup-url", .value = "URL", .help = "an S3 bucket"},
-            {.name = "region", .value = "REGION", .help = "its region"}},
-           RunCheckBackupConfig),
-      Make("cluster refresh-credentials", "write S3 keys anew", {}, RunRefreshCredentials),
+      UpstreamCommand("getcell", "a cell's record", {name}, RunGetCell),
+      UpstreamCommand("getcellnames", "names of the cells", {},
+                      [](Context& c) {
+                        return Call(c, &Admin::Stub::GetCellNames, multiadmin::GetCellNamesRequest(),
+                                    Dialect::kGoStruct);
+                      }),
+      UpstreamCommand("getdatabase", "a database's record", {name}, RunGetDatabase),
+      UpstreamCommand("getdatabasenames", "names of the databases", {},
+                      [](Context& c) {
+                        return Call(c, &Admin::Stub::GetDatabaseNames, multiadmin::GetDatabaseNamesRequest(),
+                                    Dialect::kGoStruct);
+                      }),
+      UpstreamCommand("getgateways", "records of the gateways", {cells},
+                      [](Context& c) {
+                        return Call(c, &Admin::Stub::GetGateways, InCells<multiadmin::GetGatewaysRequest>(c),
+                                    Dialect::kGoStruct);
+                      }),
+      UpstreamCommand("getorchs", "records of the orchs", {cells},
+                      [](Context& c) {
+                        return Call(c, &Admin::Stub::GetOrchs, InCells<multiadmin::GetOrchsRequest>(c),
+                                    Dialect::kGoStruct);
+                      }),
+      UpstreamCommand("getpoolers", "records of the poolers",
+                      {cells, {.name = "database", .value = "NAME", .help = "only of this database"}}, RunGetPoolers),
+      UpstreamCommand("getpoolerstatus", "how a pooler is",
+                      {{.name = "cell", .value = "CELL", .help = "its cell"},
+                       {.name = "service-id", .value = "ID", .help = "its id's name"}},
+                      RunGetPoolerStatus),
+      UpstreamCommand(
+          "createclustermetadata", "write the records of cells and of the database postgres into etcd",
+          {{.name = "global-topo-address", .value = "HOST:PORT", .help = "etcd; localhost:2379 when not given"},
+           {.name = "global-topo-root", .value = "PATH", .help = "/multigres/test/global when not given"},
+           {.name = "cells", .value = "CELLS", .help = "zone1 when not given", .repeated = true},
+           {.name = "durability-policy", .value = "POLICY", .help = "AT_LEAST_2 or MULTI_CELL_AT_LEAST_2"},
+           {.name = "backup-location", .value = "PATH", .help = "directory of the backups"}},
+          RunCreateClusterMetadata),
+      UpstreamCommand("cluster check-backup-config", "whether backups can be written",
+                      {{.name = "backup-url", .value = "URL", .help = "an S3 bucket"},
+                       {.name = "region", .value = "REGION", .help = "its region"}},
+                      RunCheckBackupConfig),
+      UpstreamCommand("cluster refresh-credentials", "write S3 keys anew", {}, RunRefreshCredentials),
   };
 }
 

@@ -1,13 +1,15 @@
 // Upstream's own spellings for backups, with the lines and columns that its scripts read. Not in the help.
-#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
 #include "cli/commands/admin_call.h"
+#include "cli/commands/backup.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
+#include "cli/commands/upstream.h"
 #include "cli/output/table.h"
+#include "common/rpc/proto_time.h"
 #include "common/status/status.h"
 #include "multiadminservice.grpc.pb.h"
 #include "multigres/admin/v1/backup.grpc.pb.h"
@@ -21,15 +23,6 @@ using Admin = multiadmin::MultiadminService;
 constexpr absl::Duration kStartLimit = absl::Seconds(30);
 constexpr absl::Duration kJobLimit = absl::Minutes(30);
 constexpr absl::Duration kVerifyLimit = absl::Minutes(60);
-
-template <typename Request>
-Request OfShard(const Context& context) {
-  Request request;
-  request.set_database(context.args().Get("database", "postgres"));
-  request.set_table_group("default");
-  request.set_shard("0-inf");
-  return request;
-}
 
 /// B, KB, MB and GB, of 1024 each.
 std::string Size(std::uint64_t bytes) {
@@ -48,10 +41,8 @@ std::string Size(std::uint64_t bytes) {
   return absl::StrFormat("%.1f %s", size, unit);
 }
 
-std::string LastWord(const std::string& name) { return absl::AsciiStrToLower(name.substr(name.rfind('_') + 1)); }
-
 int RunBackup(Context& context) {
-  auto request = OfShard<multiadmin::BackupRequest>(context);
+  auto request = OfBackupShard<multiadmin::BackupRequest>(context);
   request.set_type(context.args().Get("type", "full"));
   request.set_force_primary(context.args().Has("primary"));
   const bool text = context.format() == Format::kText;
@@ -67,7 +58,7 @@ int RunBackup(Context& context) {
     context.Out(absl::StrCat("Job ID: ", begun.job_id(), "\n"));
   }
   v1::WaitBackupJobRequest wait;
-  *wait.mutable_job() = OfShard<multiadmin::GetBackupJobStatusRequest>(context);
+  *wait.mutable_job() = OfBackupShard<multiadmin::GetBackupJobStatusRequest>(context);
   wait.mutable_job()->set_job_id(begun.job_id());
   v1::WaitBackupJobResponse ended;
   if (absl::Status status =
@@ -83,7 +74,7 @@ int RunBackup(Context& context) {
 }
 
 int RunList(Context& context) {
-  auto request = OfShard<multiadmin::GetBackupsRequest>(context);
+  auto request = OfBackupShard<multiadmin::GetBackupsRequest>(context);
   std::uint32_t limit = 0;
   if (context.args().Has("limit") && !absl::SimpleAtoi(context.args().Get("limit"), &limit)) {
     return context.Fail(absl::InvalidArgumentError(absl::StrCat("invalid limit ", context.args().Get("limit"))));
@@ -101,8 +92,9 @@ int RunList(Context& context) {
     Table table({"BACKUP ID", "DATABASE", "TYPE", "STATUS", "POOLER ID", "ROLE", "SIZE"});
     for (const multiadmin::BackupInfo& backup : response.backups()) {
       table.Add({backup.backup_id(), backup.database(), backup.type(),
-                 LastWord(multiadmin::BackupStatus_Name(backup.status())), backup.multipooler_service_id(),
-                 LastWord(clustermetadata::RoutingRole_Name(backup.routing_role())), Size(backup.backup_size_bytes())});
+                 LastWordOf(multiadmin::BackupStatus_Name(backup.status())), backup.multipooler_service_id(),
+                 LastWordOf(clustermetadata::RoutingRole_Name(backup.routing_role())),
+                 Size(backup.backup_size_bytes())});
     }
     return table.Render(0, false);
   });
@@ -110,13 +102,14 @@ int RunList(Context& context) {
 
 int RunVerify(Context& context) {
   multiadmin::VerifyBackupsResponse response;
-  absl::Status status = CallAdmin<Admin>(context, &Admin::Stub::VerifyBackups,
-                                         OfShard<multiadmin::VerifyBackupsRequest>(context), &response, kVerifyLimit);
+  absl::Status status =
+      CallAdmin<Admin>(context, &Admin::Stub::VerifyBackups, OfBackupShard<multiadmin::VerifyBackupsRequest>(context),
+                       &response, kVerifyLimit);
   if (!status.ok()) {
     return context.Fail(status);
   }
   return context.Emit(response, [&] {
-    absl::Duration took = absl::Seconds(response.duration().seconds()) + absl::Nanoseconds(response.duration().nanos());
+    absl::Duration took = rpc::ToDuration(response.duration());
     return absl::StrCat("Duration: ", absl::FormatDuration(absl::Trunc(took, absl::Milliseconds(1))), "\n",
                         response.raw_output());
   });
@@ -124,13 +117,7 @@ int RunVerify(Context& context) {
 
 Command Make(const char* path, const char* summary, std::vector<Flag> flags, int (*run)(Context&)) {
   flags.insert(flags.begin(), {.name = "database", .value = "NAME", .help = "postgres when not given"});
-  return {.path = path,
-          .summary = summary,
-          .flags = std::move(flags),
-          .examples = {{absl::StrCat("multigres ", path), "as upstream's"}},
-          .hidden = true,
-          .upstream = true,
-          .run = run};
+  return UpstreamCommand(path, summary, std::move(flags), run);
 }
 
 }  // namespace

@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
+#include "common/rpc/proto_time.h"
 
 namespace mg::cli {
 namespace {
@@ -23,9 +24,7 @@ namespace v1 = multigres::cli::v1;
 // What was noticed longer before an appointment belongs to something else.
 constexpr absl::Duration kEvidenceHolds = absl::Seconds(60);
 
-absl::Time TimeOf(const agent::LogRecord& record) {
-  return absl::FromUnixSeconds(record.time().seconds()) + absl::Nanoseconds(record.time().nanos());
-}
+absl::Time TimeOf(const agent::LogRecord& record) { return rpc::ToTime(record.time()); }
 
 std::string Field(const agent::LogRecord& record, const std::string& name) {
   auto found = record.fields().fields().find(name);

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "common/rpc/proto_time.h"
 #include "common/text/text.h"
 
 namespace mg::cli {
@@ -135,7 +136,7 @@ void ProgressView::Show(const v1::ProvisionProgress& progress) {
     }
     group.elapsed = std::max(absl::Now() - group.began, absl::ZeroDuration());
     if (group.steps.size() == 1) {
-      absl::Duration told = absl::Seconds(news.elapsed().seconds()) + absl::Nanoseconds(news.elapsed().nanos());
+      absl::Duration told = rpc::ToDuration(news.elapsed());
       group.elapsed = std::max(group.elapsed, told);
     }
   } else if (!progress.message().empty()) {
@@ -159,7 +160,7 @@ void ProgressView::Show(const v1::ProvisionProgress& progress) {
                        : news.state() == v1::STEP_STATE_FAILED  ? "failed"
                                                                 : nullptr;
     if (word != nullptr) {
-      absl::Duration elapsed = absl::Seconds(news.elapsed().seconds()) + absl::Nanoseconds(news.elapsed().nanos());
+      absl::Duration elapsed = rpc::ToDuration(news.elapsed());
       Write(absl::StrCat(news.id(), ": ", news.detail().empty() ? word : news.detail(), " (", word, ", ",
                          text::HumanDuration(elapsed), ")\n"));
     }

@@ -51,6 +51,9 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> LoadCredentials(const 
   }
   MG_RETURN_IF_ERROR(CheckPem({tls.certificate, options.pem_cert_chain}, {tls.key, options.pem_private_key},
                               {tls.authority, options.pem_root_certs}));
+  if (tls.authority.empty() && !tls.machine_authorities.empty()) {
+    MG_ASSIGN_OR_RETURN(options.pem_root_certs, ReadFile(tls.machine_authorities));
+  }
   return grpc::SslCredentials(options);
 }
 

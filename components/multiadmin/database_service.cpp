@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/consensus/position.h"
+#include "common/rpc/proto_time.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
 
@@ -23,7 +24,6 @@ constexpr char kDelete[] = "/multigres.admin.v1.DatabaseService/DeleteDatabase";
 constexpr char kTableGroup[] = "default";  // the one that there is, in one shard
 constexpr char kShard[] = "0-inf";
 constexpr absl::Duration kBackupNews = absl::Milliseconds(250);
-constexpr std::int64_t kNanos = 1000000000;
 constexpr absl::Duration kConnectBound = absl::Seconds(3);
 
 template <typename Request>
@@ -45,9 +45,7 @@ prov::ProvisionProgress BackupStep(prov::StepState state, const std::string& bac
   step->set_group("backup");
   step->set_state(state);
   step->set_detail(backup);
-  const std::int64_t took = absl::ToInt64Nanoseconds(now - begun);
-  step->mutable_elapsed()->set_seconds(took / kNanos);
-  step->mutable_elapsed()->set_nanos(static_cast<std::int32_t>(took % kNanos));
+  rpc::SetDuration(now - begun, step->mutable_elapsed());
   return progress;
 }
 
@@ -67,18 +65,13 @@ absl::Status Relay(grpc::ClientContext* call, grpc::ClientReader<prov::Provision
 template <typename Request, typename Response, typename Act>
 grpc::Status Stream(const Methods& methods, const char* method, grpc::ServerContext* context, const Request& request,
                     grpc::ServerWriter<Response>* writer, Act act) {
-  if (context->IsCancelled()) {
-    // Who asked has given up, while this process could not listen: what nobody waits for is not begun.
-    return grpc::Status::CANCELLED;
-  }
-  return rpc::ToGrpc(methods.Stream(method, CredentialsOf(*context), absl::FromChrono(context->deadline()), request,
-                                    [&](absl::Time deadline) {
-                                      return act(request, deadline, [&](prov::ProvisionProgress&& progress) {
-                                        Response response;
-                                        *response.mutable_progress() = std::move(progress);
-                                        return !context->IsCancelled() && writer->Write(response);
-                                      });
-                                    }));
+  return ServeStream(methods, method, *context, request, [&](absl::Time deadline) {
+    return act(request, deadline, [&](prov::ProvisionProgress&& progress) {
+      Response response;
+      *response.mutable_progress() = std::move(progress);
+      return !context->IsCancelled() && writer->Write(response);
+    });
+  });
 }
 
 }  // namespace

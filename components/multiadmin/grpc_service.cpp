@@ -70,6 +70,16 @@ grpc::Status Serve(const Methods& methods, const std::string& name, grpc::Server
 
 }  // namespace
 
+grpc::Status ServeStream(const Methods& methods, const char* method, const grpc::ServerContext& context,
+                         const google::protobuf::Message& request,
+                         const std::function<absl::Status(absl::Time deadline)>& act) {
+  if (context.IsCancelled()) {
+    return grpc::Status::CANCELLED;
+  }
+  return rpc::ToGrpc(
+      methods.Stream(method, CredentialsOf(context), absl::FromChrono(context.deadline()), request, act));
+}
+
 Credentials CredentialsOf(const grpc::ServerContextBase& context) {
   Credentials credentials;
   const auto& metadata = context.client_metadata();

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <grpcpp/impl/service_type.h>
+#include <grpcpp/support/status.h>
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,13 +14,20 @@
 #include "components/multiadmin/methods.h"
 
 namespace grpc {
+class ServerContext;
 class ServerContextBase;
-}
+}  // namespace grpc
 
 namespace mg::multiadmin {
 
 /// What a call over gRPC brings along.
 Credentials CredentialsOf(const grpc::ServerContextBase& context);
+
+/// One call of a stream that changes something, by Methods::Stream. Not begun for a caller that has given up while this
+/// process could not listen.
+grpc::Status ServeStream(const Methods& methods, const char* method, const grpc::ServerContext& context,
+                         const google::protobuf::Message& request,
+                         const std::function<absl::Status(absl::Time deadline)>& act);
 
 /// All unary RPCs of one service of the table.
 class GrpcService : public grpc::Service {

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "common/rpc/proto_time.h"
 #include "common/status/status.h"
 
 namespace mg::multiadmin {
@@ -42,8 +43,7 @@ absl::StatusOr<v1::CreateTokenResponse> CreateToken(TokenStore* tokens, const v1
   token.set_role(request.role());
   token.set_created_by(context.caller.name);
   if (request.has_lifetime()) {
-    absl::Duration lifetime =
-        absl::Seconds(request.lifetime().seconds()) + absl::Nanoseconds(request.lifetime().nanos());
+    absl::Duration lifetime = rpc::ToDuration(request.lifetime());
     if (lifetime <= absl::ZeroDuration() || lifetime > kLongestLifetime) {
       return absl::InvalidArgumentError("the lifetime is more than nothing and at most ten years");
     }

@@ -12,6 +12,7 @@
 #include "absl/time/clock.h"
 #include "common/consensus/position.h"
 #include "common/log/log.h"
+#include "common/rpc/proto_time.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
 #include "components/multiadmin/label.h"
@@ -34,16 +35,7 @@ constexpr absl::Duration kOutcomeRound = absl::Seconds(20);
 constexpr absl::Duration kServeLimit = absl::Hours(1);  // a standby that was restored catches up
 constexpr absl::Duration kPutBackLimit = absl::Minutes(2);
 
-absl::Time TimeOf(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
-
 std::string Text(absl::Time time) { return absl::FormatTime("%Y-%m-%dT%H:%M:%E*SZ", time, absl::UTCTimeZone()); }
-
-void SetDuration(absl::Duration duration, google::protobuf::Duration* message) {
-  message->set_seconds(absl::ToInt64Seconds(duration));
-  message->set_nanos(static_cast<std::int32_t>(absl::ToInt64Nanoseconds(duration % absl::Seconds(1))));
-}
 
 // The newest complete backup that ended before `target`.
 absl::StatusOr<std::string> NewestBefore(const ::multiadmin::GetBackupsResponse& all, absl::Time target) {
@@ -52,7 +44,7 @@ absl::StatusOr<std::string> NewestBefore(const ::multiadmin::GetBackupsResponse&
     if (backup.status() != ::multiadmin::BACKUP_STATUS_COMPLETE) {
       continue;
     }
-    if (TimeOf(backup.stop_timestamp()) <= target) {
+    if (rpc::ToTime(backup.stop_timestamp()) <= target) {
       return backup.backup_id();
     }
     oldest = &backup;
@@ -62,7 +54,7 @@ absl::StatusOr<std::string> NewestBefore(const ::multiadmin::GetBackupsResponse&
   }
   return absl::FailedPreconditionError(absl::StrCat("no backup is as old as ", Text(target), ": the oldest, ",
                                                     oldest->backup_id(), ", ended at ",
-                                                    Text(TimeOf(oldest->stop_timestamp()))));
+                                                    Text(rpc::ToTime(oldest->stop_timestamp()))));
 }
 
 }  // namespace
@@ -122,7 +114,7 @@ absl::Status RestoreRun::Step(const std::string& id, const std::string& detail,
     step.set_group(id);
     step.set_state(state);
     step.set_detail(text);
-    SetDuration(absl::Now() - begun, step.mutable_elapsed());
+    rpc::SetDuration(absl::Now() - begun, step.mutable_elapsed());
     news_(step);
   };
   tell(prov::STEP_STATE_RUNNING, detail);
@@ -194,7 +186,7 @@ absl::Status RestoreRun::Choose(Order* order, absl::Time deadline) {
   }
   order->set_backup_id(request_.backup_id());
   order->set_standby(request_.has_standby());
-  absl::Time target = request_.has_target_time() ? TimeOf(request_.target_time()) : absl::InfiniteFuture();
+  absl::Time target = request_.has_target_time() ? rpc::ToTime(request_.target_time()) : absl::InfiniteFuture();
   if (request_.has_target_time()) {
     *order->mutable_target_time() = request_.target_time();
     if (target > absl::Now()) {
@@ -379,7 +371,7 @@ absl::StatusOr<v1::RestoreBackupResponse> RestoreRun::Act(absl::Time deadline) {
         }
         return absl::OkStatus();
       }));
-  SetDuration(absl::Now() - begun, response_.mutable_duration());
+  rpc::SetDuration(absl::Now() - begun, response_.mutable_duration());
   return response_;
 }
 

@@ -165,12 +165,11 @@ RestoreGrpcService::RestoreGrpcService(const Methods* methods, Restores* restore
       new Handler(
           [methods, restores](RestoreGrpcService*, grpc::ServerContext* context, const v1::RunRestoreRequest* request,
                               grpc::ServerWriter<v1::RunRestoreResponse>* writer) {
-            return rpc::ToGrpc(methods->Stream(kRun, CredentialsOf(*context), absl::FromChrono(context->deadline()),
-                                               *request, [&](absl::Time deadline) {
-                                                 return restores->Run(
-                                                     *request, deadline, [&] { return context->IsCancelled(); },
-                                                     [&](const auto& news) { return writer->Write(news); });
-                                               }));
+            return ServeStream(*methods, kRun, *context, *request, [&](absl::Time deadline) {
+              return restores->Run(
+                  *request, deadline, [&] { return context->IsCancelled(); },
+                  [&](const auto& news) { return writer->Write(news); });
+            });
           },
           this)));
 }

@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "common/consensus/position.h"
 #include "common/log/log.h"
+#include "common/rpc/proto_time.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
 #include "common/topology/drained.h"
@@ -244,9 +245,7 @@ absl::StatusOr<v1::SwitchPrimaryResponse> Admin::SwitchPrimaryTo(const v1::Switc
                                            "': it was further, or that one was not reached"));
   }
   *response.mutable_new_leader_id() = *next;
-  std::int64_t nanos = absl::ToInt64Nanoseconds(took);
-  response.mutable_duration()->set_seconds(nanos / 1000000000);
-  response.mutable_duration()->set_nanos(static_cast<std::int32_t>(nanos % 1000000000));
+  rpc::SetDuration(took, response.mutable_duration());
   return response;
 }
 

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/consensus/policy.h"
 #include "common/consensus/position.h"
+#include "common/rpc/proto_time.h"
 #include "common/topology/topology.h"
 
 namespace mg::multiorch {
@@ -330,7 +331,7 @@ bool FollowsRightly(const PoolerView& pooler, const clustermetadata::Replication
 // Of the last one that had been replayed when the follower looked.
 absl::Duration HeartbeatAge(const PoolerView& follower) {
   const auto& lag = follower.status.status().replication_status().lag();
-  return absl::Seconds(lag.seconds()) + absl::Nanoseconds(lag.nanos());
+  return rpc::ToDuration(lag);
 }
 
 Action DecideMaintenance(ShardView* view, const clustermetadata::ShardRule& rule, absl::Time now) {
@@ -395,10 +396,7 @@ bool SightHolds(const ShardView& view, const PoolerView& pooler, absl::Time now)
   return SameNode(view.sight.pooler, pooler.id()) && now - view.sight.at < kSightHolds;
 }
 
-absl::Time SettledAt(const clustermetadata::ShardRule& rule) {
-  return absl::FromUnixSeconds(rule.creation_time().seconds()) + absl::Nanoseconds(rule.creation_time().nanos()) +
-         kSettled;
-}
+absl::Time SettledAt(const clustermetadata::ShardRule& rule) { return rpc::ToTime(rule.creation_time()) + kSettled; }
 
 // The leader's pooler has been silent for too long, though its stream stands.
 const PoolerView* SilentLeader(const ShardView& view, const clustermetadata::ShardRule& rule, absl::Time now) {

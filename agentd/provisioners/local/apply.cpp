@@ -12,6 +12,7 @@
 #include "agentd/provisioners/local/replication.h"
 #include "agentd/store/component_name.h"
 #include "common/process/process_id.h"
+#include "common/rpc/proto_time.h"
 #include "common/status/status.h"
 
 namespace mg::local {
@@ -28,9 +29,7 @@ void Tell(const v1::ComponentSpec& spec, v1::StepState state, const std::string&
   step.set_group(spec.cell());
   step.set_state(state);
   step.set_detail(detail);
-  timespec elapsed = absl::ToTimespec(absl::Now() - began);
-  step.mutable_elapsed()->set_seconds(elapsed.tv_sec);
-  step.mutable_elapsed()->set_nanos(static_cast<int>(elapsed.tv_nsec));
+  rpc::SetDuration(absl::Now() - began, step.mutable_elapsed());
   context.step(step);
 }
 

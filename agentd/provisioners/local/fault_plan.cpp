@@ -11,6 +11,7 @@
 #include "agentd/store/component_name.h"
 #include "common/fs/fs.h"
 #include "common/process/process_id.h"
+#include "common/rpc/proto_time.h"
 #include "common/shim_protocol/shim.h"
 #include "common/status/status.h"
 #include "common/text/suggest.h"
@@ -35,7 +36,7 @@ absl::StatusOr<absl::Duration> DurationOf(const v1::InjectFaultRequest& request)
   if (!request.has_duration()) {
     return kDefaultDuration;
   }
-  absl::Duration duration = absl::Seconds(request.duration().seconds()) + absl::Nanoseconds(request.duration().nanos());
+  absl::Duration duration = rpc::ToDuration(request.duration());
   if (duration <= absl::ZeroDuration() || duration > kLongestDuration) {
     return Usage(absl::StrCat("a fault lasts at most ", absl::FormatDuration(kLongestDuration), ", not ",
                               absl::FormatDuration(duration)));

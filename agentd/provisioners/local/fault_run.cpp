@@ -22,6 +22,7 @@
 #include "agentd/provisioners/local/faults/fault.h"
 #include "common/fs/fs.h"
 #include "common/process/helper.h"
+#include "common/rpc/proto_time.h"
 #include "common/status/status.h"
 #include "google/protobuf/util/json_util.h"
 
@@ -129,9 +130,7 @@ void Tell(OperationContext& context, const std::string& id, v1::StepState state,
   step.set_group(id);
   step.set_state(state);
   step.set_detail(detail);
-  timespec elapsed = absl::ToTimespec(absl::Now() - began);
-  step.mutable_elapsed()->set_seconds(elapsed.tv_sec);
-  step.mutable_elapsed()->set_nanos(static_cast<int>(elapsed.tv_nsec));
+  rpc::SetDuration(absl::Now() - began, step.mutable_elapsed());
   context.step(step);
 }
 

@@ -44,6 +44,13 @@ MemberState MemberOf(const data::Status& status) {
   return member;
 }
 
+using RuleNumber = std::pair<std::int64_t, std::int64_t>;  // term and subterm
+
+RuleNumber RuleOf(const data::StatusResponse& answer) {
+  const auto& number = answer.consensus_status().current_position().position().decision().rule_number();
+  return {number.coordinator_term(), number.leader_subterm()};
+}
+
 void Problem(ReplicationState* state, const store::ComponentName& component, const std::string& problem) {
   if (state->problem.empty()) {
     state->component = component.ToString();
@@ -85,9 +92,14 @@ std::optional<std::uint64_t> ParseLsn(const std::string& text) {
 
 ReplicationState JudgeReplication(const PoolerAnswers& answers, const std::string& database) {
   ReplicationState state;
+  RuleNumber newest{-1, -1};
+  for (const auto& [cell, answer] : answers) {
+    if (answer.ok() && answer->status().postgres_status() == data::POSTGRES_STATUS_PRIMARY) {
+      newest = std::max(newest, RuleOf(*answer));
+    }
+  }
   int leaders = 0;
   bool alone = false;
-  std::pair<std::int64_t, std::int64_t> newest{-1, -1};
   for (const auto& [cell, answer] : answers) {
     if (!answer.ok()) {
       Problem(&state, {store::kMultipooler, cell, database},
@@ -95,20 +107,9 @@ ReplicationState JudgeReplication(const PoolerAnswers& answers, const std::strin
       continue;
     }
     MemberState member = MemberOf(answer->status());
-    if (member.role == "primary") {
-      // One that was cut off says so until it hears of the rule that replaced it.
-      const auto& number = answer->consensus_status().current_position().position().decision().rule_number();
-      const std::pair<std::int64_t, std::int64_t> rule{number.coordinator_term(), number.leader_subterm()};
-      if (rule < newest) {
-        member.role = "unknown";
-        state.members.emplace(cell, std::move(member));
-        continue;
-      }
-      if (rule > newest && leaders > 0) {
-        state.members.at(state.leader_cell).role = "unknown";
-        leaders = 0;
-      }
-      newest = rule;
+    if (member.role == "primary" && RuleOf(*answer) < newest) {
+      member.role = "unknown";  // it was cut off, and has not heard of the rule that replaced it
+    } else if (member.role == "primary") {
       ++leaders;
       state.leader_cell = cell;
       // As it says itself: it leads, and would not mind another in its place.

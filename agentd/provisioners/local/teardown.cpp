@@ -19,6 +19,7 @@
 #include "agentd/store/previous.h"
 #include "common/fs/fs.h"
 #include "common/process/process_id.h"
+#include "common/rpc/proto_time.h"
 #include "common/status/status.h"
 
 namespace mg::local {
@@ -228,9 +229,7 @@ class Teardown {
     step.set_group(spec.cell().empty() ? spec.name() : spec.cell());
     step.set_state(state);
     step.set_detail(state == v1::STEP_STATE_DONE ? "stopped" : "");
-    timespec elapsed = absl::ToTimespec(absl::Now() - began);
-    step.mutable_elapsed()->set_seconds(elapsed.tv_sec);
-    step.mutable_elapsed()->set_nanos(static_cast<int>(elapsed.tv_nsec));
+    rpc::SetDuration(absl::Now() - began, step.mutable_elapsed());
     context_.step(step);
   }
 

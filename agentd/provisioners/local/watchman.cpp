@@ -12,6 +12,7 @@
 #include "common/logs/log_files.h"
 #include "common/net/tcp_port.h"
 #include "common/process/process_id.h"
+#include "common/rpc/proto_time.h"
 
 namespace mg::local {
 
@@ -25,10 +26,6 @@ constexpr absl::Duration kOneAnswer = absl::Seconds(2);
 constexpr int kUsageStatus = 2;
 constexpr int kShownLines = 5;
 constexpr int kLastWords = 3;
-
-absl::Duration DurationOf(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
 
 /// Only what can be verified, or what the program itself says in its exit status.
 std::string PermanentCause(const v1::ComponentSpec& spec, const std::string& log_dir, const shim::ShimState& state) {
@@ -59,7 +56,7 @@ supervisor::Watched WatchedOf(const Model& model, const std::string& component) 
 std::vector<shim::StopStep> LadderOf(const v1::ComponentSpec& spec) {
   std::vector<shim::StopStep> ladder;
   for (const v1::StopStep& step : spec.stop()) {
-    ladder.push_back({.signal = step.signal(), .wait = DurationOf(step.wait())});
+    ladder.push_back({.signal = step.signal(), .wait = rpc::ToDuration(step.wait())});
   }
   return ladder;
 }
@@ -78,11 +75,11 @@ void Watchman::Stop() {
 void Watchman::TakeCare(const Model& model, const v1::ComponentSpec& spec, MakeSpec make_spec, bool wanted) {
   supervisor::Watched who = WatchedOf(model, spec.name());
   if (spec.observed_only()) {
-    supervisor_->OnlyWatch(who, wanted, DurationOf(spec.hung_after()), LadderOf(spec));
+    supervisor_->OnlyWatch(who, wanted, rpc::ToDuration(spec.hung_after()), LadderOf(spec));
   } else {
     supervisor::Care care{.policy = supervisor::ParseRestartPolicy(spec.restart()),
-                          .hung_after = DurationOf(spec.hung_after()),
-                          .starting_bound = DurationOf(spec.start_bound()),
+                          .hung_after = rpc::ToDuration(spec.hung_after()),
+                          .starting_bound = rpc::ToDuration(spec.start_bound()),
                           .ladder = LadderOf(spec)};
     care.next_generation = [store = model.store, name = spec.name()]() -> absl::StatusOr<std::int64_t> {
       if (store == nullptr) {

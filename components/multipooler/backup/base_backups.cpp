@@ -19,6 +19,7 @@
 #include "common/log/log.h"
 #include "common/pginstall/pginstall.h"
 #include "common/process/helper.h"
+#include "common/rpc/proto_time.h"
 #include "common/status/status.h"
 #include "components/multipooler/backup/archive.h"
 #include "components/multipooler/backup/restore_settings.h"
@@ -33,12 +34,6 @@ constexpr char kSuffix[] = "B";
 constexpr char kPart[] = ".part-";
 constexpr char kGone[] = ".gone-";
 constexpr char kOther[] = ".other-";
-
-void SetTime(absl::Time time, google::protobuf::Timestamp* out) {
-  std::int64_t nanos = absl::ToUnixNanos(time);
-  out->set_seconds(nanos / 1000000000);
-  out->set_nanos(static_cast<int>(nanos % 1000000000));
-}
 
 absl::Status Rename(const std::string& from, const std::string& to) {
   return rename(from.c_str(), to.c_str()) == 0 ? absl::OkStatus()
@@ -127,7 +122,7 @@ absl::StatusOr<Metadata> BaseBackups::Take(const TakeRequest& request, absl::Tim
   std::string part = JoinPath(Base(), kPart + id);
   std::string copy = JoinPath(part, "data");
   Metadata metadata;
-  SetTime(absl::Now(), metadata.mutable_start_timestamp());
+  rpc::SetTime(absl::Now(), metadata.mutable_start_timestamp());
   absl::Status status = [&]() -> absl::Status {
     MG_RETURN_IF_ERROR(MakePrivateFor(part, server_.run_as));
     MG_RETURN_IF_ERROR(MakePrivateFor(copy, server_.run_as));
@@ -148,7 +143,7 @@ absl::StatusOr<Metadata> BaseBackups::Take(const TakeRequest& request, absl::Tim
     metadata.set_stop_lsn(facts.stop_lsn);
     metadata.set_pg_version(absl::StrCat(programs.major));
     metadata.set_backup_size_bytes(TreeSize(copy));
-    SetTime(absl::Now(), metadata.mutable_stop_timestamp());
+    rpc::SetTime(absl::Now(), metadata.mutable_stop_timestamp());
     std::string json;
     if (!google::protobuf::util::MessageToJsonString(metadata, &json).ok()) {
       return absl::InternalError("the backup's description cannot be written as JSON");

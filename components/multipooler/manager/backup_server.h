@@ -22,8 +22,4 @@ inline backup::Server ServerOf(const Config& config) {
           .postgres_major = config.postgres_major};
 }
 
-inline absl::Time TimeOf(const google::protobuf::Timestamp& time) {
-  return absl::FromUnixSeconds(time.seconds()) + absl::Nanoseconds(time.nanos());
-}
-
 }  // namespace mg::multipooler

@@ -5,6 +5,7 @@
 #include "common/rpc/rpc.h"
 #include "components/multipooler/manager/manager.h"
 #include "components/multipooler/manager/manager_service.h"
+#include "components/multipooler/manager/service_calls.h"
 #include "multigres/pooler/v1/backup.grpc.pb.h"
 
 namespace mg::multipooler {
@@ -20,14 +21,9 @@ class BackupService final : public v1::PoolerBackupService::Service {
                                v1::ResetForRestoreResponse* response) override {
     // A replay takes what it takes.
     absl::Duration limit = request->prepare() ? absl::Hours(12) : absl::Minutes(2);
-    auto result =
-        manager_->ResetForRestore(*request, std::min(absl::FromChrono(context->deadline()), absl::Now() + limit),
-                                  [context] { return context->IsCancelled(); });
-    if (!result.ok()) {
-      return rpc::ToGrpc(result.status());
-    }
-    *response = *std::move(result);
-    return grpc::Status::OK;
+    return Answer(
+        manager_->ResetForRestore(*request, Within(context, limit), [context] { return context->IsCancelled(); }),
+        response, rpc::ToGrpc);
   }
 
   grpc::Status GetRestoreOutcome(grpc::ServerContext* context, const v1::GetRestoreOutcomeRequest* request,

@@ -14,6 +14,7 @@
 #include "common/consensus/position.h"
 #include "common/fs/fs.h"
 #include "common/log/log.h"
+#include "common/rpc/proto_time.h"
 #include "common/status/status.h"
 #include "components/multipooler/backup/archive.h"
 #include "components/multipooler/backup/repository.h"
@@ -160,9 +161,7 @@ absl::StatusOr<data::VerifyBackupsResponse> Manager::VerifyBackups(absl::Time de
   MG_ASSIGN_OR_RETURN(std::string output, repository->Verify(deadline, &stop_));
   data::VerifyBackupsResponse response;
   response.set_raw_output(std::move(output));
-  std::int64_t nanos = absl::ToInt64Nanoseconds(absl::Now() - begun);
-  response.mutable_duration()->set_seconds(nanos / 1000000000);
-  response.mutable_duration()->set_nanos(static_cast<int>(nanos % 1000000000));
+  rpc::SetDuration(absl::Now() - begun, response.mutable_duration());
   return response;
 }
 
@@ -190,7 +189,7 @@ absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> Manager::ResetFor
   MG_ASSIGN_OR_RETURN(std::unique_ptr<backup::Repository> repository, OpenRepository());
   MG_ASSIGN_OR_RETURN(data::BackupMetadata found, repository->Find(request.backup_id(), deadline));
   if (request.has_target_time() &&
-      TimeOf(request.target_time()) < absl::FromUnixSeconds(found.stop_timestamp().seconds())) {
+      rpc::ToTime(request.target_time()) < absl::FromUnixSeconds(found.stop_timestamp().seconds())) {
     return absl::FailedPreconditionError(
         absl::StrCat("the wished time is before the end of backup ", found.backup_id(), "; take an older one"));
   }

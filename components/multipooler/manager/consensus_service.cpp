@@ -4,6 +4,7 @@
 #include "components/multipooler/manager/manager.h"
 #include "components/multipooler/manager/manager_service.h"
 #include "components/multipooler/manager/rpc_error.h"
+#include "components/multipooler/manager/service_calls.h"
 #include "consensusservice.grpc.pb.h"
 
 namespace mg::multipooler {
@@ -15,38 +16,29 @@ class ConsensusService final : public consensus::MultipoolerConsensus::Service {
 
   grpc::Status Recruit(grpc::ServerContext* context, const consensusdata::RecruitRequest* request,
                        consensusdata::RecruitResponse* response) override {
-    return Answer(manager_->Recruit(*request, Deadline(context)), response->mutable_consensus_status());
+    return Answer(manager_->Recruit(*request, Deadline(context)), response->mutable_consensus_status(), ToRpcError);
   }
 
   grpc::Status Promote(grpc::ServerContext* context, const consensusdata::PromoteRequest* request,
                        consensusdata::PromoteResponse* response) override {
-    return Answer(manager_->Promote(*request, Deadline(context)), response->mutable_consensus_status());
+    return Answer(manager_->Promote(*request, Deadline(context)), response->mutable_consensus_status(), ToRpcError);
   }
 
   grpc::Status SetPrimary(grpc::ServerContext* context, const consensusdata::SetPrimaryRequest* request,
                           consensusdata::SetPrimaryResponse* response) override {
-    return Answer(manager_->SetPrimary(*request, Deadline(context)), response->mutable_consensus_status());
+    return Answer(manager_->SetPrimary(*request, Deadline(context)), response->mutable_consensus_status(), ToRpcError);
   }
 
   grpc::Status UpdateConsensusRule(grpc::ServerContext* context,
                                    const multipoolermanagerdata::UpdateConsensusRuleRequest* request,
                                    multipoolermanagerdata::UpdateConsensusRuleResponse* response) override {
-    return Answer(manager_->UpdateConsensusRule(*request, Deadline(context)), response->mutable_current_position());
+    return Answer(manager_->UpdateConsensusRule(*request, Deadline(context)), response->mutable_current_position(),
+                  ToRpcError);
   }
 
  private:
   absl::Time Deadline(grpc::ServerContext* context) const {
-    absl::Time limit = absl::Now() + 2 * manager_->config().rule_write_limit;
-    return std::min(absl::FromChrono(context->deadline()), limit);
-  }
-
-  template <typename T>
-  static grpc::Status Answer(absl::StatusOr<T> result, T* out) {
-    if (!result.ok()) {
-      return ToRpcError(result.status());
-    }
-    *out = *std::move(result);
-    return grpc::Status::OK;
+    return Within(context, 2 * manager_->config().rule_write_limit);
   }
 
   Manager* manager_;

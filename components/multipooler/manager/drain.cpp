@@ -11,6 +11,7 @@
 #include "common/status/status.h"
 #include "components/multipooler/manager/manager.h"
 #include "components/multipooler/manager/manager_service.h"
+#include "components/multipooler/manager/service_calls.h"
 #include "multigres/pooler/v1/drain.grpc.pb.h"
 
 namespace mg::multipooler {
@@ -27,13 +28,7 @@ class DrainService final : public v1::PoolerDrainService::Service {
 
   grpc::Status SetDrain(grpc::ServerContext* context, const v1::SetDrainRequest* request,
                         v1::SetDrainResponse* response) override {
-    absl::StatusOr<v1::SetDrainResponse> result = manager_->SetDrain(
-        *request, std::min(absl::FromChrono(context->deadline()), absl::Now() + 2 * kLongestPatience));
-    if (!result.ok()) {
-      return rpc::ToGrpc(result.status());
-    }
-    *response = *std::move(result);
-    return grpc::Status::OK;
+    return Answer(manager_->SetDrain(*request, Within(context, 2 * kLongestPatience)), response, rpc::ToGrpc);
   }
 
  private:

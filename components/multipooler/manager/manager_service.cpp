@@ -6,8 +6,10 @@
 #include <utility>
 
 #include "absl/time/clock.h"
+#include "common/rpc/proto_time.h"
 #include "components/multipooler/manager/manager.h"
 #include "components/multipooler/manager/rpc_error.h"
+#include "components/multipooler/manager/service_calls.h"
 #include "multipoolermanagerservice.grpc.pb.h"
 
 namespace mg::multipooler {
@@ -20,16 +22,6 @@ constexpr absl::Duration kListLimit = absl::Seconds(30);
 constexpr absl::Duration kBackupLimit = absl::Minutes(30);
 constexpr absl::Duration kExpireLimit = absl::Minutes(10);
 constexpr absl::Duration kVerifyLimit = absl::Minutes(60);
-
-absl::Duration FromProto(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
-
-void ToProto(absl::Duration duration, google::protobuf::Duration* out) {
-  std::int64_t nanos = absl::ToInt64Nanoseconds(duration);
-  out->set_seconds(nanos / 1000000000);
-  out->set_nanos(static_cast<int>(nanos % 1000000000));
-}
 
 using HealthStream =
     grpc::ServerReaderWriter<data::ManagerHealthStreamResponse, data::ManagerHealthStreamClientMessage>;
@@ -56,12 +48,7 @@ class ManagerService final : public multipoolermanager::MultipoolerManager::Serv
 
   grpc::Status ResignLeadership(grpc::ServerContext* context, const data::ResignLeadershipRequest*,
                                 data::ResignLeadershipResponse* response) override {
-    auto result = manager_->ResignLeadership(Deadline(context));
-    if (!result.ok()) {
-      return ToRpcError(result.status());
-    }
-    *response = *std::move(result);
-    return grpc::Status::OK;
+    return Answer(manager_->ResignLeadership(Deadline(context)), response, ToRpcError);
   }
 
   grpc::Status WaitForLSN(grpc::ServerContext* context, const data::WaitForLSNRequest* request,
@@ -82,12 +69,7 @@ class ManagerService final : public multipoolermanager::MultipoolerManager::Serv
 
   grpc::Status ReloadConfig(grpc::ServerContext* context, const data::ReloadConfigRequest* request,
                             data::ReloadConfigResponse* response) override {
-    auto result = manager_->ReloadConfig(*request, Deadline(context));
-    if (!result.ok()) {
-      return ToRpcError(result.status());
-    }
-    *response = *std::move(result);
-    return grpc::Status::OK;
+    return Answer(manager_->ReloadConfig(*request, Deadline(context)), response, ToRpcError);
   }
 
   grpc::Status ReconcileFollowers(grpc::ServerContext*, const data::ReconcileFollowersRequest*,
@@ -97,23 +79,23 @@ class ManagerService final : public multipoolermanager::MultipoolerManager::Serv
 
   grpc::Status Backup(grpc::ServerContext* context, const data::BackupRequest* request,
                       data::BackupResponse* response) override {
-    return Answer(manager_->Backup(*request, Within(context, kBackupLimit)), response);
+    return Answer(manager_->Backup(*request, Within(context, kBackupLimit)), response, ToRpcError);
   }
   grpc::Status GetBackups(grpc::ServerContext* context, const data::GetBackupsRequest* request,
                           data::GetBackupsResponse* response) override {
-    return Answer(manager_->GetBackups(*request, Within(context, kListLimit)), response);
+    return Answer(manager_->GetBackups(*request, Within(context, kListLimit)), response, ToRpcError);
   }
   grpc::Status GetBackupByJobId(grpc::ServerContext* context, const data::GetBackupByJobIdRequest* request,
                                 data::GetBackupByJobIdResponse* response) override {
-    return Answer(manager_->GetBackupByJobId(*request, Within(context, kListLimit)), response);
+    return Answer(manager_->GetBackupByJobId(*request, Within(context, kListLimit)), response, ToRpcError);
   }
   grpc::Status ExpireBackups(grpc::ServerContext* context, const data::ExpireBackupsRequest* request,
                              data::ExpireBackupsResponse* response) override {
-    return Answer(manager_->ExpireBackups(*request, Within(context, kExpireLimit)), response);
+    return Answer(manager_->ExpireBackups(*request, Within(context, kExpireLimit)), response, ToRpcError);
   }
   grpc::Status VerifyBackups(grpc::ServerContext* context, const data::VerifyBackupsRequest*,
                              data::VerifyBackupsResponse* response) override {
-    return Answer(manager_->VerifyBackups(Within(context, kVerifyLimit)), response);
+    return Answer(manager_->VerifyBackups(Within(context, kVerifyLimit)), response, ToRpcError);
   }
 
   grpc::Status ManagerHealthStream(grpc::ServerContext* context, HealthStream* stream) override {
@@ -121,16 +103,18 @@ class ManagerService final : public multipoolermanager::MultipoolerManager::Serv
     if (!stream->Read(&message) || !message.has_start()) {
       return grpc::Status(grpc::StatusCode::INVALID_ARGUMENT, "the first message must be start");
     }
-    absl::Duration interval =
-        message.start().has_snapshot_interval() ? FromProto(message.start().snapshot_interval()) : kDefaultInterval;
-    absl::Duration staleness = message.start().has_staleness_timeout() ? FromProto(message.start().staleness_timeout())
-                                                                       : manager_->config().staleness_timeout;
+    absl::Duration interval = message.start().has_snapshot_interval()
+                                  ? rpc::ToDuration(message.start().snapshot_interval())
+                                  : kDefaultInterval;
+    absl::Duration staleness = message.start().has_staleness_timeout()
+                                   ? rpc::ToDuration(message.start().staleness_timeout())
+                                   : manager_->config().staleness_timeout;
     if (interval <= absl::ZeroDuration()) {
       interval = kDefaultInterval;
     }
     data::ManagerHealthStreamResponse response;
-    ToProto(interval, response.mutable_start()->mutable_snapshot_interval());
-    ToProto(staleness, response.mutable_start()->mutable_staleness_timeout());
+    rpc::SetDuration(interval, response.mutable_start()->mutable_snapshot_interval());
+    rpc::SetDuration(staleness, response.mutable_start()->mutable_staleness_timeout());
     if (!stream->Write(response)) {
       return grpc::Status::OK;
     }
@@ -161,7 +145,7 @@ class ManagerService final : public multipoolermanager::MultipoolerManager::Serv
       data::ManagerHealthStreamResponse response;
       data::ManagerHealthSnapshot* snapshot = response.mutable_snapshot();
       *snapshot->mutable_status() = std::move(latest.status);
-      ToProto(staleness, snapshot->mutable_timeout());
+      rpc::SetDuration(staleness, snapshot->mutable_timeout());
       snapshot->set_trigger(trigger);
       std::int64_t nanos = absl::ToUnixNanos(absl::Now());
       snapshot->mutable_captured_at()->set_seconds(nanos / 1000000000);
@@ -190,22 +174,7 @@ class ManagerService final : public multipoolermanager::MultipoolerManager::Serv
     return grpc::Status::OK;
   }
 
-  template <typename T>
-  static grpc::Status Answer(absl::StatusOr<T> result, T* response) {
-    if (!result.ok()) {
-      return ToRpcError(result.status());
-    }
-    *response = *std::move(result);
-    return grpc::Status::OK;
-  }
-
-  static absl::Time Within(grpc::ServerContext* context, absl::Duration limit) {
-    return std::min(absl::FromChrono(context->deadline()), absl::Now() + limit);
-  }
-
-  absl::Time Deadline(grpc::ServerContext* context) const {
-    return std::min(absl::FromChrono(context->deadline()), absl::Now() + absl::Minutes(1));
-  }
+  static absl::Time Deadline(grpc::ServerContext* context) { return Within(context, absl::Minutes(1)); }
 
   Manager* manager_;
 };

@@ -6,6 +6,7 @@
 #include "absl/strings/str_split.h"
 #include "common/consensus/policy.h"
 #include "common/consensus/position.h"
+#include "common/rpc/proto_time.h"
 #include "common/topology/drained.h"
 #include "common/topology/restarts_off.h"
 #include "common/topology/topology.h"
@@ -15,18 +16,6 @@ namespace mg::multipooler {
 namespace {
 
 namespace data = multipoolermanagerdata;
-
-void SetTime(absl::Time time, google::protobuf::Timestamp* out) {
-  std::int64_t nanos = absl::ToUnixNanos(time);
-  out->set_seconds(nanos / 1000000000);
-  out->set_nanos(static_cast<int>(nanos % 1000000000));
-}
-
-void SetDuration(absl::Duration duration, google::protobuf::Duration* out) {
-  std::int64_t nanos = absl::ToInt64Nanoseconds(duration);
-  out->set_seconds(nanos / 1000000000);
-  out->set_nanos(static_cast<int>(nanos % 1000000000));
-}
 
 data::PostgresStatus PostgresStatusOf(const ManagerState& state) {
   if (state.handing_over) {
@@ -95,7 +84,7 @@ void FillStandby(const PostgresView& view, data::StandbyReplicationStatus* out) 
   out->set_wal_replay_pause_state(view.pause_state);
   out->set_last_xact_replay_timestamp(view.last_xact_replay);
   if (view.heartbeat > 0) {
-    SetDuration(absl::Seconds(std::max(view.read_at - view.heartbeat, 0.0)), out->mutable_lag());
+    rpc::SetDuration(absl::Seconds(std::max(view.read_at - view.heartbeat, 0.0)), out->mutable_lag());
   }
   data::PrimaryConnInfo* info = out->mutable_primary_conn_info();
   info->set_raw(view.primary_conninfo);  // has a passfile, never a password
@@ -110,11 +99,11 @@ void FillStandby(const PostgresView& view, data::StandbyReplicationStatus* out) 
   info->set_dbname(ConninfoValue(view.primary_conninfo, "dbname"));
   out->set_wal_receiver_status(view.receiver_status);
   if (view.last_message > 0) {
-    SetTime(absl::FromUnixNanos(static_cast<std::int64_t>(view.last_message * 1e9)),
-            out->mutable_last_msg_receive_time());
+    rpc::SetTime(absl::FromUnixNanos(static_cast<std::int64_t>(view.last_message * 1e9)),
+                 out->mutable_last_msg_receive_time());
   }
-  SetDuration(absl::Seconds(view.receiver_status_interval_s), out->mutable_wal_receiver_status_interval());
-  SetDuration(absl::Milliseconds(view.receiver_timeout_ms), out->mutable_wal_receiver_timeout());
+  rpc::SetDuration(absl::Seconds(view.receiver_status_interval_s), out->mutable_wal_receiver_status_interval());
+  rpc::SetDuration(absl::Milliseconds(view.receiver_timeout_ms), out->mutable_wal_receiver_timeout());
 }
 
 // Upstream's old label, still read by operators.
@@ -171,7 +160,7 @@ data::StatusResponse BuildStatus(const Config& config, const ManagerState& state
   status->set_shard_id(config.shard.shard());
   status->set_postgres_action(state.action);
   if (state.action != data::POSTGRES_ACTION_UNSPECIFIED) {
-    SetDuration(absl::Now() - state.action_since, status->mutable_postgres_action_duration());
+    rpc::SetDuration(absl::Now() - state.action_since, status->mutable_postgres_action_duration());
   }
   if (state.connected && state.view.has_value()) {
     status->set_wal_position(state.view->lsn);
@@ -236,7 +225,7 @@ clustermetadata::Multipooler BuildRecord(const Config& config, const ManagerStat
   lifecycle->set_status(state.lifecycle);
   const std::string reason = state.drained ? topology::DrainedReason(state.drain_reason) : state.lifecycle_reason;
   lifecycle->set_reason(state.restarts_enabled ? reason : topology::WithRestartsOff(reason));
-  SetTime(state.lifecycle_since, lifecycle->mutable_updated());
+  rpc::SetTime(state.lifecycle_since, lifecycle->mutable_updated());
   Serving serving = ServingOf(state);
   record.set_serving_status(serving.mode == ServingMode::kNone ? clustermetadata::DISABLED
                             : serving.draining                 ? clustermetadata::DRAINING

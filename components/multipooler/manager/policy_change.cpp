@@ -1,17 +1,16 @@
 // Another durability policy, by the leader itself and without an interruption.
 #include <grpcpp/grpcpp.h>
 
-#include <algorithm>
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "common/consensus/policy.h"
 #include "common/consensus/position.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
 #include "components/multipooler/manager/manager.h"
 #include "components/multipooler/manager/manager_service.h"
+#include "components/multipooler/manager/service_calls.h"
 #include "multigres/pooler/v1/rule.grpc.pb.h"
 
 namespace mg::multipooler {
@@ -27,13 +26,7 @@ class RuleService final : public v1::PoolerRuleService::Service {
 
   grpc::Status ChangePolicy(grpc::ServerContext* context, const v1::ChangePolicyRequest* request,
                             v1::ChangePolicyResponse* response) override {
-    absl::StatusOr<v1::ChangePolicyResponse> result =
-        manager_->ChangePolicy(*request, std::min(absl::FromChrono(context->deadline()), absl::Now() + kLimit));
-    if (!result.ok()) {
-      return rpc::ToGrpc(result.status());
-    }
-    *response = *std::move(result);
-    return grpc::Status::OK;
+    return Answer(manager_->ChangePolicy(*request, Within(context, kLimit)), response, rpc::ToGrpc);
   }
 
  private:

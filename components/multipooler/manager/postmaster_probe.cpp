@@ -9,10 +9,7 @@
 #include <cstring>
 #include <utility>
 
-#include "absl/status/statusor.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "common/fs/fs.h"
 
 namespace mg::multipooler {
 namespace {
@@ -32,7 +29,7 @@ PostmasterProbe::PostmasterProbe(const PostgresEndpoint& postgres, absl::Duratio
 
 void PostmasterProbe::Reset() {
   Answered();
-  postmaster_ = 0;
+  postmaster_ = ProcessId();
   next_ = absl::InfinitePast();
 }
 
@@ -60,7 +57,7 @@ void PostmasterProbe::Step(absl::Time now) {
       next_ = now;
     }
   }
-  if (!trying_ && !socket_path_.empty() && (now >= next_ || Stopped())) {
+  if (!trying_ && !socket_path_.empty() && (now >= next_ || IsStopped(postmaster_))) {
     trying_ = true;
     next_ = now + interval_;
     waited_ = absl::ZeroDuration();
@@ -89,18 +86,12 @@ void PostmasterProbe::Ask() {
   }
   ucred peer{};
   socklen_t size = sizeof peer;
-  postmaster_ = getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 ? peer.pid : 0;
+  if (getsockopt(socket_.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0 && peer.pid != postmaster_.pid) {
+    postmaster_ = IdentifyProcess(peer.pid).value_or(ProcessId());
+  }
   if (send(socket_.get(), kQuestion.data(), kQuestion.size(), MSG_NOSIGNAL) < 0) {
     Answered();
   }
-}
-
-bool PostmasterProbe::Stopped() const {
-  absl::StatusOr<std::string> stat =
-      postmaster_ > 0 ? ReadFile(absl::StrCat("/proc/", postmaster_, "/stat")) : absl::NotFoundError("");
-  std::size_t name_end = stat.ok() ? stat->rfind(')') : std::string::npos;  // the name may hold anything
-  return name_end != std::string::npos && name_end + 2 < stat->size() &&
-         absl::ascii_tolower((*stat)[name_end + 2]) == 't';
 }
 
 }  // namespace mg::multipooler

@@ -6,6 +6,7 @@
 
 #include "absl/time/time.h"
 #include "common/fs/unique_fd.h"
+#include "common/process/process_id.h"
 #include "components/multipooler/manager/serving_state.h"
 
 namespace mg::multipooler {
@@ -37,12 +38,11 @@ class PostmasterProbe {
 
   void Ask();
   void Answered();
-  bool Stopped() const;
 
   const std::string socket_path_;
   const absl::Duration interval_;
   const absl::Duration limit_;
-  int postmaster_ = 0;  ///< its pid, as the last try found it; 0: not known
+  ProcessId postmaster_;  ///< as the last try found it; none: not known
   bool trying_ = false;
   UniqueFd socket_;
   absl::Time next_ = absl::InfinitePast();

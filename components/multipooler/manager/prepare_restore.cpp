@@ -12,6 +12,7 @@
 #include "common/consensus/position.h"
 #include "common/fs/fs.h"
 #include "common/log/log.h"
+#include "common/rpc/proto_time.h"
 #include "common/status/status.h"
 #include "components/multipooler/backup/archive.h"
 #include "components/multipooler/backup/rehearsal.h"
@@ -34,7 +35,7 @@ backup::RestoreRequest RequestOf(const Config& config, const v1::ResetForRestore
   backup::RestoreRequest request{
       .backup_id = order.backup_id(), .standby = order.standby(), .directory = FreshDirectory(config)};
   if (order.has_target_time()) {
-    request.target_time = TimeOf(order.target_time());
+    request.target_time = rpc::ToTime(order.target_time());
   }
   return request;
 }

@@ -25,6 +25,7 @@
 #include "common/fs/fs.h"
 #include "common/fs/unique_fd.h"
 #include "common/process/process_id.h"
+#include "common/rpc/proto_time.h"
 #include "common/status/status.h"
 #include "google/protobuf/util/json_util.h"
 
@@ -92,12 +93,6 @@ absl::Status UndoAndForget(Fault* fault, const std::string& file) {
   return mg::RemoveTree(file);
 }
 
-void SetTime(google::protobuf::Timestamp* out, absl::Time time) {
-  timespec spec = absl::ToTimespec(time);
-  out->set_seconds(spec.tv_sec);
-  out->set_nanos(static_cast<int>(spec.tv_nsec));
-}
-
 absl::Status Run(const std::string& file) {
   Ending ending;
   MG_ASSIGN_OR_RETURN(FaultRecord record, mg::local::ReadFaultRecord(file));
@@ -137,7 +132,7 @@ absl::Status Run(const std::string& file) {
       break;
     }
   }
-  SetTime(report.mutable_injected_at(), injected);
+  mg::rpc::SetTime(injected, report.mutable_injected_at());
   if (probe != nullptr) {
     probe->Finish(injected, kReadBackLimit, &report);
   }
