@@ -57,6 +57,9 @@ LiveNames OfPositional(const Command& command) {
                                                          {"events", LiveNames::kComponents},
                                                          {"why", LiveNames::kComponents},
                                                          {"wait", LiveNames::kComponents},
+                                                         {"chaos", LiveNames::kComponents},
+                                                         {"admin token revoke", LiveNames::kTokens},
+                                                         {"backup restore", LiveNames::kBackups},
                                                          {"schema", LiveNames::kSchemas}};
   for (const auto& [path, names] : *kNames) {
     if (command.path == path || absl::StartsWith(command.path, absl::StrCat(path, " "))) {

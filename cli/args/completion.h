@@ -24,7 +24,9 @@ enum class LiveNames {
   kCells,
   kDatabases,
   kContexts,
-  kSchemas
+  kSchemas,
+  kTokens,
+  kBackups
 };
 
 struct Completion {

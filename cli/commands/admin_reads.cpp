@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "cli/client/agent_client.h"
 #include "cli/commands/admin_call.h"
@@ -182,16 +183,8 @@ PoolerNames::PoolerNames(Context& context, const std::vector<Multipooler>& poole
   bool usual = std::all_of(poolers.begin(), poolers.end(), [this](const Multipooler& pooler) {
     return pooler.shard_key().database() == default_database_;
   });
-  absl::StatusOr<AgentClient*> client = absl::NotFoundError("not asked");
   if (!usual) {
-    client = context.Agent(/*start=*/true);
-  }
-  if (client.ok()) {
-    multigres::agent::v1::GetConnectionRequest request;
-    *request.mutable_cluster() = context.Selector();
-    if (auto connection = (*client)->Call(request, absl::Now() + kStatusLimit); connection.ok()) {
-      default_database_ = connection->database();
-    }
+    default_database_ = context.DefaultDatabase();
   }
   for (const Multipooler& pooler : poolers) {
     by_id_[absl::StrCat(pooler.id().cell(), "/", pooler.id().name())] = Of(pooler);
@@ -207,6 +200,25 @@ std::string PoolerNames::Of(const Multipooler& pooler) const {
 std::string PoolerNames::Of(const clustermetadata::ID& id) const {
   auto found = by_id_.find(absl::StrCat(id.cell(), "/", id.name()));
   return found == by_id_.end() ? ComponentName("multipooler", id) : found->second;
+}
+
+absl::Status NamedAsHere(Context& context, const absl::Status& status) {
+  absl::StatusOr<std::vector<Multipooler>> poolers =
+      status.ok() ? std::vector<Multipooler>() : ReadPoolers(context, "", "", nullptr);
+  if (!poolers.ok() || poolers->empty()) {
+    return status;
+  }
+  const PoolerNames names(context, *poolers);
+  std::vector<std::pair<std::string, std::string>> called;
+  for (const Multipooler& pooler : *poolers) {
+    const std::string label = absl::StrCat(pooler.id().cell(), "/", pooler.id().name());
+    called.emplace_back(absl::StrCat("pooler '", label, "'"), names.Of(pooler));
+    called.emplace_back(absl::StrCat("multipooler-", pooler.id().cell(), "-", pooler.id().name()), names.Of(pooler));
+    called.emplace_back(label, names.Of(pooler));
+  }
+  std::string message = absl::StrReplaceAll(status.message(), called);
+  return message == status.message() ? status
+                                     : MakeError(status.code(), message, DetailOf(status).value_or(ErrorDetail{}));
 }
 
 std::string RuleText(const clustermetadata::RuleNumber& rule) {

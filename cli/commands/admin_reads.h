@@ -19,7 +19,7 @@ std::string ComponentName(const char* kind, const clustermetadata::ID& id);
 /// default one.
 class PoolerNames {
  public:
-  /// Asks the agent which database is the default one, unless only that of upstream's usual name is there.
+  /// Asks which database is the default one, unless only that of upstream's usual name is there.
   PoolerNames(Context& context, const std::vector<clustermetadata::Multipooler>& poolers);
   std::string Of(const clustermetadata::Multipooler& pooler) const;
   /// Of one that may not be among the poolers: then only its cell is known.
@@ -29,6 +29,9 @@ class PoolerNames {
   std::string default_database_ = "postgres";
   std::map<std::string, std::string> by_id_;  ///< cell/name to the pooler's name
 };
+
+/// An error of the Admin API with poolers under the names that people know: those are not known there.
+absl::Status NamedAsHere(Context& context, const absl::Status& status);
 
 /// The pooler that a person means: by what it is called, else as FindRecord.
 absl::StatusOr<clustermetadata::Multipooler> FindPooler(Context& context,

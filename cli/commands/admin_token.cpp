@@ -145,7 +145,7 @@ std::vector<Command> AdminCommands() {
                   .help = "what it may do: each role may do what those before it may",
                   .choices = {"viewer", "operator", "admin"}},
                  {.name = "lifetime", .value = "DURATION", .help = "when it ends, such as 24h; absent: never"}},
-       .examples = {{"multigres admin token create grafana --role viewer > grafana.token", "a reader"},
+       .examples = {{"(umask 077; multigres admin token create grafana --role viewer > grafana.token)", "a reader"},
                     {"multigres admin token create ci --role operator --lifetime 2h", "for one run"}},
        .group = "ACCESS",
        .run = RunCreate},

@@ -100,6 +100,10 @@ int RunCreate(Context& context) {
   request.set_force_primary(context.args().Has("primary"));
   multiadmin::BackupResponse response;
   absl::Status status = CallAdmin<Admin>(context, &Admin::Stub::Backup, request, &response, kStartLimit);
+  if (absl::Status known = absl::IsFailedPrecondition(status) ? CheckDatabase(context, request.database()) : status;
+      absl::IsNotFound(known)) {
+    return context.Fail(known);
+  }
   if (absl::IsFailedPrecondition(status) && !request.force_primary()) {
     status = MakeError(status.code(), std::string(status.message()),
                        {.reason = "NO_STANDBY", .hint = "with --primary the primary is copied"});

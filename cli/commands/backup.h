@@ -14,11 +14,11 @@ inline constexpr char kBackupTableGroup[] = "default";  // the one that there is
 inline constexpr char kBackupShard[] = "0-inf";
 
 inline Flag BackupDatabaseFlag() {
-  return {.name = "database", .value = "NAME", .help = "the database; default: postgres"};
+  return {.name = "database", .value = "NAME", .help = "the database; default: the cluster's first one"};
 }
 
-inline std::string BackupDatabase(const Context& context) {
-  return context.args().Has("database") ? context.args().Get("database") : "postgres";
+inline std::string BackupDatabase(Context& context) {
+  return context.args().Has("database") ? context.args().Get("database") : context.DefaultDatabase();
 }
 
 inline absl::Status BackupUsage(const std::string& message, const std::string& hint) {
@@ -32,7 +32,7 @@ inline std::string LastWordOf(const std::string& enum_name) {
 
 /// A message that names the shard that the flags choose.
 template <typename Request>
-Request OfBackupShard(const Context& context) {
+Request OfBackupShard(Context& context) {
   Request request;
   request.set_database(BackupDatabase(context));
   request.set_table_group(kBackupTableGroup);

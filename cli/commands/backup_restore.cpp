@@ -31,7 +31,7 @@ constexpr absl::Duration kRestoreLimit = absl::Minutes(30);
 constexpr absl::Duration kCancelLimit = absl::Seconds(5);
 constexpr absl::Duration kGrace = absl::Seconds(15);
 
-absl::StatusOr<v1::RestoreBackupRequest> RequestOf(const Context& context) {
+absl::StatusOr<v1::RestoreBackupRequest> RequestOf(Context& context) {
   v1::RestoreBackupRequest request;
   *request.mutable_shard_key() = OfBackupShard<clustermetadata::ShardKey>(context);
   if (!context.args().positionals.empty()) {
@@ -66,7 +66,7 @@ void ShowForProgram(Context& context, const prov::StepProgress& step) {
   }
 }
 
-std::string FollowCommand(const Context& context) {
+std::string FollowCommand(Context& context) {
   return absl::StrCat("multigres backup restore --follow",
                       context.args().Has("database") ? " --database " + BackupDatabase(context) : "");
 }
@@ -74,7 +74,7 @@ std::string FollowCommand(const Context& context) {
 /// Ctrl-C calls off the restore that this command has begun, where that is possible; else it only ends the command.
 class RestoreInterrupt {
  public:
-  RestoreInterrupt(const Context& context, const AdminRoute& route, grpc::ClientContext* call)
+  RestoreInterrupt(Context& context, const AdminRoute& route, grpc::ClientContext* call)
       : context_(context), route_(route), call_(call) {}
 
   void Act() {
@@ -97,7 +97,7 @@ class RestoreInterrupt {
   bool called_off() const { return called_off_; }
 
  private:
-  const Context& context_;
+  Context& context_;
   const AdminRoute& route_;
   grpc::ClientContext* const call_;
   std::atomic<bool> called_off_ = false;

@@ -1,6 +1,7 @@
 // completion: the shells' scripts, and what they ask for.
 #include "cli/args/completion.h"
 
+#include <optional>
 #include <set>
 
 #include "absl/strings/match.h"
@@ -9,12 +10,14 @@
 #include "cli/client/agent_client.h"
 #include "cli/client/remote_contexts.h"
 #include "cli/commands/admin_call.h"
+#include "cli/commands/backup.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
 #include "cli/commands/outputs.h"
 #include "common/status/exit_code.h"
 #include "common/status/status.h"
 #include "multiadminservice.grpc.pb.h"
+#include "multigres/admin/v1/identity.grpc.pb.h"
 
 namespace mg::cli {
 namespace {
@@ -24,20 +27,48 @@ using Admin = multiadmin::MultiadminService;
 /// A shell waits for the answer while a person types.
 constexpr absl::Duration kLimit = absl::Milliseconds(300);
 
-template <typename Request, typename Response>
-void AddNames(Context& context, grpc::Status (Admin::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-              std::set<std::string>* names) {
+/// Asks the Admin API one thing; nullopt: it did not answer, or says no.
+template <typename Service, typename Request, typename Response>
+std::optional<Response> AskAdmin(Context& context,
+                                 grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+                                 const Request& request) {
   absl::StatusOr<AdminRoute> route = context.Admin(/*start=*/false);
   if (!route.ok()) {
-    return;
+    return std::nullopt;
   }
   grpc::ClientContext rpc;
   rpc::SetDeadline(&rpc, absl::Now() + kLimit);
   route->prepare(&rpc);
-  Response response;
-  std::unique_ptr<Admin::Stub> stub = Admin::NewStub(route->channel);
-  if ((stub.get()->*method)(&rpc, Request(), &response).ok()) {
-    names->insert(response.names().begin(), response.names().end());
+  std::optional<Response> response(std::in_place);
+  auto stub = Service::NewStub(route->channel);
+  return (stub.get()->*method)(&rpc, request, &*response).ok() ? response : std::nullopt;
+}
+
+template <typename Request, typename Response>
+void AddNames(Context& context, grpc::Status (Admin::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+              std::set<std::string>* names) {
+  if (auto response = AskAdmin<Admin>(context, method, Request()); response.has_value()) {
+    names->insert(response->names().begin(), response->names().end());
+  }
+}
+
+void AddTokens(Context& context, std::set<std::string>* names) {
+  using Service = multigres::admin::v1::TokenService;
+  auto response = AskAdmin<Service>(context, &Service::Stub::ListTokens, multigres::admin::v1::ListTokensRequest());
+  if (response.has_value()) {
+    for (const auto& token : response->tokens()) {
+      names->insert(token.name());
+    }
+  }
+}
+
+void AddBackups(Context& context, std::set<std::string>* names) {
+  auto response =
+      AskAdmin<Admin>(context, &Admin::Stub::GetBackups, OfBackupShard<multiadmin::GetBackupsRequest>(context));
+  if (response.has_value()) {
+    for (const auto& backup : response->backups()) {
+      names->insert(backup.backup_id());
+    }
   }
 }
 
@@ -115,6 +146,12 @@ std::set<std::string> Ask(Context& context, LiveNames live) {
       for (const Output& output : Outputs()) {
         names.insert(SchemaName(output));
       }
+      break;
+    case LiveNames::kTokens:
+      AddTokens(context, &names);
+      break;
+    case LiveNames::kBackups:
+      AddBackups(context, &names);
       break;
   }
   return names;

@@ -152,7 +152,7 @@ std::string WhyText(const agent::ExplainComponentResponse& why, bool colour) {
 
 int RunWhy(Context& context) {
   if (context.args().positionals.empty()) {
-    return ShowLastFailover(context);
+    return ShowLastFailover(context, std::nullopt);
   }
   absl::StatusOr<std::vector<std::string>> names = NamedComponents(context);
   if (!names.ok()) {

@@ -1,5 +1,7 @@
 #include "cli/commands/context.h"
 
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
 #include <unistd.h>
 
 #include <cstdio>
@@ -17,10 +19,12 @@
 #include "cli/output/render.h"
 #include "cli/output/write_pieces.h"
 #include "common/config/cluster_config.h"
+#include "common/rpc/rpc.h"
 #include "common/status/error_codes.h"
 #include "common/status/exit_code.h"
 #include "common/status/status.h"
 #include "common/version/version.h"
+#include "multiadminservice.grpc.pb.h"
 
 namespace mg::cli {
 
@@ -139,6 +143,36 @@ absl::StatusOr<AdminRoute> Context::Admin(bool start) {
   MG_ASSIGN_OR_RETURN(RemoteRoute route, DialRemote(record));
   remote_ = AdminRoute{.channel = std::move(route.channel), .prepare = std::move(route.prepare)};
   return remote_;
+}
+
+const std::string& Context::DefaultDatabase() {
+  if (!default_database_.empty()) {
+    return default_database_;
+  }
+  default_database_ = "postgres";  // upstream's
+  const absl::Time deadline = absl::Now() + absl::Seconds(3);
+  absl::StatusOr<std::string> remote = Remote();
+  if (remote.ok() && remote->empty()) {
+    absl::StatusOr<AgentClient*> client = Agent(/*start=*/true);
+    multigres::agent::v1::GetConnectionRequest request;
+    *request.mutable_cluster() = Selector();
+    if (auto there = client.ok() ? (*client)->Call(request, deadline) : client.status(); there.ok()) {
+      default_database_ = there->database();
+    }
+    return default_database_;
+  }
+  absl::StatusOr<AdminRoute> route = remote.ok() ? Admin() : remote.status();
+  if (route.ok()) {
+    grpc::ClientContext call;
+    rpc::SetDeadline(&call, deadline);
+    route->prepare(&call);
+    multiadmin::GetDatabaseNamesResponse response;
+    auto stub = multiadmin::MultiadminService::NewStub(route->channel);
+    if (stub->GetDatabaseNames(&call, {}, &response).ok() && response.names_size() == 1) {
+      default_database_ = response.names(0);
+    }
+  }
+  return default_database_;
 }
 
 void Context::LeaveAgent() { agent_.reset(); }

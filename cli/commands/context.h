@@ -63,6 +63,10 @@ class Context {
   /// forwards. NOT_FOUND for a context that was never added.
   absl::StatusOr<std::string> Remote() const;
 
+  /// The database that is meant where none is named: the first one of a cluster of this machine; elsewhere the only
+  /// one, or `postgres` among several. Asked once; `postgres` too where nobody answers, which what follows then tells.
+  const std::string& DefaultDatabase();
+
   /// Closes the connection: the next Agent makes another one.
   void LeaveAgent();
 
@@ -98,6 +102,7 @@ class Context {
   Terminal terminal_;
   std::unique_ptr<AgentClient> agent_;
   AdminRoute remote_;
+  std::string default_database_;  ///< empty: not asked yet
   std::string* sink_ = nullptr;
   mutable int output_error_ = 0;
   mutable std::map<std::string, bool> warnings_;  ///< true: said

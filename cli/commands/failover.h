@@ -1,6 +1,8 @@
 /// What happened to the primary, read from the components' logs through the agent.
 #pragma once
 
+#include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -18,7 +20,7 @@ multigres::agent::v1::TailLogsRequest FailoverRecords(const Context& context, ab
 absl::StatusOr<std::vector<multigres::cli::v1::FailoverOutput>> ReadFailovers(Context& context, absl::Time since,
                                                                               absl::Time deadline);
 
-/// Shows the last one. The exit status.
-int ShowLastFailover(Context& context);
+/// Shows the last one, of `database` where one is named. The exit status.
+int ShowLastFailover(Context& context, const std::optional<std::string>& database);
 
 }  // namespace mg::cli

@@ -254,11 +254,10 @@ Command LogsCommand() {
           "Following goes on over restarts of components and of the agent without a gap or a repeat. With --json one "
           "object a line: time, component, stream, level, text, and message and fields as far as the line is JSON or "
           "PostgreSQL's, and the cursor behind it. WHEN is a time before now (10m, 2d), today, yesterday, 14:30, a "
-          "day, "
-          "a day and a time, or RFC 3339.",
+          "day, a day and a time, or RFC 3339.",
       .positionals = {{.name = "NAME",
                        .help = "`cluster` for all, a kind (multipooler), a cell (zone1) or a component "
-                               "(multipooler/zone1)",
+                               "(multipooler/zone1); `audit` is who called the Admin API for what",
                        .repeated = true}},
       .flags = {{.name = "watch", .letter = 'w', .help = "go on with new lines, over restarts and rotation"},
                 {.name = "follow", .letter = 'f', .help = "the same as --watch"},

@@ -305,7 +305,7 @@ int SetRestarts(Context& context, bool enabled) {
   multiadmin::SetPostgresRestartsEnabledResponse response;
   absl::Status status = CallAdmin<Admin>(context, &Admin::Stub::SetPostgresRestartsEnabled, request, &response);
   if (!status.ok()) {
-    return context.Fail(status);
+    return context.Fail(NamedAsHere(context, status));
   }
   return context.Emit(response, [&] {
     return absl::StrCat(
@@ -331,13 +331,14 @@ int RunDrain(Context& context) {
   absl::Status status =
       CallAdmin<admin::ShardService>(context, &admin::ShardService::Stub::DrainPooler, request, &response, kDrainLimit);
   if (!status.ok()) {
-    return context.Fail(status);
+    return context.Fail(NamedAsHere(context, status));
   }
   return context.Emit(response, [&] {
-    const std::string name = PoolerNames(context, {*pooler}).Of(*pooler);
-    std::string text = absl::StrCat(name, response.changed() ? " is drained" : " is drained already");
+    const auto members = ReadPoolers(context, pooler->shard_key().database(), "", nullptr);
+    const PoolerNames names(context, members.ok() ? *members : std::vector<Multipooler>{*pooler});
+    std::string text = absl::StrCat(names.Of(*pooler), response.changed() ? " is drained" : " is drained already");
     if (response.has_new_leader_id()) {
-      absl::StrAppend(&text, "; ", ComponentName("multipooler", response.new_leader_id()), " is the primary now");
+      absl::StrAppend(&text, "; ", names.Of(response.new_leader_id()), " is the primary now");
     }
     if (response.cut() > 0) {
       absl::StrAppend(&text, "; ", response.cut(), " statements were cut");
@@ -357,7 +358,7 @@ int RunUndrain(Context& context) {
   absl::Status status =
       CallAdmin<admin::ShardService>(context, &admin::ShardService::Stub::UndrainPooler, request, &response);
   if (!status.ok()) {
-    return context.Fail(status);
+    return context.Fail(NamedAsHere(context, status));
   }
   return context.Emit(response, [&] {
     return absl::StrCat(ComponentName("multipooler", pooler->id()),
@@ -394,7 +395,7 @@ int RunShardGet(Context& context) {
   if (!poolers.ok()) {
     return context.Fail(poolers.status());
   }
-  std::string wanted = context.args().positionals.empty() ? "postgres" : context.args().positionals[0];
+  std::string wanted = context.args().positionals.empty() ? context.DefaultDatabase() : context.args().positionals[0];
   if (wanted.find('/') == std::string::npos) {
     wanted += "/default/0-inf";
   }
@@ -461,7 +462,8 @@ std::vector<Command> ResourceCommands() {
   const Positional gateway = {
       .name = "NAME", .help = "multigateway/zone1, its cell, or its id's name", .required = true};
   const Positional orch = {.name = "NAME", .help = "multiorch/zone1, its cell, or its id's name", .required = true};
-  const Positional shard = {.name = "SHARD", .help = "DATABASE or DATABASE/TABLEGROUP/SHARD (postgres)"};
+  const Positional shard = {.name = "SHARD",
+                            .help = "DATABASE or DATABASE/TABLEGROUP/SHARD; default: the first database's"};
   return {
       With(Make("gateway list", "list the gateways", RunGatewayList, {{"multigres gateway list", "with their ports"}}),
            {}, {kCellFlag}),

@@ -25,10 +25,10 @@ absl::Status Usage(const std::string& message, const std::string& hint) {
   return MakeError(absl::StatusCode::kInvalidArgument, message, {.reason = "USAGE", .hint = hint});
 }
 
-/// database[/tablegroup[/shard]]; nothing: the shard of upstream's default database.
-absl::StatusOr<clustermetadata::ShardKey> ShardOf(const Context& context) {
+/// database[/tablegroup[/shard]]; nothing: the shard of the cluster's first database.
+absl::StatusOr<clustermetadata::ShardKey> ShardOf(Context& context) {
   const std::vector<std::string>& names = context.args().positionals;
-  std::vector<std::string> parts = absl::StrSplit(names.empty() ? "postgres" : names[0], '/');
+  std::vector<std::string> parts = absl::StrSplit(names.empty() ? context.DefaultDatabase() : names[0], '/');
   if (parts.size() > 3 || parts[0].empty()) {
     return Usage(absl::StrCat("'", names[0], "' is no shard"), "write DATABASE, or DATABASE/TABLEGROUP/SHARD");
   }
@@ -85,7 +85,7 @@ int RunSwitchPrimary(Context& context) {
   absl::Status status =
       CallAdmin<v1::ShardService>(context, &v1::ShardService::Stub::SwitchPrimary, request, &response, kSwitchLimit);
   if (!status.ok()) {
-    return context.Fail(status);
+    return context.Fail(NamedAsHere(context, status));
   }
   return context.Emit(response, [&]() -> std::string {
     const PoolerNames names = NamesIn(context, shard->database());
@@ -154,6 +154,9 @@ absl::StatusOr<RuleArguments> ReadRuleArguments(Context& context) {
     MG_ASSIGN_OR_RETURN(clustermetadata::Multipooler member,
                         FindPooler(context, members, std::string(absl::StripAsciiWhitespace(name))));
     result.cohort.push_back(member.id());
+  }
+  if (args.Has("cohort") && result.cohort.empty()) {
+    return Usage("--cohort names nobody", "name its members with commas between; leave the flag out to keep them");
   }
   return result;
 }
@@ -229,7 +232,7 @@ int RunApplyRuleChange(Context& context) {
     absl::Status status = CallAdmin<multiadmin::MultiadminService>(
         context, &multiadmin::MultiadminService::Stub::ApplyCertifiedRuleChange, *request, &response, kChangeLimit);
     if (!status.ok()) {
-      return context.Fail(status);
+      return context.Fail(NamedAsHere(context, status));
     }
     return context.Emit(response, [&] {
       return absl::StrCat(RuleLine(NamesIn(context, wanted->shard.database()), response.installed_rule()),
@@ -255,6 +258,11 @@ int RunApplyRuleChange(Context& context) {
   if (!term.ok() || !subterm.ok()) {
     return context.Fail(term.ok() ? subterm.status() : term.status());
   }
+  if (request.durability_policy() == "AT_LEAST_1") {
+    context.Warn(
+        "warning: with AT_LEAST_1 a write counts when the primary alone has it: what it had not sent is lost with "
+        "it\n");
+  }
   absl::Status confirmed = context.ConfirmRemote(absl::StrCat("change the rule of ", ShardText(wanted->shard), "?"));
   if (!confirmed.ok()) {
     return context.Fail(confirmed);
@@ -265,7 +273,7 @@ int RunApplyRuleChange(Context& context) {
   absl::Status status =
       CallAdmin<v1::ShardService>(context, &v1::ShardService::Stub::ChangeRule, request, &response, kChangeLimit);
   if (!status.ok()) {
-    return context.Fail(status);
+    return context.Fail(NamedAsHere(context, status));
   }
   return context.Emit(response, [&] { return RuleLine(NamesIn(context, wanted->shard.database()), response.rule()); });
 }
@@ -277,7 +285,8 @@ std::vector<Command> ShardCommands() {
       {.path = "shard rule",
        .summary = "show the rule in force: leader, cohort, durability policy",
        .description = "Show the rule in force, by the highest one that a pooler has decided, and who is not there yet.",
-       .positionals = {{.name = "SHARD", .help = "DATABASE or DATABASE/TABLEGROUP/SHARD (postgres)"}},
+       .positionals = {{.name = "SHARD",
+                        .help = "DATABASE or DATABASE/TABLEGROUP/SHARD; default: the first database's"}},
        .examples = {{"multigres shard rule", "of the default database"}},
        .group = "TOPOLOGY",
        .run = RunRule},
@@ -290,7 +299,8 @@ std::vector<Command> ShardCommands() {
            "--frozen-lsn certifies that nothing beyond it was acknowledged, and "
            "--unsafe-derive-cert-from-reachable takes the most advanced node that answers for that. Poolers that are "
            "left out of the cohort and still stream are taken in again.",
-       .positionals = {{.name = "SHARD", .help = "DATABASE or DATABASE/TABLEGROUP/SHARD (postgres)"}},
+       .positionals = {{.name = "SHARD",
+                        .help = "DATABASE or DATABASE/TABLEGROUP/SHARD; default: the first database's"}},
        .flags = {{.name = "database", .value = "NAME", .help = "the shard's database, as in SHARD"},
                  {.name = "table-group", .value = "NAME", .help = "the shard's table group, as in SHARD"},
                  {.name = "shard", .value = "NAME", .help = "the shard's name, as in SHARD"},
@@ -316,7 +326,8 @@ std::vector<Command> ShardCommands() {
            "Have another node of a shard lead, planned: statements that run are finished, open transactions get a "
            "moment, new work waits at the gateways, and sessions go on at the new primary. Sessions that hold what no "
            "other node can have (temporary tables, cursors, LISTEN, advisory locks) are told and end.",
-       .positionals = {{.name = "SHARD", .help = "DATABASE or DATABASE/TABLEGROUP/SHARD (postgres)"}},
+       .positionals = {{.name = "SHARD",
+                        .help = "DATABASE or DATABASE/TABLEGROUP/SHARD; default: the first database's"}},
        .flags = {{.name = "to", .value = "NAME", .help = "who should lead: multipooler/zone2, or its cell"},
                  {.name = "database", .value = "NAME", .help = "the shard's database, as in SHARD"},
                  {.name = "table-group", .value = "NAME", .help = "the shard's table group, as in SHARD"},

@@ -161,6 +161,8 @@ class Teller {
     }
     if (told_.empty() || told_.back().decided) {
       Told& told = told_.emplace_back();
+      const std::string shard = Field(record, "shard");
+      told.output.set_database(shard.substr(0, shard.find('/')));
       told.output.set_old_primary(ComponentOf(Field(record, "leader")));
       told.output.set_why(Field(record, "why"));
       told.detected = TimeOf(record);
@@ -343,7 +345,8 @@ std::string FailoverText(const v1::FailoverOutput& failover) {
   std::string text = absl::StrCat(
       failover.planned() ? "planned change of the primary: " : "failover: ",
       failover.old_primary().empty() ? "nobody" : failover.old_primary(), " -> ",
-      failover.new_primary().empty() ? "nobody yet" : failover.new_primary(), "\nwhy          ", failover.why(),
+      failover.new_primary().empty() ? "nobody yet" : failover.new_primary(),
+      failover.database().empty() ? "" : "\ndatabase     ", failover.database(), "\nwhy          ", failover.why(),
       "\nbegan        ", when, "\nrule         ", seconds(failover.has_seconds_to_rule(), failover.seconds_to_rule()),
       "\nfirst write  ", seconds(failover.has_seconds_to_first_write(), failover.seconds_to_first_write()), "\n");
   if (failover.old_primary() != failover.new_primary()) {

@@ -29,7 +29,10 @@ class FailoversTest : public testing::Test {
     Log(at, "multipooler/zone1", "connection to PostgreSQL lost");
     Log(at + 10, "multiorch/zone2", "decision", {{"why", "no leader is alive under rule {6,0}"}});
     Log(at + 20, "multiorch/zone2", "appointment begins",
-        {{"term", "7"}, {"leader", "multipooler-zone1-aaaa"}, {"why", "no leader is alive under rule {6,0}"}});
+        {{"term", "7"},
+         {"leader", "multipooler-zone1-aaaa"},
+         {"shard", "postgres/default/0-inf"},
+         {"why", "no leader is alive under rule {6,0}"}});
     Log(at + 70, "multiorch/zone2", "recruited", {{"pooler", "multipooler-zone2-bbbb"}, {"lsn", "0/5000"}});
     Log(at + 90, "multiorch/zone2", "promoting", {{"leader", "multipooler-zone2-bbbb"}, {"recruited", "2"}});
     Log(at + 200, "multipooler/zone2", "PostgreSQL is writable, the rule is not yet");
@@ -61,7 +64,9 @@ TEST_F(FailoversTest, ChangesOfTwoDatabases_AreNotMixed) {
   auto told = TellFailovers(records_);
   ASSERT_EQ(told.size(), 2u);
   EXPECT_EQ(told[0].old_primary(), "multipooler/zone1");
+  EXPECT_EQ(told[0].database(), "postgres");
   EXPECT_NEAR(told[0].seconds_to_rejoin(), 0.9, 1e-6);
+  EXPECT_EQ(told[1].database(), "shop");
   EXPECT_TRUE(told[1].planned());
   EXPECT_EQ(told[1].old_primary(), "multipooler/zone1/shop");
   EXPECT_EQ(told[1].new_primary(), "multipooler/zone3/shop");

@@ -260,6 +260,8 @@ const std::vector<ErrorCode>& ErrorCodes() {
       {"SOCKET_PATH_TOO_LONG", kInvalidArgument, "the path of a Unix socket has at most 107 bytes",
        "set MULTIGRES_AGENT_SOCKET, or the cluster's directory, to a shorter path"},
       {"STALE_SOCKET", kUnavailable, "the socket's owner is gone", "multigres agent start replaces it"},
+      {"SWITCH_RUNNING", kAborted, "one switch of a shard's primary is done at a time",
+       "multigres shard get shows who leads when it is done; then repeat the command"},
       {"TIMEOUT", kDeadlineExceeded, "it was not done in the time that it was given",
        "repeat it with a longer --timeout; multigres status shows what is missing"},
       {"TOKEN_EXISTS", kAlreadyExists, "there is a token of that name", "choose another name, or revoke that one"},

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
@@ -33,7 +34,15 @@ int EditDistance(absl::string_view a, absl::string_view b) {
 std::optional<std::string> Closest(absl::string_view word, const std::vector<std::string>& candidates) {
   int best = std::max<int>(2, static_cast<int>(word.size()) / 3) + 1;
   std::optional<std::string> result;
+  bool begun = false;  // what was written so far is right: better than any other word of the same length
   for (const std::string& candidate : candidates) {
+    if (word.size() >= 3 && absl::StartsWith(candidate, word) && (!begun || candidate.size() < result->size())) {
+      result = candidate;
+      begun = true;
+    }
+    if (begun) {
+      continue;
+    }
     int distance = EditDistance(word, candidate);
     // A word of two letters is two edits from everything.
     if (distance < best && distance < static_cast<int>(candidate.size())) {

@@ -14,8 +14,8 @@ namespace mg::text {
 /// Levenshtein distance with transpositions of neighbours.
 int EditDistance(absl::string_view a, absl::string_view b);
 
-/// The candidate that `word` was probably meant to be; none when nothing is near enough (a third of its length, at
-/// least 2).
+/// The candidate that `word` was probably meant to be: the shortest that begins with it (three letters at least), else
+/// the nearest; none when nothing is near enough (a third of its length, at least 2).
 std::optional<std::string> Closest(absl::string_view word, const std::vector<std::string>& candidates);
 
 /// 0.3s, 12s, 3m20s, 2h05m, 4d3h: short and with the precision that matters.

@@ -16,6 +16,8 @@ TEST(EditDistance, CountsEdits) {
 TEST(Closest, OnlyOffersWhatIsNear) {
   EXPECT_EQ(Closest("statsu", {"up", "down", "status"}), "status");
   EXPECT_EQ(Closest("dwon", {"up", "down", "status"}), "down");
+  EXPECT_EQ(Closest("stat", {"start", "status", "statistics"}), "status");
+  EXPECT_EQ(Closest("st", {"up", "start"}), std::nullopt);
   EXPECT_EQ(Closest("xyzzy", {"up", "down", "status"}), std::nullopt);
 }
 

@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -77,6 +78,8 @@ class Admin {
                                                                    absl::Time deadline);
   absl::StatusOr<std::vector<clustermetadata::Multipooler>> PoolersOf(const clustermetadata::ShardKey& shard,
                                                                       absl::Time deadline);
+  /// The only planned switch of the shard's primary through this process, until it is let go; ABORTED for a second one.
+  absl::StatusOr<std::shared_ptr<void>> BeginSwitch(const clustermetadata::ShardKey& shard);
   absl::Status Resign(const clustermetadata::Multipooler& leader, const std::string& reason, absl::Time deadline);
   /// Whether a pooler's PostgreSQL streams from the primary, asked of it; FAILED_PRECONDITION when it does not.
   absl::Status Streams(const clustermetadata::Multipooler& pooler, absl::Time deadline);
@@ -93,6 +96,7 @@ class Admin {
   const rpc::Dialer dialer_;
   std::mutex mutex_;
   std::map<std::string, std::shared_ptr<multipoolermanager::MultipoolerManager::Stub>> managers_;
+  std::set<std::string> switching_;  ///< shards
 };
 
 }  // namespace mg::multiadmin

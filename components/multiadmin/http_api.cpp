@@ -2,8 +2,10 @@
 
 #include <google/protobuf/util/json_util.h>
 
+#include <algorithm>
 #include <set>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -288,12 +290,27 @@ HttpResponse Rest(const Methods& methods, const HttpRequest& request) {
   return response;
 }
 
-/// The client's own limit, in the Connect protocol's header.
-absl::Time ConnectDeadline(const HttpRequest& request) {
+/// The client's own limit, in the Connect protocol's header: milliseconds, of at most ten digits.
+absl::StatusOr<absl::Time> ConnectDeadline(const HttpRequest& request) {
   auto header = request.headers.find("connect-timeout-ms");
+  if (header == request.headers.end()) {
+    return absl::Now() + kLimit;
+  }
+  const std::string& text = header->second;
   std::int64_t milliseconds = 0;
-  bool given = header != request.headers.end() && absl::SimpleAtoi(header->second, &milliseconds) && milliseconds > 0;
-  return absl::Now() + (given ? std::min(absl::Milliseconds(milliseconds), kLimit) : kLimit);
+  if (text.size() > 10 || !std::all_of(text.begin(), text.end(), absl::ascii_isdigit) ||
+      !absl::SimpleAtoi(text, &milliseconds)) {
+    return absl::InvalidArgumentError("Connect-Timeout-Ms is no number of milliseconds");
+  }
+  return absl::Now() + std::min(absl::Milliseconds(milliseconds), kLimit);
+}
+
+/// A client need not name the protocol's version; one of another version would misread the answer.
+absl::Status CheckConnectVersion(const HttpRequest& request) {
+  auto version = request.headers.find("connect-protocol-version");
+  return version == request.headers.end() || version->second == "1"
+             ? absl::OkStatus()
+             : absl::InvalidArgumentError("Connect-Protocol-Version must be 1");
 }
 
 HttpResponse Connect(const Methods& methods, const HttpRequest& request) {
@@ -311,7 +328,11 @@ HttpResponse Connect(const Methods& methods, const HttpRequest& request) {
     response.headers.emplace("Accept-Post", kJson);
     return response;
   }
-  return Finish(methods.Call(request.path, CredentialsOf(request), ConnectDeadline(request),
+  absl::StatusOr<absl::Time> deadline = ConnectDeadline(request);
+  if (absl::Status status = deadline.ok() ? CheckConnectVersion(request) : deadline.status(); !status.ok()) {
+    return ConnectError(status);
+  }
+  return Finish(methods.Call(request.path, CredentialsOf(request), *deadline,
                              [&](google::protobuf::Message* message) { return ParseJson(request.body, message); }),
                 ConnectError);
 }

@@ -185,8 +185,22 @@ absl::StatusOr<pb::SwitchPrimaryResponse> Admin::SwitchPrimary(const pb::SwitchP
   return response;
 }
 
+absl::StatusOr<std::shared_ptr<void>> Admin::BeginSwitch(const clustermetadata::ShardKey& shard) {
+  const std::string key = topology::ShardKeyString(shard);
+  std::lock_guard lock(mutex_);
+  if (!switching_.insert(key).second) {
+    return MakeError(absl::StatusCode::kAborted, absl::StrCat("the primary of ", key, " is being switched already"),
+                     {.reason = "SWITCH_RUNNING"});
+  }
+  return std::shared_ptr<void>(nullptr, [this, key](void*) {
+    std::lock_guard erasing(mutex_);
+    switching_.erase(key);
+  });
+}
+
 absl::StatusOr<v1::SwitchPrimaryResponse> Admin::SwitchPrimaryTo(const v1::SwitchPrimaryRequest& request,
                                                                  absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(std::shared_ptr<void> alone, BeginSwitch(request.shard_key()));
   MG_ASSIGN_OR_RETURN(std::vector<Multipooler> poolers, PoolersOf(request.shard_key(), deadline));
   const Multipooler* leader = LeaderOf(poolers);
   if (leader == nullptr) {

@@ -52,6 +52,11 @@ const PoolerView* Find(const ShardView& view, const ID& id) {
 
 bool Ready(const PoolerView& pooler) { return pooler.connected && pooler.status.status().postgres_ready(); }
 
+// What a pooler said longer ago is nothing to build on: its stream may stand over a network that is cut.
+bool Heard(const ShardView& view, const PoolerView& pooler, absl::Time now) {
+  return pooler.connected && now - pooler.last_seen <= view.stale_after;
+}
+
 bool Drained(const PoolerView& pooler) { return pooler.status.status().pooler_type() == clustermetadata::DRAINED; }
 
 bool Eligible(const PoolerView& pooler) {
@@ -289,7 +294,7 @@ absl::Time AbandonedAt(const ShardView& view, const clustermetadata::ShardRule& 
 }
 
 Action DecideAppointment(ShardView* view, const clustermetadata::ShardRule& rule, absl::Time now) {
-  consensus::Cohort there, others;
+  consensus::Cohort there, others, heard;
   bool resigned = false;
   for (const ID& member : rule.cohort_members()) {
     const PoolerView* pooler = Find(*view, member);
@@ -299,6 +304,9 @@ Action DecideAppointment(ShardView* view, const clustermetadata::ShardRule& rule
       there.push_back(member);
       if (!has_resigned) {
         others.push_back(member);
+      }
+      if (Heard(*view, *pooler, now)) {
+        heard.push_back(member);
       }
     }
   }
@@ -310,6 +318,11 @@ Action DecideAppointment(ShardView* view, const clustermetadata::ShardRule& rule
   if (absl::Status quorum = consensus::CheckRecruitmentQuorum(rule, there); !quorum.ok()) {
     AppointmentTime(view, rule.rule_number(), false, false, now);
     return Wait(absl::StrCat("no leader is alive, and none can be appointed: ", std::string(quorum.message())));
+  }
+  // A recruitment that cannot come to its end does harm: whoever promised follows the old leader no more.
+  if (absl::Status quorum = consensus::CheckRecruitmentQuorum(rule, heard); !quorum.ok()) {
+    AppointmentTime(view, rule.rule_number(), false, false, now);
+    return Wait(absl::StrCat("no leader is heard, and too few others are: ", std::string(quorum.message())));
   }
   bool all = static_cast<int>(there.size()) == rule.cohort_members_size() - (without ? 1 : 0);
   return Appoint(*view, rule, AppointmentTime(view, rule.rule_number(), true, all, now), now,
@@ -401,7 +414,7 @@ absl::Time SettledAt(const clustermetadata::ShardRule& rule) { return rpc::ToTim
 // The leader's pooler has been silent for too long, though its stream stands.
 const PoolerView* SilentLeader(const ShardView& view, const clustermetadata::ShardRule& rule, absl::Time now) {
   const PoolerView* leader = Find(view, rule.leader_id());
-  return leader != nullptr && leader->connected && now - leader->last_seen > view.stale_after ? leader : nullptr;
+  return leader != nullptr && leader->connected && !Heard(view, *leader, now) ? leader : nullptr;
 }
 
 Action DecideByLeader(ShardView* view, const clustermetadata::ShardRule& rule, absl::Time now) {
@@ -454,7 +467,7 @@ bool IsCutOff(const ShardView& view, const PoolerView& leader, const clustermeta
   consensus::Cohort others;
   for (const ID& member : rule.cohort_members()) {
     const PoolerView* pooler = Find(view, member);
-    if (pooler != nullptr && pooler != &leader && Recruitable(*pooler)) {
+    if (pooler != nullptr && pooler != &leader && Recruitable(*pooler) && Heard(view, *pooler, now)) {
       others.push_back(member);
     }
   }
@@ -465,7 +478,7 @@ bool IsCutOff(const ShardView& view, const PoolerView& leader, const clustermeta
 
 bool LeaderIsAlive(const ShardView& view, const clustermetadata::ShardRule& rule, absl::Time now) {
   const PoolerView* leader = Find(view, rule.leader_id());
-  if (leader != nullptr && leader->connected && now - leader->last_seen <= view.stale_after) {
+  if (leader != nullptr && Heard(view, *leader, now)) {
     if (!leader->status.status().postgres_ready()) {
       return false;
     }

@@ -326,6 +326,22 @@ TEST_F(DecisionTest, WhenTheLeadersPoolerIsFrozen_ItsFollowersDecide) {
   EXPECT_FALSE(LeaderIsAlive(view_, *HighestRule(view_), kNow));
 }
 
+TEST_F(DecisionTest, WhenTooFewAreHeard_NobodyIsRecruited) {
+  for (int i = 1; i <= 3; ++i) {
+    Initialised(i, 4, 0, 2);
+  }
+  Leads(2);
+  Pooler(2).last_seen = Pooler(3).last_seen = kNow - view_.stale_after - absl::Seconds(1);
+  Decide(&view_, kNow);
+  Action action = Decide(&view_, kNow + absl::Seconds(1));
+  EXPECT_EQ(action.kind, ActionKind::kNothing) << "a promise of p1 alone would only cut it off from its leader";
+  Pooler(3).last_seen = kNow + absl::Seconds(1);
+  Decide(&view_, kNow + absl::Seconds(1));
+  action = Decide(&view_, kNow + absl::Seconds(2));
+  ASSERT_EQ(action.kind, ActionKind::kAppoint) << action.why;
+  EXPECT_EQ(action.recruits.size(), 3u) << "whoever is silent is asked all the same";
+}
+
 TEST_F(DecisionTest, WhenTheLeaderIsSilent_WhatTheOtherOrchsHearDecides) {
   for (int i = 1; i <= 3; ++i) {
     Initialised(i, 4, 0, 2);

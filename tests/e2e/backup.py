@@ -136,7 +136,8 @@ def archiving_outlives_failovers_and_a_restore_that_cannot_be_done_changes_nothi
         archived(s)
 
         # An archive that takes nothing is told of, and a restore does not begin before it takes everything again.
-        wal = next(s.home.glob("clusters/*/data/backups/postgres/default/0-inf/wal"))
+        repository = next(s.home.glob("clusters/*/data/backups/postgres/default/0-inf"))
+        wal = repository / ("wal" if (repository / "base").exists() else "pgbackrest/archive")
         wal.rename(wal.with_name("away"))
         s.sql("insert into t values (1)")
         s.sql("select pg_switch_wal()")
@@ -159,7 +160,7 @@ def archiving_outlives_failovers_and_a_restore_that_cannot_be_done_changes_nothi
         moment = stamp(s)
         primary = s.sql("select inet_server_port(), pg_postmaster_start_time()")
         newest = s.sql("select substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8)")
-        lost = list(s.home.glob(f"clusters/*/data/backups/postgres/default/0-inf/wal/{newest}0*"))
+        lost = [path for path in wal.rglob(f"{newest}0*") if path.is_file()]
         assert lost, newest
         for path in lost:
             path.unlink()

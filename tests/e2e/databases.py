@@ -183,6 +183,11 @@ def a_database_is_made_used_and_deleted():
         eventually(lambda: sql(s, "insert into goods values (8) returning a", "zone2", check=False).stdout.strip() == "8", 30, "writes go on")
         well(s)
         expect("the default database's server", s.pids()["postgres/zone1"], others)
+        told = s.json("shard", "why", "shop/default/0-inf")
+        expect("why of shop", (told["database"], told["oldPrimary"]), ("shop", before.replace("postgres/", "multipooler/")))
+        expect("why of another", s.run("shard", "why", "postgres", check=False).returncode, 3)
+        if "there is no database 'shp'" not in s.run("shard", "why", "shp", check=False).stderr:
+            raise Failure("why of none")
 
         # Down and up bring it back, at the same ports; so does up after a crash of all that it has.
         ports = {name: c["ports"] for name, c in members(s).items()}
@@ -243,5 +248,27 @@ def a_database_is_made_used_and_deleted():
             raise Failure(f"left: {list(root.iterdir())}")
 
 
+def the_first_database_has_another_name():
+    """As upstream's configuration may have it: commands that are told no database mean that one."""
+    with Sandbox("first") as s:
+        (s.work / "multigres.yaml").write_text(
+            "provisioner: local\nprovisioner-config:\n  default-db-name: main\n"
+            "  topology:\n    cells:\n      - {name: zone1, root-path: /multigres/zone1}\n")
+        s.run("up")
+        s.run("db", "create", "shop")
+        expect("sessions", [sql(s, "select current_database()", database=name) for name in ("main", "shop")], ["main", "shop"])
+        expect("psql", s.run("psql", "--", "-Atc", "select current_database()").stdout.strip(), "main")
+        expect("rule", s.json("shard", "rule")["name"], "main/default/0-inf")
+        expect("shard", s.json("shard", "get")["poolers"][0]["name"], "multipooler/zone1")
+        expect("backups", s.json("backup", "list").get("backups", []), [])
+        backup = s.json("backup", "create", "--primary")
+        expect("backup of", backup["database"], "main")
+        expect("backups", [b["database"] for b in s.json("backup", "list")["backups"]], ["main"])
+        expect("names to complete", s.run("__complete", "--", "backup", "restore", "").stdout.split(), [backup["backupId"]])
+        if "there is no database 'nope'" not in s.run("backup", "create", "--database", "nope", check=False).stderr:
+            raise Failure("a backup of no database")
+        s.run("down", "--clean", "--yes")
+
+
 if __name__ == "__main__":
-    main([a_database_is_made_used_and_deleted])
+    main([a_database_is_made_used_and_deleted, the_first_database_has_another_name])

@@ -133,6 +133,17 @@ TEST_F(MultiadminHttpTest, Connect) {
             "415 {\"code\":\"invalid_argument\",\"message\":\"only application/json is understood here\"}");
   EXPECT_EQ(Get(absl::StrCat(kConnect, "GetCell")),
             "405 {\"code\":\"unimplemented\",\"message\":\"a call takes POST, not GET\"}");
+  auto with = [&](const char* header, const char* value) {
+    return Told(client_->Post(absl::StrCat(kConnect, "GetDatabaseNames"), {{header, value}}, "{}", "application/json"));
+  };
+  EXPECT_EQ(with("Connect-Protocol-Version", "1").substr(0, 3), "200");
+  EXPECT_EQ(with("Connect-Timeout-Ms", "5000").substr(0, 3), "200");
+  EXPECT_EQ(with("Connect-Protocol-Version", "2"),
+            "400 {\"code\":\"invalid_argument\",\"message\":\"Connect-Protocol-Version must be 1\"}");
+  for (const char* wrong : {"-1", "1s", "12345678901"}) {
+    EXPECT_EQ(with("Connect-Timeout-Ms", wrong),
+              "400 {\"code\":\"invalid_argument\",\"message\":\"Connect-Timeout-Ms is no number of milliseconds\"}");
+  }
 }
 
 TEST_F(MultiadminHttpTest, PagesOfEveryComponent) {

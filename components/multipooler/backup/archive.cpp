@@ -85,7 +85,8 @@ if [ -d "$repository/base" ]; then
     sync "$repository/wal"
   fi
 fi
-if [ -d "$repository/pgbackrest/archive/multigres" ]; then
+# (Where the archive has been lost, or is not mounted, the push says so: WAL waits for it then.)
+if [ -d "$repository/pgbackrest/archive/multigres" ] || [ -d "$repository/pgbackrest/backup/multigres" ]; then
   @PGBACKREST@ --stanza=multigres --repo1-path="$repository/pgbackrest" --pg1-path="$PWD" --config=/dev/null \
     --log-level-file=off --lock-path="$PWD/../pgbackrest-lock" --log-level-console=warn archive-push "$segment"
 fi

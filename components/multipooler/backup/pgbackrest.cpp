@@ -198,7 +198,8 @@ absl::Status PgBackRest::Restore(const RestoreRequest& request, absl::Time deadl
     MG_RETURN_IF_ERROR(Run(std::move(argv), deadline, cancelled).status());
     std::string get = absl::StrCat(ShellQuote(program_), " --stanza=", kStanza, " --repo1-path=", ShellQuote(Repo()),
                                    " --config=/dev/null --log-level-file=off --lock-path=", ShellQuote(LockPath()),
-                                   " --pg1-path=", ShellQuote(server_.data_directory), " archive-get \"%f\" \"%p\"");
+                                   // Where it is recovered, which is not always where it is to serve.
+                                   " --pg1-path=\"$PWD\" archive-get \"%f\" \"%p\"");
     return PrepareRecovery(request, get, server_.run_as);
   }();
   if (!status.ok()) {
