@@ -30,6 +30,9 @@ repository=@REPOSITORY@
 segment=$1
 name=$2
 kept="$repository/wal/$name"
+part="$repository/wal/.$name.$$"
+pushed="$repository/.$name.$$"
+trap 'rm -f "$part" "$pushed"' EXIT
 
 # How many bytes of this segment belong to its timeline, by the histories of the timelines that came after it.
 valid_bytes() {
@@ -38,7 +41,7 @@ valid_bytes() {
   timeline=$((0x$(expr "$digits" : '\(.\{8\}\)')))
   begin=$((0x$(expr "$digits" : '.\{8\}\(.\{8\}\)') * 4294967296 + 0x$(expr "$digits" : '.\{16\}\(.\{8\}\)') * size))
   valid=0
-  for history in pg_wal/*.history "$repository"/wal/*.history; do
+  for history in pg_wal/*.history "$repository"/wal/*.history "$repository"/pgbackrest/archive/multigres/*/*.history; do
     [ -e "$history" ] || continue
     while read -r parent left rest; do
       [ "$parent" = "$timeline" ] || continue
@@ -50,8 +53,6 @@ valid_bytes() {
 }
 
 copy_aside() {
-  part="$repository/wal/.$name.$$"
-  trap 'rm -f "$part"' EXIT
   cp "$segment" "$part"
   sync "$part"
 }
@@ -85,10 +86,41 @@ if [ -d "$repository/base" ]; then
     sync "$repository/wal"
   fi
 fi
+
+pgbackrest() {
+  @PGBACKREST@ --stanza=multigres --repo1-path="$repository/pgbackrest" --pg1-path="$PWD" --config=/dev/null \
+    --log-level-file=off --lock-path="$PWD/../pgbackrest-lock" --log-level-console=error "$@"
+}
+
+# pgBackRest has another file of this name, and replaces none. The same questions as above.
+settle_pushed() {
+  case $name in
+    *.partial) return 0 ;;
+  esac
+  pgbackrest archive-get "$name" "$pushed"
+  cmp -s -n "$(valid_bytes)" "$segment" "$pushed" && return
+  if [ -e standby.signal ]; then
+    echo "multigres: $name differs from the archived one, which stays" >&2
+    return
+  fi
+  echo "multigres: $name of the primary takes the place of another one, which is kept in $repository/other" >&2
+  mkdir -p "$repository/other"
+  find "$repository/pgbackrest/archive/multigres" \( -name "$name" -o -name "$name-*" \) -exec mv {} "$repository/other/" \;
+  pgbackrest archive-push "$segment"
+}
+
 # (Where the archive has been lost, or is not mounted, the push says so: WAL waits for it then.)
 if [ -d "$repository/pgbackrest/archive/multigres" ] || [ -d "$repository/pgbackrest/backup/multigres" ]; then
-  @PGBACKREST@ --stanza=multigres --repo1-path="$repository/pgbackrest" --pg1-path="$PWD" --config=/dev/null \
-    --log-level-file=off --lock-path="$PWD/../pgbackrest-lock" --log-level-console=warn archive-push "$segment"
+  # Two nodes would write one file at once. One that stands still holds the others up for a moment only.
+  exec 9>"$repository/.push"
+  flock -w 10 9 || true
+  result=0
+  pgbackrest archive-push "$segment" || result=$?
+  case $result in
+    0) ;;
+    45) settle_pushed ;; # ArchiveDuplicateError
+    *) exit "$result" ;;
+  esac
 fi
 )sh";
 

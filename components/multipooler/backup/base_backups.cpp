@@ -47,7 +47,7 @@ class BaseBackups final : public Engine {
   std::string name() const override { return "pg_basebackup"; }
   bool Owns(const std::string& backup_id) const override { return absl::EndsWith(backup_id, kSuffix); }
   // Every node archives, so that no segment is missing when the primary is lost with some that it had not archived yet.
-  std::string archive_mode() const override { return "always"; }
+  bool CanUse(const std::string& archive_mode) const override { return archive_mode == "always"; }
 
   absl::StatusOr<Metadata> Take(const TakeRequest& request, absl::Time deadline,
                                 const std::atomic<bool>* cancelled) override;

@@ -62,8 +62,8 @@ class Engine {
   virtual std::string name() const = 0;
   /// Whether it made the backup of this name.
   virtual bool Owns(const std::string& backup_id) const = 0;
-  /// What archive_mode must be for its backups to have the WAL after them.
-  virtual std::string archive_mode() const = 0;
+  /// Whether a server with this archive_mode keeps what its backups need.
+  virtual bool CanUse(const std::string& archive_mode) const = 0;
   /// INVALID_ARGUMENT for a type that it cannot make; FAILED_PRECONDITION where it cannot copy this server.
   virtual absl::StatusOr<multipoolermanagerdata::BackupMetadata> Take(const TakeRequest& request, absl::Time deadline,
                                                                       const std::atomic<bool>* cancelled) = 0;

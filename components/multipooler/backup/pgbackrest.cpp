@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/fs/fs.h"
 #include "common/pginstall/pginstall.h"
@@ -41,7 +43,9 @@ class PgBackRest final : public Engine {
   bool Owns(const std::string& backup_id) const override {
     return absl::EndsWith(backup_id, "F") || absl::EndsWith(backup_id, "D") || absl::EndsWith(backup_id, "I");
   }
-  std::string archive_mode() const override { return "on"; }  // it refuses `always`
+  bool CanUse(const std::string& archive_mode) const override {
+    return archive_mode == "always" || archive_mode == "on";  // (the latter in clusters that earlier versions made)
+  }
 
   absl::StatusOr<Metadata> Take(const TakeRequest& request, absl::Time deadline,
                                 const std::atomic<bool>* cancelled) override;
@@ -136,6 +140,7 @@ absl::StatusOr<Metadata> PgBackRest::Take(const TakeRequest& request, absl::Time
                       pginstall::Choose(server_.data_directory, server_.postgres_major));
   argv.push_back("--type=" + type);
   argv.emplace_back("--start-fast");
+  argv.emplace_back("--no-archive-mode-check");  // every node archives; the script settles where they differ
   argv.push_back(absl::StrCat("--repo1-retention-full=", kRetentionFull));
   argv.emplace_back("--no-expire-auto");
   argv.push_back("--annotation=job_id=" + request.job_id);
@@ -183,7 +188,9 @@ absl::StatusOr<std::string> PgBackRest::Verify(absl::Time deadline, const std::a
   std::vector<std::string> argv = Common("info");  // what it finds it tells as a log
   std::erase_if(argv, [](const std::string& word) { return absl::StartsWith(word, "--lock-path"); });  // it knows none
   argv.emplace_back("verify");
-  return Run(std::move(argv), deadline, cancelled);
+  MG_ASSIGN_OR_RETURN(std::string output, Run(std::move(argv), deadline, cancelled));
+  MG_RETURN_IF_ERROR(CheckVerified(output));
+  return output;
 }
 
 absl::Status PgBackRest::Restore(const RestoreRequest& request, absl::Time deadline,
@@ -209,6 +216,22 @@ absl::Status PgBackRest::Restore(const RestoreRequest& request, absl::Time deadl
 }
 
 }  // namespace
+
+absl::Status CheckVerified(const std::string& output) {
+  std::string first;
+  bool damaged = false;
+  for (absl::string_view line : absl::StrSplit(output, '\n')) {
+    line = absl::StripAsciiWhitespace(line);
+    damaged |= line == "status: error";
+    if (first.empty() && absl::StrContains(line, "invalid ")) {
+      first = std::string(line.substr(line.find("invalid ")));
+    }
+  }
+  return !damaged ? absl::OkStatus()
+                  : MakeError(absl::StatusCode::kDataLoss,
+                              absl::StrCat("the repository is damaged", first.empty() ? "" : ": ", first),
+                              {.reason = "BACKUP_DAMAGED", .hint = "make a new backup: multigres backup create"});
+}
 
 absl::StatusOr<std::vector<Metadata>> ParseInfo(const std::string& json) {
   Value root;

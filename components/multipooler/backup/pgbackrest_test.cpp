@@ -31,5 +31,19 @@ TEST(PgBackRestInfo, GarbageIsDataLoss) {
   EXPECT_TRUE(ParseInfo(R"([{"backup":"x"},7])").ok());
 }
 
+TEST(PgBackRestVerify, DamageIsAnErrorThoughTheProgramEndsWell) {
+  const std::string head = "2026-11-29 07:37:26.070 P00   INFO: verify command begin 2.45: --stanza=multigres\n";
+  EXPECT_TRUE(CheckVerified(head + "P00   INFO: stanza: multigres\n              status: ok\n").ok());
+  EXPECT_TRUE(CheckVerified("").ok());
+  absl::Status damaged = CheckVerified(
+      head +
+      "2026-11-29 07:37:26.840 P01   INFO: invalid checksum '20261129-073338F/pg_data/base/5/2838.gz'\n"
+      "2026-11-29 07:37:27.009 P00   INFO: stanza: multigres\n                              status: error\n"
+      "          backup: 20261129-073338F, status: invalid, total files checked: 1002, total valid files: 1001\n");
+  EXPECT_EQ(damaged.code(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(damaged.message(),
+            "the repository is damaged: invalid checksum '20261129-073338F/pg_data/base/5/2838.gz'");
+}
+
 }  // namespace
 }  // namespace mg::multipooler::backup

@@ -44,7 +44,7 @@ Repository::Repository(const std::string& location, const clustermetadata::Shard
 
 Engine* Repository::Preferred(const std::string& archive_mode) const {
   for (const auto& engine : engines_) {
-    if (engine->archive_mode() == archive_mode) {
+    if (engine->CanUse(archive_mode)) {
       return engine.get();
     }
   }

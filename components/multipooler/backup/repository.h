@@ -20,8 +20,6 @@ class Repository {
   /// suits it.
   const Engine& preferred(const std::string& archive_mode) const { return *Preferred(archive_mode); }
 
-  /// What archive_mode a new server should have, so that the installed program can be used.
-  std::string archive_mode_for_new_servers() const { return engines_.front()->archive_mode(); }
 
   /// Makes a backup. ABORTED when another one, or an expiry, is under way in this repository.
   absl::StatusOr<multipoolermanagerdata::BackupMetadata> Take(const TakeRequest& request,

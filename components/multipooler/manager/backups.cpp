@@ -173,7 +173,7 @@ absl::Status Manager::PrepareArchive() {
   }
   MG_RETURN_IF_ERROR(repository.status());
   return EditAutoConf(config_.data_directory,
-                      {{"archive_mode", (*repository)->archive_mode_for_new_servers()},
+                      {{"archive_mode", "always"},  // a leader that is lost may have been about to archive
                        {"archive_command", backup::ArchiveCommand((*repository)->path())}},
                       config_.run_as);
 }
