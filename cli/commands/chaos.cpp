@@ -189,7 +189,9 @@ Command Make(v1::FaultKind kind, const std::string& word, const std::string& sum
           "which errors a client saw through each gateway: a probe writes to the table multigres_chaos_probe of the "
           "database all the while, and reads back in the end what was acknowledged. The fault is undone at its end, on "
           "Ctrl-C, and by the next agent if need be. Only for clusters of this machine."),
-      .positionals = {{.name = "NAME", .help = "a component, a cell, or 'primary'", .required = true}},
+      .positionals = {{.name = "NAME",
+                       .help = "a component, a cell, 'primary', or 'primary/DATABASE'",
+                       .required = true}},
       .flags = {{.name = "no-probe", .help = "without the probe client"},
                 {.name = "yes", .letter = 'y', .help = "do not ask"}},
       .examples = {{example, comment}},

@@ -23,6 +23,9 @@ namespace v1 = multigres::cli::v1;
 
 // What was noticed longer before an appointment belongs to something else.
 constexpr absl::Duration kEvidenceHolds = absl::Seconds(60);
+// The primary stands, and nobody can take its place.
+constexpr char kStalled[] = "failover-stalled";
+constexpr char kBlocked[] = "failover-blocked";
 
 absl::Time TimeOf(const agent::LogRecord& record) { return rpc::ToTime(record.time()); }
 
@@ -70,14 +73,17 @@ class Teller {
   explicit Teller(std::string database) : database_(std::move(database)) {}
 
   void Take(const agent::LogRecord& record) {
+    if (const std::string shard = Field(record, "shard"); !shard.empty()) {
+      name_ = shard.substr(0, shard.find('/'));
+    }
     if (Is(record, "multiorch", "appointment begins")) {
       Begin(record);
     } else if (Evidence(record)) {
       return;
-    } else if (!told_.empty()) {
+    } else if (!Healed(record) && !told_.empty()) {
       Continue(record);
     }
-    if (Is(record, "multipooler", "leader")) {
+    if (Leads(record)) {
       evidence_.clear();  // of what is over now
       decided_ = std::max(decided_, TermOf(Field(record, "rule")));
     }
@@ -85,6 +91,14 @@ class Teller {
 
   std::vector<v1::FailoverOutput> Finish() {
     std::vector<v1::FailoverOutput> out;
+    if (Settled()) {
+      for (const auto& [about, step] : evidence_) {
+        if (step.type == kStalled) {
+          Tell(about, step.detail);  // it goes on
+          break;
+        }
+      }
+    }
     for (Told& told : told_) {
       Close(&told);
       out.push_back(std::move(told.output));
@@ -111,6 +125,70 @@ class Teller {
                               database_.empty() ? "" : "/", database_);
   }
 
+  static bool Leads(const agent::LogRecord& record) {
+    return Is(record, "multipooler", "leader") || Is(record, "multipooler", "leads on, under its own rule");
+  }
+
+  // No change of the primary is under way.
+  bool Settled() const { return told_.empty() || told_.back().decided; }
+
+  // What stands until it is over is never too old.
+  void DropOld(const agent::LogRecord& now) {
+    std::erase_if(evidence_, [&](const auto& noticed) {
+      const Step& step = noticed.second;
+      return step.type != kStalled && step.type != kBlocked && step.at < TimeOf(now) - kEvidenceHolds;
+    });
+  }
+
+  // A story about `primary` that begins with what was noticed of it.
+  Told& Tell(const std::string& primary, const std::string& why) {
+    Told& told = told_.emplace_back();
+    told.output.set_database(name_);
+    told.output.set_old_primary(primary);
+    told.output.set_why(why);
+    told.detected = absl::InfiniteFuture();
+    for (auto& [about, step] : evidence_) {
+      bool once = std::none_of(told.steps.begin(), told.steps.end(), [&](const Step& other) {
+        return other.component == step.component && other.type == step.type;
+      });
+      if (once && (about.empty() || primary.empty() || about == primary)) {
+        told.detected = std::min(told.detected, step.at);
+        told.output.set_planned(told.output.planned() || step.type == "failover-planned");
+        told.steps.push_back(std::move(step));
+      }
+    }
+    evidence_.clear();
+    return told;
+  }
+
+  // What was noticed has passed: of a primary that leads on that is a story without a successor, of anything else none.
+  bool Healed(const agent::LogRecord& record) {
+    if (Is(record, "multiorch", "health stream up again")) {
+      const std::string about = ComponentOf(Field(record, "pooler"));
+      std::erase_if(evidence_, [&](const auto& noticed) {
+        return noticed.first == about && noticed.second.component == record.component();
+      });
+      return true;
+    }
+    const bool quorum = absl::StartsWith(record.message(), "a quorum confirms this leader's log again");
+    const bool same_term = Leads(record) && decided_ > 0 && TermOf(Field(record, "rule")) == decided_;
+    auto noticed = std::find_if(evidence_.begin(), evidence_.end(), [&](const auto& one) {
+      return one.first == record.component() && (!quorum || one.second.type == kStalled);
+    });
+    if (!Settled() || noticed == evidence_.end() || (!quorum && !same_term)) {
+      return false;
+    }
+    Told& told = Tell(record.component(), noticed->second.detail);
+    told.decided = told.rejoined = true;
+    told.output.set_new_primary(record.component());
+    told.output.set_term(decided_);
+    told.output.set_seconds_to_rule(Since(record));
+    Add(record, "failover-in-place",
+        quorum ? "a quorum confirms its log again: it goes on"
+               : absl::StrCat("goes on as the primary, under rule ", Field(record, "rule")));
+    return true;
+  }
+
   void Add(const agent::LogRecord& record, const char* type, std::string detail) {
     told_.back().steps.push_back({TimeOf(record), record.component(), type, std::move(detail)});
   }
@@ -127,6 +205,9 @@ class Teller {
       step.detail = "the connection to its PostgreSQL is lost";
     } else if (Is(record, "multipooler", "PostgreSQL does not answer")) {
       step.detail = "its PostgreSQL does not answer";
+    } else if (Is(record, "multipooler", "no quorum confirms this leader's log: reads end too")) {
+      step.type = kStalled;
+      step.detail = "no quorum confirms its log: nothing is read or written";
     } else if (Is(record, "multipooler", "hands the lead over")) {
       evidence_.clear();  // what was noticed before came to nothing
       step.type = "failover-planned";
@@ -137,16 +218,17 @@ class Teller {
     } else if (Is(record, "multiorch", "decision") && absl::StrContains(Field(record, "why"), "no leader is alive")) {
       about = "";
       step.detail = Field(record, "why");
+      if (absl::StrContains(step.detail, "none can be appointed") || absl::StrContains(step.detail, "too few others")) {
+        step.type = kBlocked;
+      }
     } else {
       return false;
     }
-    if (!told_.empty() && !told_.back().decided) {
+    if (!Settled()) {
       return true;  // known already
     }
     evidence_.push_back({about, std::move(step)});
-    while (evidence_.front().second.at < TimeOf(record) - kEvidenceHolds) {
-      evidence_.pop_front();
-    }
+    DropOld(record);
     return true;
   }
 
@@ -159,25 +241,10 @@ class Teller {
     if (term <= decided_) {
       return;  // by an orch that had not heard of it: nobody is recruited
     }
-    if (told_.empty() || told_.back().decided) {
-      Told& told = told_.emplace_back();
-      const std::string shard = Field(record, "shard");
-      told.output.set_database(shard.substr(0, shard.find('/')));
-      told.output.set_old_primary(ComponentOf(Field(record, "leader")));
-      told.output.set_why(Field(record, "why"));
-      told.detected = TimeOf(record);
-      for (auto& [about, step] : evidence_) {
-        bool once = std::none_of(told.steps.begin(), told.steps.end(), [&](const Step& other) {
-          return other.component == step.component && other.type == step.type;
-        });
-        if (once && step.at >= TimeOf(record) - kEvidenceHolds &&
-            (about.empty() || told.output.old_primary().empty() || about == told.output.old_primary())) {
-          told.detected = std::min(told.detected, step.at);
-          told.output.set_planned(told.output.planned() || step.type == "failover-planned");
-          told.steps.push_back(std::move(step));
-        }
-      }
-      evidence_.clear();
+    if (Settled()) {
+      DropOld(record);
+      Told& told = Tell(ComponentOf(Field(record, "leader")), Field(record, "why"));
+      told.detected = std::min(told.detected, TimeOf(record));
     }
     told_.back().output.set_term(term);
     Add(record, "failover-begun", absl::StrCat("recruits for term ", term, ": ", Field(record, "why")));
@@ -266,7 +333,8 @@ class Teller {
     }
   }
 
-  const std::string database_;
+  const std::string database_;  ///< as components have it in their names; empty: the cluster's first one
+  std::string name_;            ///< the same database, by its name
   std::deque<std::pair<std::string, Step>> evidence_;  ///< whom it is about (empty: whoever led), and what
   std::vector<Told> told_;
   std::int64_t decided_ = 0;  ///< the highest term of a rule that is known to be durable
@@ -277,7 +345,10 @@ class Teller {
 const std::vector<std::string> kFailoverKinds = {"multiorch", "multipooler", "multigateway"};
 const char kFailoverRecords[] =
     "\"msg\":\"(appointment begins|decision|recruited|promoting|action failed|health stream lost|"
-    "connection to PostgreSQL lost|PostgreSQL does not answer|hands the lead over|"
+    "connection to PostgreSQL lost|PostgreSQL does not answer|hands the lead over|health stream up again|leads on, "
+    "under its own rule|"
+    "no quorum confirms this leader's log: reads end too|a quorum confirms this leader's log again, or it leads no "
+    "more|"
     "PostgreSQL is writable, the rule is not yet|leader|log has diverged: rewinding|rewound, follows|"
     "streams from the primary|primary changed)\"";
 
@@ -343,7 +414,9 @@ std::string FailoverText(const v1::FailoverOutput& failover) {
                          : failover.detected_at();
   auto seconds = [](bool known, double value) { return known ? absl::StrFormat("%.3f s", value) : "not yet"; };
   std::string text = absl::StrCat(
-      failover.planned() ? "planned change of the primary: " : "failover: ",
+      failover.planned()                                 ? "planned change of the primary: "
+      : failover.old_primary() == failover.new_primary() ? "the primary went on in place: "
+                                                         : "failover: ",
       failover.old_primary().empty() ? "nobody" : failover.old_primary(), " -> ",
       failover.new_primary().empty() ? "nobody yet" : failover.new_primary(),
       failover.database().empty() ? "" : "\ndatabase     ", failover.database(), "\nwhy          ", failover.why(),

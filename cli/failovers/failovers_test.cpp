@@ -141,6 +141,61 @@ TEST_F(FailoversTest, WhenAnotherFailoverFollows_EachOldPrimaryIsToldWithItsOwn)
   EXPECT_EQ(told[1].steps_size(), 3);
 }
 
+TEST_F(FailoversTest, WhenThePrimaryGoesOnItself_ThatIsAStoryOfItsOwn) {
+  Log(0, "multipooler/zone1", "leader", {{"rule", "{6,0}"}});
+  Log(1000, "multiorch/zone2", "health stream lost",
+      {{"shard", "postgres/default/0-inf"}, {"pooler", "multipooler-zone1-aaaa"}});
+  Log(1120, "multipooler/zone1", "leads on, under its own rule", {{"rule", "{6,0}"}});
+  Log(1130, "multigateway/zone3", "primary changed", {{"pooler", "multipooler-zone1-aaaa"}, {"rule", "{6,0}"}});
+  Crash(9000);
+  auto told = TellFailovers(records_);
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_EQ(told[0].database(), "postgres");
+  EXPECT_EQ(told[0].old_primary(), "multipooler/zone1");
+  EXPECT_EQ(told[0].new_primary(), "multipooler/zone1");
+  EXPECT_NEAR(told[0].seconds_to_rule(), 0.12, 1e-6);
+  EXPECT_NEAR(told[0].seconds_to_first_write(), 0.13, 1e-6);
+  EXPECT_EQ(told[0].steps(1).type(), "failover-in-place");
+  EXPECT_NEAR(told[1].seconds_to_rule(), 0.3, 1e-6) << "what had healed is no part of it";
+}
+
+TEST_F(FailoversTest, WhatAnOrchHearsAgain_IsNoPartOfTheNextStory) {
+  Log(0, "multiorch/zone3", "health stream lost", {{"pooler", "multipooler-zone1-aaaa"}});
+  Log(100, "multiorch/zone2", "health stream lost", {{"pooler", "multipooler-zone1-aaaa"}});
+  Log(500, "multiorch/zone3", "health stream up again", {{"pooler", "multipooler-zone1-aaaa"}});
+  Log(600, "multiorch/zone2", "health stream up again", {{"pooler", "multipooler-zone1-aaaa"}});
+  Crash(9000);
+  auto told = TellFailovers(records_);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_NEAR(told[0].seconds_to_rule(), 0.3, 1e-6);
+}
+
+TEST_F(FailoversTest, WhenTheQuorumIsLost_ItIsToldUntilItIsBack) {
+  Log(0, "multipooler/zone1", "leader", {{"rule", "{6,0}"}});
+  Log(1000, "multipooler/zone1", "no quorum confirms this leader's log: reads end too");
+  auto told = TellFailovers(records_);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].new_primary(), "");
+  EXPECT_FALSE(told[0].has_seconds_to_rule());
+  EXPECT_NE(told[0].why().find("nothing is read or written"), std::string::npos);
+  Log(200000, "multipooler/zone1", "a quorum confirms this leader's log again, or it leads no more");
+  told = TellFailovers(records_);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].new_primary(), "multipooler/zone1");
+  EXPECT_NEAR(told[0].seconds_to_rule(), 199, 1e-6);
+}
+
+TEST_F(FailoversTest, WhenNobodyCanBeAppointedAtFirst_ThatIsToldToo) {
+  Log(0, "multiorch/zone2", "decision",
+      {{"why", "no leader is alive under rule {6,0}: it is not this orch's turn yet"}});
+  Log(100, "multiorch/zone2", "decision", {{"why", "no leader is alive, and none can be appointed: only 1 of 3"}});
+  Crash(90000);
+  auto told = TellFailovers(records_);
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].steps(0).type(), "failover-blocked");
+  EXPECT_NEAR(told[0].seconds_to_rule(), 90.2, 1e-6);
+}
+
 TEST_F(FailoversTest, WhenAnOrchIsLate_NoStoryBegins) {
   Crash(1000);
   Log(3000, "multiorch/zone1", "appointment begins", {{"term", "7"}, {"leader", "multipooler-zone1-aaaa"}});

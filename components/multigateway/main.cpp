@@ -123,7 +123,7 @@ int Main(int argc, char** argv) {
   if (flags.pg_replica_port != 0) {
     ports["postgres_replica"] = flags.pg_replica_port;
   }
-  if (absl::Status status = Register(topology.get(), &record, absl::Now() + kRegistrationLimit); !status.ok()) {
+  if (absl::Status status = Register(topology.get(), &record, kRegistrationLimit); !status.ok()) {
     return Fail(status);
   }
   std::unique_ptr<GatewayServer> gateway =

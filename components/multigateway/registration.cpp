@@ -64,18 +64,23 @@ absl::Status TryOnce(topology::Topology* topology, Multigateway* record, absl::T
 
 }  // namespace
 
-absl::Status Register(topology::Topology* topology, Multigateway* record, absl::Time deadline) {
-  absl::Status status;
-  do {
+absl::Status Register(topology::Topology* topology, Multigateway* record, absl::Duration limit) {
+  absl::Time deadline = absl::Now() + limit;
+  for (;;) {
     // Reads wait for an etcd that comes up and for the cell's record; nothing here spins faster than the network.
-    status = TryOnce(topology, record, std::min(deadline, absl::Now() + kTry));
+    absl::Status status = TryOnce(topology, record, absl::Now() + kTry);
     if (status.ok()) {
       return status;
     }
     log::Warn("registration is tried again", {{"error", status}});
-    topology->AwaitCell(record->id().cell(), std::min(deadline, absl::Now() + kTry));
-  } while (absl::Now() < deadline);
-  return WithContext(status, "register in the topology");
+    topology->AwaitCell(record->id().cell(), absl::Now() + kTry);
+    // An etcd that is away will be back, and to end and be started again would only be later than that.
+    if (absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status)) {
+      deadline = absl::Now() + limit;
+    } else if (absl::Now() >= deadline) {
+      return WithContext(status, "register in the topology");
+    }
+  }
 }
 
 absl::StatusOr<Multigateway> FindByPrefix(topology::Topology* topology, std::uint32_t prefix, absl::Time deadline) {

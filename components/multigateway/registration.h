@@ -9,8 +9,9 @@
 
 namespace mg::multigateway {
 
-/// Fills pid_prefix (1 to 2047) and writes the record; tries again until the deadline.
-absl::Status Register(topology::Topology* topology, clustermetadata::Multigateway* record, absl::Time deadline);
+/// Fills pid_prefix (1 to 2047) and writes the record; tries again for `limit` of time in which etcd answers, however
+/// long that takes.
+absl::Status Register(topology::Topology* topology, clustermetadata::Multigateway* record, absl::Duration limit);
 
 /// The gateway that owns a prefix; NOT_FOUND.
 absl::StatusOr<clustermetadata::Multigateway> FindByPrefix(topology::Topology* topology, std::uint32_t prefix,

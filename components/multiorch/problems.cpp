@@ -69,12 +69,37 @@ void Leader(const ShardView& view, absl::Time now, Problems* problems) {
   }
 }
 
+// It leads, and says itself that nobody confirms its log; nobody could be appointed in its place either, else he would
+// be.
+void Quorum(const ShardView& view, absl::Time now, Problems* problems) {
+  const clustermetadata::ShardRule* rule = HighestRule(view);
+  if (!Appointed(rule) || !LeaderIsAlive(view, *rule, now)) {
+    return;
+  }
+  auto leader = view.poolers.find(topology::IdString(rule->leader_id()));
+  if (leader == view.poolers.end()) {
+    return;
+  }
+  const auto& leadership = leader->second.status.availability_status().leadership_status();
+  if (leadership.signal() == clustermetadata::LEADERSHIP_SIGNAL_REQUESTING_DEMOTION &&
+      leadership.leader_term() == rule->rule_number().coordinator_term()) {
+    problems->push_back(Make(view, "ShardStuck", kEmergency,
+                             "too few of the cohort confirm the leader's log: nothing is read or written"));
+  }
+}
+
 void Followers(const ShardView& view, absl::Time now, Problems* problems) {
   const clustermetadata::ShardRule* rule = HighestRule(view);
   if (!Appointed(rule) || !LeaderIsAlive(view, *rule, now)) {
     return;
   }
   consensus::Cohort cohort = consensus::CohortOf(*rule);
+  for (const clustermetadata::ID& member : cohort) {
+    if (view.poolers.count(topology::IdString(member)) == 0) {
+      problems->push_back(
+          Make(view, "ReplicaNotReplicating", kHigh, "has shut down, and is in the rule's cohort", &member));
+    }
+  }
   for (const auto& [text, pooler] : view.poolers) {
     if (consensus::SameNode(pooler.id(), rule->leader_id())) {
       continue;
@@ -98,7 +123,7 @@ void Followers(const ShardView& view, absl::Time now, Problems* problems) {
 }  // namespace
 
 std::vector<::multiorch::DetectedProblem> Analyse(const ShardView& view, absl::Time now) {
-  constexpr std::array kAnalyses = {&Initialisation, &Leader, &Followers};
+  constexpr std::array kAnalyses = {&Initialisation, &Leader, &Quorum, &Followers};
   Problems problems;
   for (auto analysis : kAnalyses) {
     analysis(view, now, &problems);

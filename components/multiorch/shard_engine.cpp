@@ -207,7 +207,11 @@ void ShardEngine::UpdateLinks() {
           std::lock_guard view_lock(mutex_);
           auto found = view_.poolers.find(text);
           if (found != view_.poolers.end()) {
-            found->second.connected = true;
+            if (!std::exchange(found->second.connected, true) &&
+                found->second.unreachable_since != absl::InfinitePast()) {
+              log::Info("health stream up again",
+                        {{"shard", topology::ShardKeyString(options_.shard)}, {"pooler", text}});
+            }
             found->second.last_seen = absl::Now();
             found->second.status = status;
             ++events_;

@@ -189,6 +189,14 @@ def a_database_is_made_used_and_deleted():
         if "there is no database 'shp'" not in s.run("shard", "why", "shp", check=False).stderr:
             raise Failure("why of none")
 
+        # A fault is judged by clients of the database that it hurts.
+        leader = primary(s)
+        report = s.json("chaos", "kill", "primary/shop", "--yes", "--timeout", "60s")["report"]
+        expect("whom the fault hit", report["primaryBefore"], leader)
+        if not report.get("firstWriteSeconds") or not all(g["acknowledged"] for g in report["gateways"]):
+            raise Failure(f"chaos in shop: {report}")
+        well(s)
+
         # Down and up bring it back, at the same ports; so does up after a crash of all that it has.
         ports = {name: c["ports"] for name, c in members(s).items()}
         s.run("down")

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Planned changes of the primary under clients that never stop: no statement fails."""
 
+import contextlib
 import os
 import pathlib
 import signal
@@ -114,6 +115,32 @@ def planned_switches_fail_no_statement():
                 if changed["durability"] != policy or not same_term or changed["primary"] != rule["primary"]:
                     raise Failure(f"{rule} became {changed}: the leader changes the policy by itself")
         clients.judge()
+        well(s)
+
+        # A statement that takes long is waited for, and holds nobody up.
+        slow = subprocess.Popen([CLI, "psql", "--", "-XAtqc", "select 'slow' from pg_sleep(4)"], cwd=s.work, env=s.env, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True)
+        eventually(lambda: s.sql("select count(*) from pg_stat_activity where query like '%pg_sleep(4)%' and state = 'active' and pid <> pg_backend_pid()") == "1",
+                   10, "the slow statement runs")
+        pauses, over = [0.0], threading.Event()
+
+        def write():
+            with contextlib.closing(clients.connect(1)) as c, c.cursor() as cursor:
+                n = 0
+                while not over.is_set():
+                    begun = time.monotonic()
+                    n += 1
+                    cursor.execute("insert into ticks values (99, %s)", (n,))
+                    pauses.append(time.monotonic() - begun)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        s.run("shard", "switch-primary")
+        over.set()
+        writer.join()
+        out, err = slow.communicate(timeout=20)
+        if out != "slow\n" or max(pauses) > 2:
+            raise Failure(f"the slow statement said {out!r} {err!r}, the others paused {max(pauses):.1f} s")
         well(s)
 
         # What no other node can have is told, and says why.

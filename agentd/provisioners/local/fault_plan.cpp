@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <set>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
@@ -144,7 +145,6 @@ absl::Status AddFill(const Model& model, const Specs& targets, std::int64_t most
 
 void AddProbe(const Model& model, FaultRecord* record) {
   record->set_user(model.input.config.postgres_user);
-  record->set_database(model.input.config.database);
   record->set_password_file(
       store::PasswordFile(PoolerDirOf(model.input, {.cell = model.input.config.cells.front().name})));
   for (const v1::ComponentSpec& spec : model.specs) {
@@ -174,11 +174,14 @@ std::string FaultWord(v1::FaultKind kind) {
 }
 
 absl::StatusOr<Specs> FaultTargets(const Model& model, const std::string& target, const std::string& primary) {
-  if (target == "primary" && primary.empty()) {
-    return MakeError(absl::StatusCode::kFailedPrecondition, "there is no primary now",
+  const bool leader = target == "primary" || absl::StartsWith(target, "primary/");
+  if (leader && primary.empty()) {
+    return MakeError(absl::StatusCode::kFailedPrecondition,
+                     absl::StrCat("there is no primary now", target == "primary" ? "" : " of ",
+                                  target == "primary" ? "" : target.substr(target.find('/') + 1)),
                      {.reason = "CLUSTER_NOT_HEALTHY", .hint = "see 'multigres status'"});
   }
-  const std::string name = target == "primary" ? primary : target;
+  const std::string name = leader ? primary : target;
   Specs targets;
   std::set<std::string> cells;
   std::vector<std::string> known = {"primary"};
@@ -245,7 +248,11 @@ absl::StatusOr<FaultRecord> PlanFault(const Model& model, const v1::InjectFaultR
       *record.add_orchs() = PortNamed(spec, PortOf(spec, "grpc"));
     }
   }
-  record.set_database(model.input.config.database);
+  // The one that is hurt; of a cell, or what all databases share, the first one's clients are looked at.
+  const std::string& database = targets.front()->database();
+  const bool one = std::all_of(targets.begin(), targets.end(),
+                               [&](const v1::ComponentSpec* spec) { return spec->database() == database; });
+  record.set_database(one && !database.empty() ? database : model.input.config.database);
   if (!request.no_probe()) {
     AddProbe(model, &record);
   }

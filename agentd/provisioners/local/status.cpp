@@ -334,7 +334,10 @@ v1::ClusterStatus Describe(const Model& model, const std::vector<Observation>& o
 
 std::string LeaderBeside(const std::string& target, const v1::ClusterStatus& status) {
   absl::StatusOr<store::ComponentName> asked = store::ComponentName::Parse(target);
-  const std::string database = asked.ok() ? asked->database : "";
+  std::string database = asked.ok() ? asked->database : "";
+  if (absl::StartsWith(target, "primary/")) {
+    database = target.substr(target.find('/') + 1);
+  }
   for (const v1::ComponentStatus& component : status.components()) {
     absl::StatusOr<store::ComponentName> name = store::ComponentName::Parse(component.name());
     if (name.ok() && name->kind == store::kPostgres && name->database == database && component.role() == "primary") {

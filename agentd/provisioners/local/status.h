@@ -29,8 +29,8 @@ std::vector<Observation> Observe(const Model& model, const supervisor::Superviso
 v1::ClusterStatus Describe(const Model& model, const std::vector<Observation>& observations, Activity activity,
                            absl::Time now, const std::string& boot_id);
 
-/// The PostgreSQL that leads the database of `target`, a component; the default one of any other word. Empty: none, or
-/// it is not known.
+/// The PostgreSQL that leads the database of `target`, a component or `primary/DATABASE`; the default one of any other
+/// word. Empty: none, or it is not known.
 std::string LeaderBeside(const std::string& target, const v1::ClusterStatus& status);
 
 }  // namespace mg::local

@@ -41,8 +41,7 @@ TEST(PgBackRestVerify, DamageIsAnErrorThoughTheProgramEndsWell) {
       "2026-11-29 07:37:27.009 P00   INFO: stanza: multigres\n                              status: error\n"
       "          backup: 20261129-073338F, status: invalid, total files checked: 1002, total valid files: 1001\n");
   EXPECT_EQ(damaged.code(), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(damaged.message(),
-            "the repository is damaged: invalid checksum '20261129-073338F/pg_data/base/5/2838.gz'");
+  EXPECT_EQ(damaged.message(), "the repository is damaged: invalid checksum '20261129-073338F/pg_data/base/5/2838.gz'");
 }
 
 }  // namespace

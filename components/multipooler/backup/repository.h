@@ -20,7 +20,6 @@ class Repository {
   /// suits it.
   const Engine& preferred(const std::string& archive_mode) const { return *Preferred(archive_mode); }
 
-
   /// Makes a backup. ABORTED when another one, or an expiry, is under way in this repository.
   absl::StatusOr<multipoolermanagerdata::BackupMetadata> Take(const TakeRequest& request,
                                                               const std::string& archive_mode, absl::Time deadline,

@@ -220,6 +220,8 @@ class Manager {
   // rule_actions.cpp, recruit.cpp, set_primary.cpp; all under the action lock.
   absl::Status Resume();
   absl::Status DemoteLocked(absl::Time deadline);
+  absl::Status AwaitShortStatements(pgsql::Connection& connection, absl::Time until, absl::Time deadline);
+  absl::StatusOr<Load> DrainLocked(pgsql::Connection& connection, absl::Time deadline);
   absl::Status HandOverLocked(pgsql::Connection& connection, absl::Time deadline);
   absl::Status SealLocked(pgsql::Connection& connection, absl::Time deadline);
   absl::Status RecruitStandbyLocked(const clustermetadata::TermRevocation& revocation, absl::Time deadline);

@@ -70,6 +70,7 @@ void Manager::MonitorLoop() {
     }
     std::unique_lock<std::timed_mutex> lock(action_mutex_, std::try_to_lock);
     if (!lock.owns_lock()) {
+      postmaster_.LetGo();
       WaitForEvent(limit);  // the action's end wakes us
       continue;
     }
@@ -81,6 +82,7 @@ void Manager::MonitorLoop() {
     if (action != MonitorAction::kAwaitRestore) {
       log::Info("monitor acts", {{"action", ToString(action)}});
     }
+    postmaster_.LetGo();
     absl::Status status = Act(action);
     lock.unlock();
     if (status.ok() || stop_) {

@@ -33,6 +33,11 @@ void PostmasterProbe::Reset() {
   next_ = absl::InfinitePast();
 }
 
+void PostmasterProbe::LetGo() {
+  socket_.Reset();
+  trying_ = false;
+}
+
 void PostmasterProbe::Answered() {
   socket_.Reset();
   trying_ = false;

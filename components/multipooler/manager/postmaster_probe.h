@@ -25,6 +25,9 @@ class PostmasterProbe {
   void Step(absl::Time now);
   /// PostgreSQL is another one, or away.
   void Reset();
+  /// Ends the try under way. To be called before PostgreSQL is told to end: who has answered a question waits for the
+  /// next word, and no signal reaches him, so he would hold the end up for as long as he may wait for a login.
+  void LetGo();
 
   /// Two tries in a row were silent.
   bool frozen() const { return silent_ >= kSilentTries; }

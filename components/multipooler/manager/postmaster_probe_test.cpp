@@ -167,5 +167,21 @@ TEST_F(PostmasterProbeTest, WhenNobodyListensOrItIsReachedByTcp_SaysNothing) {
   EXPECT_EQ(StepUntilFrozen(&tcp, absl::Seconds(10)), absl::Seconds(10));
 }
 
+TEST_F(PostmasterProbeTest, WhenLetGo_TheConnectionIsClosedAndTheNextTryIsANewOne) {
+  Listen(8);
+  PostmasterProbe probe(postgres_, kInterval, kLimit);
+  probe.Step(now_);
+  UniqueFd client(accept(listener_.get(), nullptr, nullptr));
+  char question[16];
+  ASSERT_EQ(recv(client.get(), question, sizeof question, 0), 8);
+  probe.LetGo();
+  EXPECT_EQ(recv(client.get(), question, sizeof question, 0), 0) << "it has ended";
+  now_ += kInterval;
+  probe.Step(now_);
+  Answer();
+  probe.Step(now_);
+  EXPECT_FALSE(probe.frozen());
+}
+
 }  // namespace
 }  // namespace mg::multipooler

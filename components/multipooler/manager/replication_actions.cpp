@@ -17,9 +17,14 @@ namespace {
 
 constexpr int kLsnPauseMs = 20;
 constexpr absl::Duration kReloadLimit = absl::Seconds(5);
-// A hand-over waits so long for statements that run, and so long for open transactions; all new work waits meanwhile.
-constexpr absl::Duration kDrainLimit = absl::Seconds(5);
+// A hand-over waits so long for statements that run, and for open transactions; all new work waits meanwhile.
+constexpr absl::Duration kDrainLimit = absl::Milliseconds(300);
 constexpr absl::Duration kTransactionPatience = absl::Milliseconds(200);
+// What has run for longer than this is not over soon. Where that is so everybody goes on, and it is tried again when it
+// is over; at the end of this patience it is ended.
+constexpr absl::Duration kLongStatement = absl::Milliseconds(100);
+constexpr absl::Duration kStatementPatience = absl::Seconds(20);
+constexpr int kStatementPauseMs = 20;
 constexpr absl::Duration kStopLimit = absl::Seconds(10);
 constexpr absl::Duration kSealLimit = absl::Seconds(2);
 constexpr absl::Duration kStandbyPatience = absl::Milliseconds(100);
@@ -77,6 +82,40 @@ absl::Status Manager::SealLocked(pgsql::Connection& connection, absl::Time deadl
   return absl::OkStatus();
 }
 
+// Until no statement has run for long. Those of open transactions do not count: a transaction is ended soon anyway.
+absl::Status Manager::AwaitShortStatements(pgsql::Connection& connection, absl::Time until, absl::Time deadline) {
+  while (!stop_ && absl::Now() < until) {
+    MG_ASSIGN_OR_RETURN(
+        pgsql::Result running,
+        connection.Query("SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND state = "
+                         "'active' AND pid <> pg_backend_pid() AND clock_timestamp() - query_start > $1::interval AND "
+                         "query_start - xact_start < '50 ms'",
+                         {absl::StrCat(absl::ToInt64Milliseconds(kLongStatement), " ms")}, deadline));
+    if (running.Int(0, 0) == 0) {
+      break;
+    }
+    poll(nullptr, 0, kStatementPauseMs);
+  }
+  return absl::OkStatus();
+}
+
+// Afterwards nothing new begins, and what the answer counts is still under way.
+absl::StatusOr<Load> Manager::DrainLocked(pgsql::Connection& connection, absl::Time deadline) {
+  const absl::Time begun = absl::Now();
+  const absl::Time until = std::min(begun + kStatementPatience, begun + (deadline - begun) / 2);
+  for (;;) {
+    MG_RETURN_IF_ERROR(AwaitShortStatements(connection, until, deadline));
+    log::Info("hands the lead over");
+    Change([](ManagerState& state) { state.draining = true; });
+    const absl::Time now = absl::Now();
+    Load left = serving_->WaitForDrain(now + kTransactionPatience, std::min(now + kDrainLimit, deadline));
+    if (left.statements == 0 || stop_ || absl::Now() >= until) {
+      return left;
+    }
+    Change([](ManagerState& state) { state.draining = false; });
+  }
+}
+
 // The standbys have everything before anybody is asked to lead; then the next leader is appointed while this PostgreSQL
 // is still on its way to be a standby. It ends at once, without a checkpoint of its own: that would take long, and
 // would be past the point from which the next leader goes on.
@@ -85,9 +124,7 @@ absl::Status Manager::HandOverLocked(pgsql::Connection& connection, absl::Time d
   // So that its recovery, as a standby, is short.
   MG_RETURN_IF_ERROR(WithContext(connection.Execute("CHECKPOINT", deadline).status(), "checkpoint"));
   absl::Time drained = absl::Now();
-  log::Info("hands the lead over");
-  Change([](ManagerState& state) { state.draining = true; });
-  Load left = serving_->WaitForDrain(drained + kTransactionPatience, std::min(drained + kDrainLimit, deadline));
+  MG_ASSIGN_OR_RETURN(Load left, DrainLocked(connection, deadline));
   absl::Time ended = absl::Now();
   Change([](ManagerState& state) { state.handing_over = true; });
   {
