@@ -154,6 +154,34 @@ def planned_switches_fail_no_statement():
         _, told = held.communicate("select 1 from here;\n", timeout=20)
         if "this session holds a temporary table" not in told:
             raise Failure(f"the session was told: {told}")
+        # What was set for the role after the login is not for this session; nor is a prepared statement read anew.
+        with contextlib.ExitStack() as stack:
+            kept, changed, reads = (stack.enter_context(contextlib.closing(clients.connect(i))) for i in range(3))
+            with kept.cursor() as k, changed.cursor() as c, reads.cursor() as r:
+                s.sql("alter role postgres set work_mem = '5MB'")
+                late = stack.enter_context(contextlib.closing(clients.connect(0)))
+                k.execute("set statement_timeout = '99s'")
+                c.execute("select 1")
+                r.execute("set datestyle = 'SQL, DMY'; prepare p as select '01/02/2003'::date")
+                r.execute("set datestyle = 'ISO, MDY'")
+                with late.cursor() as cursor:
+                    cursor.execute("show work_mem")
+                    if cursor.fetchone()[0] != "5MB":
+                        raise Failure("the role's setting")
+                s.sql("alter role postgres set work_mem = '6MB'")
+                s.run("shard", "switch-primary")
+                with late.cursor() as cursor:
+                    cursor.execute("show work_mem")
+                    if cursor.fetchone()[0] != "5MB":
+                        raise Failure("a setting of the role's that was changed after the login counts")
+                for cursor, why in ((k, "work_mem of the role came after its login"), (c, "the same"), (r, "prepared under another DateStyle")):
+                    try:
+                        cursor.execute("show work_mem")
+                        raise Failure(f"goes on: {why}: {cursor.fetchone()}")
+                    except psycopg2.Error as e:
+                        if e.pgcode not in ("57P01", None):
+                            raise Failure(f"{why}: {e.pgcode} {e}") from e
+                s.sql("alter role postgres reset work_mem")
         for words in (["--to", "nobody"], ["nodatabase"]):
             refused = s.run("shard", "switch-primary", *words, check=False)
             if refused.returncode != 3:

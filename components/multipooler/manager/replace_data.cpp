@@ -83,9 +83,17 @@ absl::Status Manager::CheckLeads(const ManagerState& state, const clustermetadat
     answers.push_back({.id = pooler.id(),
                        .highest = consensus::HighestNumber(position),
                        .promised_term = said.term_revocation().revoked_below_term()});
-    if (consensus::SameNode(pooler.id(), leader) && answer->status().primary_status().ready() &&
-        !position.has_proposal() && consensus::SameNode(position.decision().leader_id(), leader)) {
+    if (!consensus::SameNode(pooler.id(), leader)) {
+      continue;
+    }
+    if (answer->status().primary_status().ready() && !position.has_proposal() &&
+        consensus::SameNode(position.decision().leader_id(), leader)) {
       rule = position.decision();
+    } else if (answer->status().postgres_status() == multipoolermanagerdata::POSTGRES_STATUS_PRIMARY &&
+               position.has_proposal() && consensus::SameNode(position.proposal().leader_id(), leader)) {
+      // Its rule may be waiting for just this node. It has been chosen as the most advanced of a quorum, so it has
+      // whatever this node's data may have counted for.
+      rule = position.proposal();
     }
   }
   if (!rule.has_value()) {

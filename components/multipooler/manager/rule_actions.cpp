@@ -10,6 +10,7 @@
 #include "common/consensus/revocation.h"
 #include "common/log/log.h"
 #include "common/status/status.h"
+#include "components/multipooler/manager/left_segments.h"
 #include "components/multipooler/manager/manager.h"
 #include "components/multipooler/manager/postgres_settings.h"
 
@@ -104,6 +105,9 @@ absl::StatusOr<clustermetadata::ConsensusStatus> Manager::Promote(const consensu
         return absl::DeadlineExceededError("PostgreSQL did not leave recovery in time");
       }
       poll(nullptr, 0, kPromotePauseMs);
+    }
+    if (absl::Status kept = KeepLeftSegments(config_.data_directory, config_.run_as); !kept.ok()) {
+      log::Warn("standbys of earlier timelines may have to be copied anew", {{"error", kept}});
     }
     log::Info("PostgreSQL is writable, the rule is not yet");
     RuleEvent event{.type = "promotion", .operation = "", .reason = request.reason(), .accepted_members = {}};

@@ -6,10 +6,12 @@
 #include <boost/asio/use_awaitable.hpp>
 #include <boost/asio/write.hpp>
 #include <cmath>
+#include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "common/log/log.h"
 #include "common/pgwire/message.h"
 #include "components/multipooler/pool/statement_scan.h"
@@ -25,6 +27,13 @@ constexpr char kTerminate[] = {'X', 0, 0, 0, 4};
 
 /// PostgreSQL's own warning of a synchronous wait that was given up comes from here; by routine, since texts are
 /// translated.
+// PostgreSQL reads literals of a statement by these when it prepares it.
+const std::set<std::string>& Reads() {
+  static const auto* const kNames =
+      new std::set<std::string>{"DateStyle", "IntervalStyle", "TimeZone", "standard_conforming_strings"};
+  return *kNames;
+}
+
 constexpr char kSyncRepRoutine[] = "SyncRepWaitForLSN";
 
 std::string UnknownOutcome() {
@@ -111,7 +120,11 @@ Verdict Session::InspectServer(char type, absl::string_view message, std::string
       break;
     case 'S': {
       auto [name, value] = pgwire::ParseParameterStatus(body);
-      server_->parameters[name] = value;
+      std::string& known = server_->parameters[name];
+      if (known != value && Reads().contains(name)) {
+        reads_since_ = absl::Now();
+      }
+      known = value;
       break;
     }
     case 'N':

@@ -134,10 +134,11 @@ class Session : public std::enable_shared_from_this<Session> {
   bool read_only_ = false;
   std::string from_client_;  ///< the hand-off, and what was read behind it
   pgwire::Scanner client_scanner_, server_scanner_;
-  int expected_ready_ = 0;      ///< ReadyForQuery messages that are still to come
-  bool terminated_ = false;     ///< the client said Terminate
-  bool tainted_ = false;        ///< left something that DISCARD ALL does not undo
-  bool roles_changed_ = false;  ///< tell the host at the next ReadyForQuery outside of a transaction
+  int expected_ready_ = 0;                         ///< ReadyForQuery messages that are still to come
+  bool terminated_ = false;                        ///< the client said Terminate
+  bool tainted_ = false;                           ///< left something that DISCARD ALL does not undo
+  bool roles_changed_ = false;                     ///< tell the host at the next ReadyForQuery outside of a transaction
+  absl::Time reads_since_ = absl::InfinitePast();  ///< last change of a setting by which statements are read
   bool sync_cut_short_ = false;
   bool resetting_ = false;
   bool reset_failed_ = false;

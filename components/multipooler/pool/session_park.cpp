@@ -134,7 +134,7 @@ asio::awaitable<bool> Session::AskState(SessionState* state) {
     server_scanner_.AlsoWant(type);
   }
   expected_ready_ += kStateReady;
-  std::string query = SessionStateMessages(server_->role, absl::StrCat("multigres ", absl::Hex(secret_)));
+  std::string query = SessionStateMessages(server_->role, absl::StrCat("multigres ", absl::Hex(secret_)), reads_since_);
   error_code error, ignored;
   co_await asio::async_write(server_->socket, asio::buffer(query), asio::redirect_error(asio::use_awaitable, error));
   while (!error && expected_ready_ > 0 && !reader_done_ && !ended_) {

@@ -2,8 +2,11 @@
 
 #include <array>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "common/pgwire/message.h"
@@ -32,14 +35,38 @@ SELECT 'blocked', 'another role', '', ''
  WHERE CURRENT_USER::pg_catalog.text OPERATOR(pg_catalog.<>) $role$::pg_catalog.text
     OR SESSION_USER::pg_catalog.text OPERATOR(pg_catalog.<>) $role$::pg_catalog.text
 UNION ALL
-SELECT 'set', s.name, s.setting, '' FROM pg_catalog.pg_settings s
- WHERE s.source OPERATOR(pg_catalog.=) 'session'::pg_catalog.text
+SELECT CASE WHEN s.source OPERATOR(pg_catalog.=) 'session'::pg_catalog.text THEN 'set' ELSE 'had' END, s.name,
+       CASE WHEN s.source OPERATOR(pg_catalog.=) 'session'::pg_catalog.text THEN s.setting
+            ELSE pg_catalog.current_setting(s.name) END, ''
+  FROM pg_catalog.pg_settings s
+ WHERE s.source OPERATOR(pg_catalog.=) ANY ('{session,global,database,user,database user}'::pg_catalog.text[])
    AND NOT pg_catalog.starts_with(s.name, 'transaction_')
 UNION ALL
 SELECT CASE WHEN p.from_sql THEN 'sql' ELSE 'parse' END, p.name, p.statement,
        pg_catalog.array_to_string(p.parameter_types::pg_catalog.oid[], ',')
   FROM pg_catalog.pg_prepared_statements p
  WHERE p.name OPERATOR(pg_catalog.<>) $statement$::pg_catalog.text)sql";
+
+// What is written was read under the settings of its time.
+constexpr char kPreparedBefore[] = R"sql(
+UNION ALL
+SELECT 'blocked', 'a statement that was prepared under other settings', '', ''
+  FROM (SELECT FROM pg_catalog.pg_prepared_statements p
+         WHERE p.prepare_time OPERATOR(pg_catalog.<) pg_catalog.to_timestamp($seconds$::pg_catalog.float8)
+           AND p.name OPERATOR(pg_catalog.<>) $statement$::pg_catalog.text LIMIT 1) p)sql";
+
+// Defaults of the role and the database count for those who log in after they were set. What this session had is among
+// $names$; where there is another one by now the division fails, and with it the session's way to a new place. (Names
+// with a dot are not seen by whoever has not loaded their library.)
+constexpr char kNoNewDefaults[] = R"sql(SELECT 1 OPERATOR(pg_catalog./) CASE WHEN EXISTS (
+  SELECT FROM pg_catalog.pg_db_role_setting s, LATERAL pg_catalog.unnest(s.setconfig) AS c(entry)
+   WHERE s.setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, (SELECT d.oid FROM pg_catalog.pg_database d
+           WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())])
+     AND s.setrole OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, (SELECT r.oid FROM pg_catalog.pg_roles r
+           WHERE r.rolname OPERATOR(pg_catalog.=) SESSION_USER)])
+     AND pg_catalog.strpos(pg_catalog.split_part(c.entry, '=', 1), '.') OPERATOR(pg_catalog.=) 0
+     AND pg_catalog.lower(pg_catalog.split_part(c.entry, '=', 1)) OPERATOR(pg_catalog.<>) ALL (ARRAY[$names$]::pg_catalog.text[])
+  ) THEN 0 ELSE 1 END)sql";
 
 // The four columns of a DataRow's body.
 bool Columns(absl::string_view body, std::array<std::string, 4>* out) {
@@ -67,9 +94,14 @@ bool Columns(absl::string_view body, std::array<std::string, 4>* out) {
 
 }  // namespace
 
-std::string SessionStateMessages(absl::string_view login_role, absl::string_view statement) {
-  std::string query =
-      absl::StrReplaceAll(kQuery, {{"$role$", Literal(login_role)}, {"$statement$", Literal(statement)}});
+std::string SessionStateMessages(absl::string_view login_role, absl::string_view statement, absl::Time reads_since) {
+  std::string query = kQuery;
+  if (reads_since != absl::InfinitePast()) {
+    query += kPreparedBefore;
+  }
+  query = absl::StrReplaceAll(query, {{"$role$", Literal(login_role)},
+                                      {"$statement$", Literal(statement)},
+                                      {"$seconds$", absl::StrFormat("'%.6f'", absl::ToUnixMicros(reads_since) / 1e6)}});
   // A statement with a name: a simple query, or one without a name, would end the client's that has none.
   std::string ask = pgwire::Writer('P').CString(statement).CString(query).Bytes({"\0\0", 2}).Finish() +
                     pgwire::Writer('B').CString("").CString(statement).Bytes({"\0\0\0\0\0\0", 6}).Finish() +
@@ -90,6 +122,13 @@ bool SessionState::Add(absl::string_view row) {
   } else if (kind == "set") {
     absl::StrAppend(&settings_, settings_.empty() ? "SELECT " : ", ", "pg_catalog.set_config(", Literal(name), ", ",
                     Literal(text), ", false)");
+    names_.push_back(absl::AsciiStrToLower(name));
+  } else if (kind == "had") {
+    // Where it is so anyway nothing is set: not everybody may set everything.
+    absl::StrAppend(&settings_, settings_.empty() ? "SELECT " : ", ", "CASE WHEN pg_catalog.current_setting(",
+                    Literal(name), ") OPERATOR(pg_catalog.<>) ", Literal(text), "::pg_catalog.text THEN ",
+                    "pg_catalog.set_config(", Literal(name), ", ", Literal(text), ", false) END");
+    names_.push_back(absl::AsciiStrToLower(name));
   } else if (kind == "sql") {
     sql_.push_back(text);
   } else if (kind == "parse") {
@@ -110,6 +149,10 @@ bool SessionState::Add(absl::string_view row) {
 
 pgwire::Replay SessionState::ToReplay() const {
   pgwire::Replay replay;
+  const std::string names =
+      absl::StrJoin(names_, ",", [](std::string* out, const std::string& name) { *out += Literal(name); });
+  replay.messages += pgwire::QueryMessage(absl::StrReplaceAll(kNoNewDefaults, {{"$names$", names}}));
+  ++replay.ready;
   if (!settings_.empty()) {
     replay.messages += pgwire::QueryMessage(settings_);
     ++replay.ready;
