@@ -1,5 +1,7 @@
 #include "agentd/provisioners/local/status.h"
 
+#include <sys/statvfs.h>
+
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -56,6 +58,9 @@ std::string ReasonFor(const Observation& o, const std::string& state, absl::Time
     return o.process.exit         ? supervisor::DescribeExit(*o.process.exit)
            : o.process.shim_alive ? "ended just now"
                                   : "ended together with its shim";
+  }
+  if (!o.full_disk.empty()) {
+    return absl::StrCat("its disk is full: there is no room for a segment of WAL in ", o.full_disk);
   }
   if (!o.probe.archive_fails_at.empty()) {
     return absl::StrCat("cannot archive WAL, which fills its disk: the archive does not take ",
@@ -199,8 +204,9 @@ void Judge(const Model& model, const std::vector<Observation>& observations, con
       alive.push_back(component.name());
     }
     // A node may have a reason without a fault: somebody has drained it.
-    bool archives = observations[static_cast<std::size_t>(i)].probe.archive_fails_at.empty();
-    if (component.desired() == "running" && (!component.ready() || !archives)) {
+    const Observation& seen = observations[static_cast<std::size_t>(i)];
+    const bool well = seen.probe.archive_fails_at.empty() && seen.full_disk.empty();
+    if (component.desired() == "running" && (!component.ready() || !well)) {
       problems.push_back(component.reason().empty() ? absl::StrCat(component.name(), " is ", component.state())
                                                     : absl::StrCat(component.name(), ": ", component.reason()));
     }
@@ -229,6 +235,14 @@ void Judge(const Model& model, const std::vector<Observation>& observations, con
   for (const auto& [database, replication] : replications) {
     if (!replication.stalled.empty() && model.record.wanted()) {
       problems.insert(problems.begin(), replication.stalled);  // what clients notice comes first
+      for (v1::ComponentStatus& component : *status->mutable_components()) {
+        const auto named = [&](const char* kind) {
+          return component.name() == store::ComponentName{kind, replication.leader_cell, database}.ToString();
+        };
+        if ((named(store::kPostgres) || named(store::kMultipooler)) && component.reason().empty()) {
+          component.set_reason("it leads, and too few standbys confirm its log: nothing is read or written");
+        }
+      }
     }
     if (problems.empty() && !replication.problem.empty() && model.record.wanted()) {
       problems.push_back(absl::StrCat(replication.component, " ", replication.problem));
@@ -259,6 +273,22 @@ void Judge(const Model& model, const std::vector<Observation>& observations, con
   }
 }
 
+/// Of a component whose disk is nearly full: where its data is.
+std::string FullDiskOf(const Model& model, const v1::ComponentSpec& spec) {
+  std::string data;
+  if (spec.kind() == v1::COMPONENT_KIND_ETCD) {
+    data = model.input.paths.EtcdData();
+  } else if (spec.kind() == v1::COMPONENT_KIND_POSTGRES) {
+    data = store::PostgresData(PoolerDirOf(model.input, {.cell = spec.cell(), .database = spec.database()}));
+  }
+  constexpr std::uint64_t kRoom = 16 << 20;
+  struct statvfs facts {};
+  return !data.empty() && ::statvfs(data.c_str(), &facts) == 0 &&
+                 static_cast<std::uint64_t>(facts.f_bavail) * facts.f_frsize < kRoom
+             ? data
+             : "";
+}
+
 }  // namespace
 
 std::vector<Observation> Observe(const Model& model, const supervisor::Supervisor& supervisor, ComponentRpc* rpc,
@@ -280,6 +310,7 @@ std::vector<Observation> Observe(const Model& model, const supervisor::Superviso
     o.view = supervisor.Look(run_dir);
     o.stopped_by_signal = o.process.child_alive && o.process.child && IsStopped(*o.process.child);
     if (o.process.child_alive) {
+      o.full_disk = FullDiskOf(model, spec);
       alive.push_back(&spec);
       places.push_back(observations.size());
     }

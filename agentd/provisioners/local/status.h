@@ -19,6 +19,7 @@ struct Observation {
   bool stopped_by_signal = false;
   supervisor::View view;  ///< where it stands in the loop
   ProbeResult probe;      ///< meaningful when the process lives
+  std::string full_disk;  ///< the directory of its data, when there is hardly any room for more; empty: there is room
 };
 
 /// Reads the processes' files and asks those that live.

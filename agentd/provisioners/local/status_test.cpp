@@ -112,6 +112,7 @@ TEST_F(DescribeTest, WhenTheLeaderHasLostItsQuorum_ThatIsSaidFirst) {
       clustermetadata::LEADERSHIP_SIGNAL_REQUESTING_DEMOTION);
   EXPECT_EQ(Status().reason().find("postgres/zone1 leads, and too few standbys confirm its log"), 0U)
       << Status().reason();
+  EXPECT_EQ(Find(Status(), "postgres/zone1").reason().find("it leads, and too few standbys confirm its log"), 0U);
 }
 
 TEST_F(DescribeTest, WhenAComponentDoesNotAnswer_IsUnhealthy) {
@@ -130,6 +131,13 @@ TEST_F(DescribeTest, WhenArchivingFails_IsDegradedAndSaysWhere) {
   v1::ComponentStatus postgres = Find(status, "postgres/zone2");
   EXPECT_TRUE(postgres.ready());
   EXPECT_NE(postgres.reason().find("000000030000000000000004"), std::string::npos) << postgres.reason();
+}
+
+TEST_F(DescribeTest, WhenADiskIsFull_IsDegradedAndSaysWhere) {
+  Of("postgres/zone2").full_disk = "/data/pooler_x/pg_data";
+  EXPECT_EQ(Status().state(), "degraded");
+  EXPECT_EQ(Status().reason().find("postgres/zone2: its disk is full"), 0U) << Status().reason();
+  EXPECT_TRUE(Find(Status(), "postgres/zone2").ready());
 }
 
 TEST_F(DescribeTest, WhenNobodyLeads_IsDegraded) {
