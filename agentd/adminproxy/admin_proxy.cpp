@@ -60,6 +60,23 @@ class Channels {
   std::map<std::string, std::shared_ptr<grpc::Channel>> channels_;
 };
 
+absl::Status Unanswered(const std::string& address, const absl::Status& status, bool sent) {
+  if (sent) {
+    return MakeError(absl::StatusCode::kUnavailable,
+                     absl::StrCat("the answer did not arrive: the Admin API at ", address,
+                                  " ended during the call, and what was begun may go on"),
+                     {.reason = "ADMIN_API_UNAVAILABLE",
+                      .hint = "see what has become of it before you repeat the command; multigres status shows whether "
+                              "multiadmin runs again",
+                      .subject = "multiadmin"});
+  }
+  return MakeError(absl::StatusCode::kUnavailable,
+                   absl::StrCat("the Admin API at ", address, " does not answer: ", std::string(status.message())),
+                   {.reason = "ADMIN_API_UNAVAILABLE",
+                    .hint = "see multigres status; multigres up starts what is missing",
+                    .subject = "multiadmin"});
+}
+
 /// Answers what nobody here knows.
 class Unknown : public grpc::ServerGenericBidiReactor {
  public:
@@ -88,14 +105,9 @@ class AdminProxy::Service : public grpc::CallbackGenericService {
         return call->Refuse(target.status());
       }
       call->Forward(channels_->Get(target->address), target->token,
-                    [channels = channels_, address = target->address](const absl::Status& status) {
+                    [channels = channels_, address = target->address](const absl::Status& status, bool sent) {
                       channels->Forget(address);
-                      return MakeError(absl::StatusCode::kUnavailable,
-                                       absl::StrCat("the Admin API at ", address,
-                                                    " does not answer: ", std::string(status.message())),
-                                       {.reason = "ADMIN_API_UNAVAILABLE",
-                                        .hint = "see multigres status; multigres up starts what is missing",
-                                        .subject = "multiadmin"});
+                      return Unanswered(address, status, sent);
                     });
     });
     return reactor;

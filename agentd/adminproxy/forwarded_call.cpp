@@ -61,8 +61,7 @@ grpc::ServerGenericBidiReactor* ForwardedCall::TakeReactor() {
   return caller_.get();
 }
 
-void ForwardedCall::Forward(std::shared_ptr<grpc::Channel> channel, const std::string& token,
-                            std::function<absl::Status(const absl::Status&)> unreachable) {
+void ForwardedCall::Forward(std::shared_ptr<grpc::Channel> channel, const std::string& token, Unanswered unanswered) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (finished_) {
     return;
@@ -71,7 +70,7 @@ void ForwardedCall::Forward(std::shared_ptr<grpc::Channel> channel, const std::s
     return FinishLocked(grpc::Status::CANCELLED);
   }
   channel_ = std::move(channel);
-  unreachable_ = std::move(unreachable);
+  unanswered_ = std::move(unanswered);
   method_ = context_->method();
   bool authorized = false;
   for (const auto& [key, value] : context_->client_metadata()) {
@@ -121,6 +120,7 @@ void ForwardedCall::CallerRead(bool ok) {
 
 void ForwardedCall::UpstreamWritten(bool ok) {
   std::lock_guard<std::mutex> lock(mutex_);
+  sent_ |= ok;
   if (ok && !finished_ && !upstream_over_) {
     request_.Clear();
     caller_->StartRead(&request_);
@@ -130,7 +130,6 @@ void ForwardedCall::UpstreamWritten(bool ok) {
 void ForwardedCall::UpstreamMetadata(bool ok) {
   std::lock_guard<std::mutex> lock(mutex_);
   if (ok) {
-    reached_ = true;
     for (const auto& [key, value] : upstream_context_.GetServerInitialMetadata()) {
       if (!IsOfConnection(View(key))) {
         context_->AddInitialMetadata(std::string(View(key)), std::string(View(value)));
@@ -178,9 +177,9 @@ void ForwardedCall::UpstreamDone(const grpc::Status& status) {
       context_->AddTrailingMetadata(std::string(View(key)), std::string(View(value)));
     }
   }
-  // An error that comes without anything before it has no initial metadata either; the Admin API's own have details.
-  bool unreached = status.error_code() == grpc::StatusCode::UNAVAILABLE && !reached_ && status.error_details().empty();
-  FinishLocked(unreached ? rpc::ToGrpc(unreachable_(rpc::FromGrpc(status))) : status);
+  // What the Admin API itself says has details.
+  bool unanswered = status.error_code() == grpc::StatusCode::UNAVAILABLE && status.error_details().empty();
+  FinishLocked(unanswered ? rpc::ToGrpc(unanswered_(rpc::FromGrpc(status), sent_)) : status);
 }
 
 }  // namespace mg::adminproxy

@@ -27,10 +27,11 @@ class ForwardedCall : public std::enable_shared_from_this<ForwardedCall> {
 
   /// The reactor for gRPC; before anything else.
   grpc::ServerGenericBidiReactor* TakeReactor();
-  /// Begins to forward over `channel`, with `token` when the caller brings no authorization; `unreachable` gets the
-  /// status when the upstream was never reached, and gives the one to answer.
-  void Forward(std::shared_ptr<grpc::Channel> channel, const std::string& token,
-               std::function<absl::Status(const absl::Status&)> unreachable);
+  /// What to answer where the upstream did not: `status` is gRPC's own; `sent`: it had the request, or a part of it.
+  using Unanswered = std::function<absl::Status(const absl::Status& status, bool sent)>;
+
+  /// Begins to forward over `channel`, with `token` when the caller brings no authorization.
+  void Forward(std::shared_ptr<grpc::Channel> channel, const std::string& token, Unanswered unanswered);
   /// Answers with an error instead of forwarding.
   void Refuse(const absl::Status& status);
 
@@ -54,12 +55,12 @@ class ForwardedCall : public std::enable_shared_from_this<ForwardedCall> {
   std::unique_ptr<grpc::GenericStub> stub_;
   std::shared_ptr<grpc::Channel> channel_;
   grpc::ClientContext upstream_context_;
-  std::function<absl::Status(const absl::Status&)> unreachable_;
+  Unanswered unanswered_;
   std::string method_;
   grpc::ByteBuffer request_, response_;
   bool cancelled_ = false;      ///< by the caller
   bool finished_ = false;       ///< the caller has its status
-  bool reached_ = false;        ///< the upstream answered something
+  bool sent_ = false;           ///< something of the request
   bool upstream_over_ = false;  ///< no operation may be begun on the upstream any more
 };
 

@@ -37,17 +37,6 @@ bool IsAbsent(const absl::Status& status) {
   return absl::IsNotFound(status) || DetailOf(status).value_or(ErrorDetail{}).reason == "STALE_SOCKET";
 }
 
-/// gRPC's own words for a broken connection ("Socket closed") help nobody.
-absl::Status FromAgent(const grpc::Status& status) {
-  if (status.error_code() == grpc::StatusCode::UNAVAILABLE && status.error_details().empty()) {
-    return MakeError(absl::StatusCode::kUnavailable,
-                     absl::StrCat("the connection to the agent broke: ", status.error_message()),
-                     {.reason = "AGENT_GONE",
-                      .hint = "try again: a new agent takes over what runs; multigres agent logs may say why"});
-  }
-  return rpc::FromGrpc(status);
-}
-
 bool IsGone(const absl::Status& status) { return DetailOf(status).value_or(ErrorDetail{}).reason == "AGENT_GONE"; }
 
 constexpr int kMostAttempts = 3;
@@ -184,6 +173,17 @@ struct AgentClient::Impl {
     return enough && absl::IsCancelled(status) ? absl::OkStatus() : status;
   }
 };
+
+// gRPC's own words for a broken connection ("Socket closed") help nobody.
+absl::Status FromAgent(const grpc::Status& status) {
+  if (status.error_code() == grpc::StatusCode::UNAVAILABLE && status.error_details().empty()) {
+    return MakeError(absl::StatusCode::kUnavailable,
+                     "the answer did not arrive: the agent ended during the call, and what was begun may go on",
+                     {.reason = "AGENT_GONE",
+                      .hint = "try again: a new agent takes over what runs; multigres agent logs may say why"});
+  }
+  return rpc::FromGrpc(status);
+}
 
 AgentClient::AgentClient(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 AgentClient::~AgentClient() = default;

@@ -19,6 +19,7 @@
 namespace grpc {
 class Channel;
 class ClientContext;
+class Status;
 }  // namespace grpc
 
 namespace mg::cli {
@@ -118,6 +119,10 @@ class AgentClient {
 
 /// Names the cluster whose Admin API a forwarded call goes to.
 void SelectCluster(grpc::ClientContext* context, const multigres::provisioner::v1::ClusterSelector& cluster);
+
+/// How a call that went through the agent ended: what the agent and the Admin API say has details, so UNAVAILABLE
+/// without any is the agent's own end (AGENT_GONE).
+absl::Status FromAgent(const grpc::Status& status);
 
 /// The failure of an operation as an error; OK for success.
 absl::Status ResultOf(const multigres::provisioner::v1::OperationResult& result);

@@ -33,7 +33,7 @@ absl::Status CallAdmin(Context& context,
   route.prepare(&rpc);
   std::unique_ptr<typename Service::Stub> stub = Service::NewStub(route.channel);
   const absl::Time began = absl::Now();
-  absl::Status status = rpc::FromGrpc((stub.get()->*method)(&rpc, request, response));
+  absl::Status status = route.outcome((stub.get()->*method)(&rpc, request, response));
   if (absl::IsDeadlineExceeded(status) && status.message() == "Deadline Exceeded") {
     // gRPC's own text names no one.
     return MakeError(absl::StatusCode::kDeadlineExceeded,

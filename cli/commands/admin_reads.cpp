@@ -112,7 +112,7 @@ std::vector<Answer> AskAll(Context& context, const std::vector<Multipooler>& poo
         grpc::ClientContext rpc;
         rpc::SetDeadline(&rpc, absl::Now() + kStatusLimit);
         route->prepare(&rpc);
-        answers[i].status = rpc::FromGrpc(stub->GetPoolerStatus(&rpc, request, &answers[i].response));
+        answers[i].status = route->outcome(stub->GetPoolerStatus(&rpc, request, &answers[i].response));
       }
     });
   }

@@ -131,7 +131,7 @@ absl::StatusOr<v1::RestoreBackupResponse> Follow(Context& context, const AdminRo
         ShowForProgram(context, news.step());
       }
     }
-    status = rpc::FromGrpc(stream->Finish());
+    status = route.outcome(stream->Finish());
     interrupted = watcher.interrupted();
   }
   view.Finish();

@@ -130,7 +130,8 @@ absl::StatusOr<AdminRoute> Context::Admin(bool start) {
   if (name.empty()) {
     MG_ASSIGN_OR_RETURN(AgentClient * client, Agent(start));
     return AdminRoute{.channel = client->channel(),
-                      .prepare = [selector = Selector()](grpc::ClientContext* rpc) { SelectCluster(rpc, selector); }};
+                      .prepare = [selector = Selector()](grpc::ClientContext* rpc) { SelectCluster(rpc, selector); },
+                      .outcome = FromAgent};
   }
   multigres::cli::v1::RemoteContext record;
   if (arguments_.Has("admin-server")) {
@@ -141,7 +142,8 @@ absl::StatusOr<AdminRoute> Context::Admin(bool start) {
     MG_ASSIGN_OR_RETURN(record, contexts.Get(name));
   }
   MG_ASSIGN_OR_RETURN(RemoteRoute route, DialRemote(record));
-  remote_ = AdminRoute{.channel = std::move(route.channel), .prepare = std::move(route.prepare)};
+  remote_ =
+      AdminRoute{.channel = std::move(route.channel), .prepare = std::move(route.prepare), .outcome = rpc::FromGrpc};
   return remote_;
 }
 

@@ -21,6 +21,7 @@ class Message;
 namespace grpc {
 class Channel;
 class ClientContext;
+class Status;
 }  // namespace grpc
 
 namespace mg::cli {
@@ -31,6 +32,7 @@ class AgentClient;
 struct AdminRoute {
   std::shared_ptr<grpc::Channel> channel;
   std::function<void(grpc::ClientContext*)> prepare;  ///< adds what each call needs: the cluster's name, the token
+  std::function<absl::Status(const grpc::Status&)> outcome;  ///< of a call: what gRPC says of the way, in words
 };
 
 class Context {

@@ -32,30 +32,60 @@ template <typename Request, typename Response>
 using StreamMethod = std::unique_ptr<grpc::ClientReader<Response>> (Service::Stub::*)(grpc::ClientContext*,
                                                                                       const Request&);
 
+struct Kind {
+  std::string name;     ///< of the operation
+  std::string command;  ///< that asks for it, and goes on with what it left
+};
+
+/// Whoever would have told of its end is gone; what was begun may go on all the same.
+absl::Status CutOff(const absl::Status& status, const std::string& command) {
+  ErrorDetail detail = DetailOf(status).value_or(ErrorDetail{});
+  detail.hint =
+      absl::StrCat("'multigres topology db list' shows what has become of it; '", command, "' goes on from there");
+  if (!detail.reason.empty()) {
+    return MakeError(status.code(), status.message(), detail);
+  }
+  return MakeError(status.code(),
+                   "the answer did not arrive: the connection to the Admin API broke, and what was begun may go on",
+                   {.reason = "ADMIN_API_UNAVAILABLE", .hint = detail.hint});
+}
+
 /// Reads one of the service's streams to its end, as the news of an operation of the agent, which it is.
 template <typename Request, typename Response>
-absl::Status Read(const AdminRoute& route, grpc::ClientContext* call, absl::Time deadline, const std::string& kind,
+absl::Status Read(const AdminRoute& route, grpc::ClientContext* call, absl::Time deadline, const Kind& kind,
                   const Request& request, StreamMethod<Request, Response> method, const OperationReader& reader) {
   rpc::SetDeadline(call, deadline + kGrace);
   route.prepare(call);
   std::unique_ptr<Service::Stub> stub = Service::NewStub(route.channel);
   auto stream = (stub.get()->*method)(call, request);
   Response response;
+  bool begun = false;
   while (stream->Read(&response)) {
+    begun = true;
     multigres::agent::v1::OperationEvent event;
     event.set_operation_id(response.progress().operation_id());
-    event.set_kind(kind);
+    event.set_kind(kind.name);
     *event.mutable_progress() = response.progress();
     if (!reader(event)) {
       call->TryCancel();
     }
   }
-  return rpc::FromGrpc(stream->Finish());
+  absl::Status ended = route.outcome(stream->Finish());
+  return begun && absl::IsUnavailable(ended) ? CutOff(ended, kind.command) : ended;
+}
+
+/// An interrupt's hint speaks of the whole cluster; here the same command goes on with what was begun.
+absl::Status WithSame(const absl::Status& status, const std::string& command) {
+  const ErrorDetail detail = DetailOf(status).value_or(ErrorDetail{});
+  const bool begun = detail.reason == "INTERRUPTED" && !absl::StrContains(detail.hint, "had not begun");
+  return begun ? MakeError(status.code(), status.message(),
+                           {.reason = detail.reason, .hint = absl::StrCat("'", command, "' goes on from here")})
+               : status;
 }
 
 /// Here an interrupt cancels the operation; that of a cluster elsewhere goes on without this command.
 template <typename Request, typename Response>
-absl::StatusOr<out::OperationOutput> Run(Context& context, absl::Time deadline, const std::string& kind,
+absl::StatusOr<out::OperationOutput> Run(Context& context, absl::Time deadline, const Kind& kind,
                                          const Request& request, StreamMethod<Request, Response> method) {
   MG_ASSIGN_OR_RETURN(std::string remote, context.Remote());
   HoldSignals();
@@ -93,15 +123,6 @@ absl::StatusOr<out::OperationOutput> Run(Context& context, absl::Time deadline, 
   return output;
 }
 
-/// An interrupt's hint speaks of the whole cluster; here the same command goes on with what was begun.
-absl::Status WithSame(const absl::Status& status, const std::string& command) {
-  const ErrorDetail detail = DetailOf(status).value_or(ErrorDetail{});
-  const bool begun = detail.reason == "INTERRUPTED" && !absl::StrContains(detail.hint, "had not begun");
-  return begun ? MakeError(status.code(), status.message(),
-                           {.reason = detail.reason, .hint = absl::StrCat("'", command, "' goes on from here")})
-               : status;
-}
-
 int RunCreate(Context& context) {
   absl::StatusOr<absl::Time> deadline = context.Deadline(kCreateLimit);
   if (!deadline.ok()) {
@@ -115,10 +136,12 @@ int RunCreate(Context& context) {
   request.set_durability_policy(context.args().Get("durability"));
   request.set_restore_from(context.args().Get("restore"));
   *request.mutable_timeout() = LeftUntil(*deadline);
-  auto output = Run<v1::CreateDatabaseRequest, v1::CreateDatabaseResponse>(context, *deadline, "create-database",
-                                                                           request, &Service::Stub::CreateDatabase);
+  const Kind kind = {.name = "create-database",
+                     .command = absl::StrCat("multigres topology db create ", request.name())};
+  auto output = Run<v1::CreateDatabaseRequest, v1::CreateDatabaseResponse>(context, *deadline, kind, request,
+                                                                           &Service::Stub::CreateDatabase);
   if (!output.ok()) {
-    return context.Fail(WithSame(output.status(), absl::StrCat("multigres topology db create ", request.name())));
+    return context.Fail(WithSame(output.status(), kind.command));
   }
   return context.Emit(*output, [&] {
     return absl::StrCat("database ", request.name(), " serves\n\nmultigres psql --database ", request.name(), "\n");
@@ -177,10 +200,11 @@ int RunDelete(Context& context) {
   request.set_name(name);
   request.set_purge(purge);
   *request.mutable_timeout() = LeftUntil(*deadline);
-  auto output = Run<v1::DeleteDatabaseRequest, v1::DeleteDatabaseResponse>(context, *deadline, "delete-database",
-                                                                           request, &Service::Stub::DeleteDatabase);
+  const Kind kind = {.name = "delete-database", .command = absl::StrCat("multigres topology db delete ", name)};
+  auto output = Run<v1::DeleteDatabaseRequest, v1::DeleteDatabaseResponse>(context, *deadline, kind, request,
+                                                                           &Service::Stub::DeleteDatabase);
   if (!output.ok()) {
-    return context.Fail(WithSame(output.status(), absl::StrCat("multigres topology db delete ", name)));
+    return context.Fail(WithSame(output.status(), kind.command));
   }
   return context.Emit(*output, [&] { return absl::StrCat("database ", name, " is gone\n"); });
 }

@@ -58,7 +58,13 @@ absl::Status Relay(grpc::ClientContext* call, grpc::ClientReader<prov::Provision
       break;
     }
   }
-  return rpc::FromGrpc(reader->Finish());
+  absl::Status ended = rpc::FromGrpc(reader->Finish());
+  if (absl::IsUnavailable(ended) && !DetailOf(ended).has_value()) {
+    return MakeError(ended.code(),
+                     "the answer did not arrive: the agent ended during the call, and what was begun may go on",
+                     {.reason = "PROVISIONER_UNAVAILABLE"});
+  }
+  return ended;
 }
 
 /// One call of a stream that changes something: admitted, carried out, written to the audit log.

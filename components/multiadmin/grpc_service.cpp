@@ -13,6 +13,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "common/rpc/rpc.h"
+#include "common/status/status.h"
 #include "components/multiadmin/database_service.h"
 #include "components/multiadmin/restores.h"
 #include "components/multiadmin/watch_service.h"
@@ -45,6 +46,13 @@ std::string AddressOf(absl::string_view peer) {
   return std::string(peer.substr(0, peer.rfind(':')));
 }
 
+/// UNAVAILABLE without details is gRPC's own word on the way to here, and not this server's on what it asked.
+grpc::Status ToCaller(const absl::Status& status) {
+  return rpc::ToGrpc(absl::IsUnavailable(status) && !DetailOf(status).has_value()
+                         ? MakeError(status.code(), status.message(), {.reason = "UNAVAILABLE"})
+                         : status);
+}
+
 grpc::Status Serve(const Methods& methods, const std::string& name, grpc::ServerContext* context,
                    const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
   absl::Time deadline = absl::FromChrono(context->deadline());
@@ -61,7 +69,7 @@ grpc::Status Serve(const Methods& methods, const std::string& name, grpc::Server
     context->AddTrailingMetadata("multigres-partial-errors", ErrorsText(answer.errors));
   }
   if (!answer.status.ok()) {
-    return rpc::ToGrpc(answer.status);
+    return ToCaller(answer.status);
   }
   bool own = false;
   return grpc::GenericSerialize<grpc::ProtoBufferWriter, google::protobuf::MessageLite>(*answer.response, response,
@@ -76,8 +84,7 @@ grpc::Status ServeStream(const Methods& methods, const char* method, const grpc:
   if (context.IsCancelled()) {
     return grpc::Status::CANCELLED;
   }
-  return rpc::ToGrpc(
-      methods.Stream(method, CredentialsOf(context), absl::FromChrono(context.deadline()), request, act));
+  return ToCaller(methods.Stream(method, CredentialsOf(context), absl::FromChrono(context.deadline()), request, act));
 }
 
 Credentials CredentialsOf(const grpc::ServerContextBase& context) {

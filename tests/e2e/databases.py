@@ -63,12 +63,20 @@ def at_once(s):
         s.run("db", "delete", name, "--purge", "--yes")
 
 
+def cut_off(run, reason, command):
+    """The answer did not arrive: it says who is gone, and how to go on."""
+    _, err = run.communicate(timeout=60)
+    error = json.loads(err[err.index("{"):])["error"]
+    if error["reason"] != reason or f"db {command}" not in error["hint"]:
+        raise Failure(f"{command}, cut off: {error}")
+
+
 def interrupted(s, root):
     """Whoever dies in the middle, what was begun is finished, or goes on when it is said again."""
     creating = begin(s, "db", "create", "other", "--cells", "zone1,zone2")
     eventually(lambda: members(s, "other").get("multipooler/zone1/other", {}).get("pid"), 30, "a creation has begun")
     os.kill(s.pids()["multiadmin"], signal.SIGKILL)
-    creating.communicate(timeout=60)
+    cut_off(creating, "ADMIN_API_UNAVAILABLE", "create other")
     eventually(lambda: sql(s, "select 1", database="other", check=False).stdout.strip() == "1", 40, "a creation without the Admin API")
     well(s)
     again = s.run("db", "create", "other", "--json", check=False)
@@ -79,7 +87,7 @@ def interrupted(s, root):
     deleting = begin(s, "db", "delete", "other", "--purge", "--yes")
     eventually(lambda: not all(alive(pid) for pid in pids), 30, "a deletion has begun")
     os.kill(agent, signal.SIGKILL)
-    deleting.communicate(timeout=60)
+    cut_off(deleting, "AGENT_GONE", "delete other")
     eventually(lambda: not members(s, "other"), 40, "a deletion is finished by the next agent")
     well(s)
     expect("processes", [pid for pid in pids if alive(pid)], [])
@@ -89,7 +97,7 @@ def interrupted(s, root):
     creating = begin(s, "db", "create", "other", "--cells", "zone1,zone2")
     eventually(lambda: members(s, "other").get("pgctld/zone1/other", {}).get("pid"), 30, "a creation has begun")
     os.kill(s.agent_pid(), signal.SIGKILL)
-    creating.communicate(timeout=60)
+    cut_off(creating, "AGENT_GONE", "create other")
     eventually(lambda: sql(s, "select 1", database="other", check=False).stdout.strip() == "1", 40, "a creation by the next agent")
     well(s)
 

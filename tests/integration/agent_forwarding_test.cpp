@@ -9,9 +9,11 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <csignal>
 #include <mutex>
 #include <optional>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/rpc/rpc.h"
@@ -328,6 +330,26 @@ TEST_F(AgentForwarding, WhenTheAdminApiIsAway_SaysSo_AndWorksAsSoonAsItIsBack) {
   StartAdmin();
   grpc::Status back = GetCell("zone1", &response);
   EXPECT_TRUE(back.ok()) << back.error_message();
+}
+
+TEST_F(AgentForwarding, WhenTheAdminApiEndsDuringACall_SaysThatTheAnswerDidNotArrive) {
+  RawCall call(client_->channel(), "/multigres.admin.v1.Later/Hang");
+  ASSERT_TRUE(call.Write("x"));
+  ASSERT_TRUE(untyped_->WaitForCall());
+  StopAdmin();
+  absl::Status status = rpc::FromGrpc(call.Finish());
+  EXPECT_EQ(DetailOf(status).value_or(ErrorDetail{}).reason, "ADMIN_API_UNAVAILABLE") << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "the answer did not arrive")) << status;
+}
+
+TEST_F(AgentForwarding, WhenTheAgentIsKilledDuringACall_SaysThatTheAnswerDidNotArrive) {
+  RawCall call(client_->channel(), "/multigres.admin.v1.Later/Hang");
+  ASSERT_TRUE(call.Write("x"));
+  ASSERT_TRUE(untyped_->WaitForCall());
+  ASSERT_EQ(::kill(sandbox_.AgentPid(), SIGKILL), 0);
+  absl::Status status = cli::FromAgent(call.Finish());
+  EXPECT_EQ(DetailOf(status).value_or(ErrorDetail{}).reason, "AGENT_GONE") << status;
+  EXPECT_TRUE(absl::StrContains(status.message(), "the answer did not arrive")) << status;
 }
 
 TEST_F(AgentForwarding, WhenTheMethodIsNotTheAdminApis_IsUnimplementedHere) {
