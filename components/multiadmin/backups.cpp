@@ -2,6 +2,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -196,6 +197,7 @@ void Backups::Run(const std::string& job_id, const Multipooler& pooler, const pb
   Job& job = *jobs_.at(job_id);
   job.status.set_status(status.ok() ? pb::JOB_STATUS_COMPLETED : pb::JOB_STATUS_FAILED);
   job.status.set_backup_id(response.backup_id());
+  job.outcome = status;
   job.status.set_error_message(status.ok() ? "" : std::string(status.message()));
   job.ended = absl::Now();
   changed_.notify_all();
@@ -215,6 +217,23 @@ absl::StatusOr<pb::GetBackupJobStatusResponse> Backups::AwaitJob(const pb::GetBa
     }
   }
   return JobStatus(request, deadline);
+}
+
+absl::Status Backups::OutcomeOf(const std::string& job_id) {
+  std::lock_guard lock(mutex_);
+  auto found = jobs_.find(job_id);
+  return found == jobs_.end() ? absl::OkStatus() : found->second->outcome;
+}
+
+void Backups::AwaitAnEnd(const std::string& database, absl::Time deadline) {
+  std::unique_lock lock(mutex_);
+  auto running = [&] {
+    return std::count_if(jobs_.begin(), jobs_.end(), [&](const auto& job) {
+      return job.second->status.database() == database && job.second->ended == absl::InfiniteFuture();
+    });
+  };
+  changed_.wait_until(lock, absl::ToChronoTime(deadline),
+                      [&, before = running()] { return stopping_ || running() < before; });
 }
 
 void Backups::ForgetOldJobs() {

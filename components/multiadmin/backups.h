@@ -37,6 +37,10 @@ class Backups {
   /// The same, once the job has ended; what it is at the deadline else.
   absl::StatusOr<::multiadmin::GetBackupJobStatusResponse> AwaitJob(
       const ::multiadmin::GetBackupJobStatusRequest& request, absl::Time deadline);
+  /// How a job of this multiadmin ended, with the pooler's code: ABORTED when another backup was under way. OK before.
+  absl::Status OutcomeOf(const std::string& job_id);
+  /// Until a job of the database ends, or the deadline.
+  void AwaitAnEnd(const std::string& database, absl::Time deadline);
   absl::StatusOr<::multiadmin::GetBackupsResponse> List(const ::multiadmin::GetBackupsRequest& request,
                                                         absl::Time deadline);
   absl::StatusOr<::multiadmin::ExpireBackupsResponse> Expire(const ::multiadmin::ExpireBackupsRequest& request,
@@ -51,6 +55,7 @@ class Backups {
  private:
   struct Job {
     ::multiadmin::GetBackupJobStatusResponse status;
+    absl::Status outcome;
     absl::Time ended = absl::InfiniteFuture();
     std::unique_ptr<grpc::ClientContext> call;
     std::thread thread;

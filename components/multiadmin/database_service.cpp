@@ -24,6 +24,7 @@ constexpr char kDelete[] = "/multigres.admin.v1.DatabaseService/DeleteDatabase";
 constexpr char kTableGroup[] = "default";  // the one that there is, in one shard
 constexpr char kShard[] = "0-inf";
 constexpr absl::Duration kBackupNews = absl::Milliseconds(250);
+constexpr absl::Duration kBusyPause = absl::Seconds(1);
 constexpr absl::Duration kConnectBound = absl::Seconds(3);
 
 template <typename Request>
@@ -35,6 +36,8 @@ prov::OperationOptions OptionsOf(const Request& request) {
   }
   return options;
 }
+
+absl::Status CallerLeft() { return absl::CancelledError("the caller has left"); }
 
 prov::ProvisionProgress BackupStep(prov::StepState state, const std::string& backup, absl::Time begun) {
   prov::ProvisionProgress progress;
@@ -153,11 +156,12 @@ absl::StatusOr<std::string> Databases::BackUp(const std::string& database, absl:
     MG_ASSIGN_OR_RETURN(pb::GetBackupJobStatusResponse state, backups_->AwaitJob(job, round));
     bool made = state.status() == pb::JOB_STATUS_COMPLETED;
     if (state.status() == pb::JOB_STATUS_FAILED) {
-      return absl::InternalError(state.error_message());
+      const absl::Status outcome = backups_->OutcomeOf(begun->job_id());
+      return outcome.ok() ? absl::InternalError(state.error_message()) : outcome;
     }
     // Whoever has left meanwhile cannot want the rest.
     if (!listener(BackupStep(made ? prov::STEP_STATE_DONE : prov::STEP_STATE_RUNNING, state.backup_id(), start))) {
-      return absl::CancelledError("the caller has left");
+      return CallerLeft();
     }
     if (made) {
       return state.backup_id();
@@ -165,6 +169,21 @@ absl::StatusOr<std::string> Databases::BackUp(const std::string& database, absl:
     if (absl::Now() >= deadline) {
       return absl::DeadlineExceededError("it takes longer than the time given");
     }
+  }
+}
+
+// Another backup may be under way, that of an interrupted deletion for one: the last one is made after it.
+absl::StatusOr<std::string> Databases::LastBackup(const std::string& database, absl::Time deadline,
+                                                  const Listener& listener) {
+  for (const absl::Time begun = absl::Now();;) {
+    absl::StatusOr<std::string> made = BackUp(database, deadline, listener);
+    if (!absl::IsAborted(made.status()) || absl::Now() + kBusyPause >= deadline) {
+      return made;
+    }
+    if (!listener(BackupStep(prov::STEP_STATE_RUNNING, "waits for another backup to end", begun))) {
+      return CallerLeft();
+    }
+    backups_->AwaitAnEnd(database, absl::Now() + kBusyPause);  // or of one that somebody else makes
   }
 }
 
@@ -180,13 +199,17 @@ absl::Status Databases::Delete(const v1::DeleteDatabaseRequest& request, absl::T
   MG_ASSIGN_OR_RETURN(v1::PlanDeleteDatabaseResponse plan, PlanDelete(look, deadline));
   std::string backup;
   if (plan.needs_backup() && !request.purge()) {
-    absl::StatusOr<std::string> made = BackUp(request.name(), deadline, listener);
+    // The call lasts a little longer, so that what became of it can be told.
+    const absl::Time by = request.has_timeout() ? absl::Now() + rpc::ToDuration(request.timeout()) : deadline;
+    absl::StatusOr<std::string> made = LastBackup(request.name(), std::min(by, deadline), listener);
     if (!made.ok()) {
+      const bool busy = absl::IsAborted(made.status()) || absl::IsDeadlineExceeded(made.status());
       return MakeError(absl::StatusCode::kFailedPrecondition,
                        absl::StrCat("nothing was deleted: the last backup of database ", request.name(),
                                     " cannot be made: ", made.status().message()),
                        {.reason = "LAST_BACKUP_FAILED",
-                        .hint = "'multigres up' repairs the database; --purge deletes it without a backup"});
+                        .hint = busy ? "repeat the command in a moment, or with a longer --timeout"
+                                     : "'multigres up' repairs the database; --purge deletes it without a backup"});
     }
     backup = *std::move(made);
   }

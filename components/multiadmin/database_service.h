@@ -48,6 +48,8 @@ class Databases {
 
   /// The name of a new backup of a database, from a standby where one serves, else from the primary.
   absl::StatusOr<std::string> BackUp(const std::string& database, absl::Time deadline, const Listener& listener);
+  /// The same, once a backup that is under way has ended; ABORTED: it has not by the deadline.
+  absl::StatusOr<std::string> LastBackup(const std::string& database, absl::Time deadline, const Listener& listener);
 
   Admin* const admin_;
   Backups* const backups_;
