@@ -197,7 +197,8 @@ absl::Status CheckToken(const std::string& token) {
 absl::StatusOr<std::string> ReadTokenFile(const std::string& path) {
   struct stat info {};
   if (::stat(path.c_str(), &info) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("read the token's file ", path));
+    absl::Status status = ErrnoStatus(errno, absl::StrCat("read the token's file ", path));
+    return absl::IsNotFound(status) ? MakeError(status.code(), status.message(), {.reason = "FILE_NOT_FOUND"}) : status;
   }
   if (S_ISREG(info.st_mode) && (info.st_mode & 077) != 0) {
     return MakeError(absl::StatusCode::kPermissionDenied, absl::StrCat(path, " is open to others"),

@@ -93,6 +93,7 @@ TEST_F(RemoteContextsTest, ATokenFileThatOthersMayRead_IsRefused) {
   EXPECT_EQ(Reason(ReadTokenFile(path).status()), "FILE_NOT_PRIVATE");
   ::chmod(path.c_str(), 0600);
   EXPECT_EQ(ReadTokenFile(path).value(), "t0k3n");
+  EXPECT_EQ(Reason(ReadTokenFile(home_ + "/nowhere").status()), "FILE_NOT_FOUND");
 }
 
 }  // namespace

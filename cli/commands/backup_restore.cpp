@@ -178,6 +178,12 @@ int RunRestore(Context& context) {
   *request.mutable_restore() = *std::move(asked);
   absl::StatusOr<std::vector<clustermetadata::Multipooler>> poolers =
       ReadPoolers(context, BackupDatabase(context), "", nullptr);
+  // Before anybody is asked, and before a step is shown.
+  if (poolers.ok() && poolers->empty()) {
+    if (absl::Status known = CheckDatabase(context, BackupDatabase(context)); !known.ok()) {
+      return context.Fail(known);
+    }
+  }
   const PoolerNames names(context, poolers.ok() ? *poolers : std::vector<clustermetadata::Multipooler>());
   std::string what = absl::StrCat("all data of database ", BackupDatabase(context));
   if (context.args().Has("standby")) {

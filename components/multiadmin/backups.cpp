@@ -257,14 +257,18 @@ absl::StatusOr<pb::GetBackupJobStatusResponse> Backups::JobStatus(const pb::GetB
       return found->second->status;
     }
   }
-  absl::Status unknown = absl::NotFoundError(absl::StrCat("job '", request.job_id(), "' not found"));
+  auto unknown = [&](absl::string_view why) {
+    return MakeError(absl::StatusCode::kNotFound,
+                     absl::StrCat("job '", request.job_id(), "' not found", why.empty() ? "" : ": ", why),
+                     {.reason = "UNKNOWN_JOB"});
+  };
   if (request.database().empty() || request.table_group().empty()) {
-    return unknown;
+    return unknown("");
   }
   absl::StatusOr<Multipooler> pooler = Reader(request.database(), request.table_group(), deadline);
   absl::StatusOr<std::unique_ptr<Stub>> manager = pooler.ok() ? Manager(dialer_, *pooler) : pooler.status();
   if (!manager.ok()) {
-    return absl::NotFoundError(absl::StrCat(unknown.message(), ": ", manager.status().message()));
+    return unknown(manager.status().message());
   }
   grpc::ClientContext context;
   rpc::SetDeadline(&context, deadline);
@@ -272,10 +276,10 @@ absl::StatusOr<pb::GetBackupJobStatusResponse> Backups::JobStatus(const pb::GetB
   question.set_job_id(request.job_id());
   data::GetBackupByJobIdResponse answer;
   if (grpc::Status called = (*manager)->GetBackupByJobId(&context, question, &answer); !called.ok()) {
-    return absl::NotFoundError(absl::StrCat(unknown.message(), ": ", called.error_message()));
+    return unknown(called.error_code() == grpc::StatusCode::NOT_FOUND ? "" : called.error_message());
   }
   if (!answer.has_backup()) {
-    return unknown;
+    return unknown("");
   }
   pb::GetBackupJobStatusResponse response;
   response.set_job_id(request.job_id());

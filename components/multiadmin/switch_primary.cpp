@@ -97,9 +97,10 @@ absl::StatusOr<std::vector<Multipooler>> Admin::PoolersOf(const clustermetadata:
     }
   }
   if (poolers.empty()) {
-    return absl::NotFoundError(
-        absl::StrCat("shard ", topology::ShardKeyString(shard), " has no poolers",
-                     errors.empty() ? "" : "; cells that could not be read: ", ErrorsText(errors)));
+    return MakeError(absl::StatusCode::kNotFound,
+                     absl::StrCat("shard ", topology::ShardKeyString(shard), " has no poolers",
+                                  errors.empty() ? "" : "; cells that could not be read: ", ErrorsText(errors)),
+                     {.reason = "UNKNOWN_SHARD"});
   }
   // So that the first that could lead is one that should.
   std::stable_partition(poolers.begin(), poolers.end(),

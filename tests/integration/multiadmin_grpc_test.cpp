@@ -6,7 +6,10 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "common/rpc/rpc.h"
+#include "common/status/status.h"
 #include "multigres/admin/v1/cell.grpc.pb.h"
+#include "multigres/admin/v1/shard.grpc.pb.h"
 #include "multigres/admin/v1/topology.grpc.pb.h"
 #include "tests/integration/multiadmin_sandbox.h"
 
@@ -14,6 +17,7 @@ namespace mg::tests {
 namespace {
 
 namespace pb = ::multiadmin;
+namespace v1 = multigres::admin::v1;
 
 std::unique_ptr<grpc::ClientContext> Context(absl::Duration limit = absl::Seconds(20)) {
   auto context = std::make_unique<grpc::ClientContext>();
@@ -25,6 +29,10 @@ std::string Trailer(const grpc::ClientContext& context, const std::string& name)
   const auto& trailers = context.GetServerTrailingMetadata();
   auto it = trailers.find(name);
   return it == trailers.end() ? "none" : std::string(it->second.data(), it->second.size());
+}
+
+std::string Reason(const grpc::Status& status) {
+  return DetailOf(rpc::FromGrpc(status)).value_or(ErrorDetail{}).reason;
 }
 
 class MultiadminGrpcTest : public ::testing::Test {
@@ -219,6 +227,17 @@ TEST_F(MultiadminGrpcTest, ManyPoolerStatuses_EachInItsPlace) {
 TEST_F(MultiadminGrpcTest, WhatIsNotThere_SaysSo) {
   pb::BackupResponse backup;
   EXPECT_EQ(stub().Backup(Context().get(), {}, &backup).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  pb::GetBackupJobStatusRequest job;
+  job.set_job_id("nope");
+  pb::GetBackupJobStatusResponse state;
+  EXPECT_EQ(Reason(stub().GetBackupJobStatus(Context().get(), job, &state)), "UNKNOWN_JOB");
+  v1::SwitchPrimaryRequest order;
+  order.mutable_shard_key()->set_database("nope");
+  order.mutable_shard_key()->set_table_group("default");
+  order.mutable_shard_key()->set_shard("0-inf");
+  v1::SwitchPrimaryResponse done;
+  auto shards = v1::ShardService::NewStub(sandbox_->channel());
+  EXPECT_EQ(Reason(shards->SwitchPrimary(Context().get(), order, &done)), "UNKNOWN_SHARD");
 }
 
 }  // namespace
