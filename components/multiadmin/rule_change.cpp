@@ -77,6 +77,33 @@ absl::Status CheckExpected(const std::vector<clustermetadata::ConsensusStatus>& 
                                                consensus::ToString(expected)));
 }
 
+// What the orch would refuse, before anybody hands over to the wished leader. `now` is the rule in force, nullptr:
+// nobody said it.
+absl::Status CheckWish(const multigres::orch::v1::ChangeRuleRequest& wish, const clustermetadata::ShardRule* now) {
+  consensus::Cohort cohort(wish.cohort_members().begin(), wish.cohort_members().end());
+  for (std::size_t i = 0; i < cohort.size(); ++i) {
+    if (consensus::Contains(consensus::Cohort(cohort.begin(), cohort.begin() + static_cast<std::ptrdiff_t>(i)),
+                            cohort[i])) {
+      return absl::InvalidArgumentError(absl::StrCat(Label(cohort[i]), " is twice in the wished cohort"));
+    }
+  }
+  if (!cohort.empty() && !consensus::Contains(cohort, wish.leader_id())) {
+    return absl::InvalidArgumentError("the wished leader is not in the wished cohort");
+  }
+  const bool whole = !cohort.empty() && wish.has_durability_policy();
+  const bool leader_only = cohort.empty() && !wish.has_durability_policy();
+  if (leader_only || (!whole && now == nullptr)) {
+    return absl::OkStatus();
+  }
+  if (cohort.empty()) {
+    cohort = consensus::CohortOf(*now);
+  }
+  // Says what is missing when the cohort cannot satisfy the policy.
+  return consensus::StandbyNames(wish.has_durability_policy() ? wish.durability_policy() : now->durability_policy(),
+                                 cohort, wish.leader_id())
+      .status();
+}
+
 absl::Status Complete(const clustermetadata::ShardRule& outgoing, const ID& orch,
                       clustermetadata::ExternallyCertifiedRevocation* cert, clustermetadata::ShardRule* proposal) {
   clustermetadata::TermRevocation* revocation = cert->mutable_term_revocation();
@@ -226,15 +253,19 @@ absl::StatusOr<v1::ChangeRuleResponse> Admin::ChangeRule(const v1::ChangeRuleReq
     if (pooler == nullptr) {
       return absl::NotFoundError(absl::StrCat("pooler '", Label(request.leader_id()), "' is not one of the shard"));
     }
+    *order.mutable_leader_id() = pooler->id();
+    MG_RETURN_IF_ERROR(CheckWish(order, nullptr));
     bool leads = pooler->routing_state().role() == clustermetadata::ROUTING_ROLE_PRIMARY;
     auto another = std::find_if(poolers.begin(), poolers.end(), [](const Multipooler& other) {
       return other.routing_state().role() == clustermetadata::ROUTING_ROLE_PRIMARY &&
              other.serving_status() == clustermetadata::SERVING;
     });
     if (!leads && another != poolers.end()) {
+      const std::vector<clustermetadata::ConsensusStatus> leader = Probe(this, {another->id()}, deadline);
       if (request.has_expected_rule()) {
-        MG_RETURN_IF_ERROR(CheckExpected(Probe(this, {another->id()}, deadline), request.expected_rule()));
+        MG_RETURN_IF_ERROR(CheckExpected(leader, request.expected_rule()));
       }
+      MG_RETURN_IF_ERROR(CheckWish(order, leader.empty() ? nullptr : &RuleOf(leader.front().current_position())));
       // Recruited alone it would always lack the old leader's last record; handed over in order, it has everything.
       v1::SwitchPrimaryRequest first;
       *first.mutable_shard_key() = request.shard_key();
@@ -253,7 +284,6 @@ absl::StatusOr<v1::ChangeRuleResponse> Admin::ChangeRule(const v1::ChangeRuleReq
         return response;
       }
     }
-    *order.mutable_leader_id() = pooler->id();
   }
   MG_ASSIGN_OR_RETURN(std::vector<clustermetadata::Multiorch> orchs, OrchsFor(order.leader_id(), deadline));
   absl::Status last = absl::UnavailableError("no multiorch answers");

@@ -224,6 +224,34 @@ TEST_F(MultiadminGrpcTest, ManyPoolerStatuses_EachInItsPlace) {
             grpc::StatusCode::INVALID_ARGUMENT);
 }
 
+TEST_F(MultiadminGrpcTest, RuleThatCannotBe_IsRefusedBeforeAnybodyHandsOver) {
+  auto shards = v1::ShardService::NewStub(sandbox_->channel());
+  auto change = [&](const std::string& leader, const std::string& cohort, const std::string& policy) {
+    v1::ChangeRuleRequest request;
+    request.mutable_shard_key()->set_database("postgres");
+    request.mutable_shard_key()->set_table_group("default");
+    request.mutable_shard_key()->set_shard("0-inf");
+    auto name = [](absl::string_view digit, clustermetadata::ID* id) {
+      id->set_component(clustermetadata::ID::MULTIPOOLER);
+      id->set_cell(absl::StrCat("zone", digit));
+      id->set_name(absl::StrCat("p", digit));
+    };
+    name(leader, request.mutable_leader_id());
+    for (absl::string_view member : absl::StrSplit(cohort, ' ')) {
+      name(member, request.add_cohort_members());
+    }
+    request.set_durability_policy(policy);
+    v1::ChangeRuleResponse response;
+    return shards->ChangeRule(Context().get(), request, &response);
+  };
+  EXPECT_EQ(change("2", "1 3", "").error_message(), "the wished leader is not in the wished cohort");
+  EXPECT_EQ(change("2", "1 2 2", "").error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(change("2", "1 2", "MOST").error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(change("2", "2", "AT_LEAST_2").error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(change("2", "2", "MULTI_CELL_AT_LEAST_2").error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+  EXPECT_EQ(change("2", "1 2", "MULTI_CELL_AT_LEAST_3").error_code(), grpc::StatusCode::FAILED_PRECONDITION);
+}
+
 TEST_F(MultiadminGrpcTest, WhatIsNotThere_SaysSo) {
   pb::BackupResponse backup;
   EXPECT_EQ(stub().Backup(Context().get(), {}, &backup).error_code(), grpc::StatusCode::FAILED_PRECONDITION);
