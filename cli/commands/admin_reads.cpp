@@ -80,6 +80,9 @@ std::optional<std::vector<Answer>> AskTogether(Context& context, const std::vect
       }
       auto& one = *response.mutable_statuses(static_cast<int>(i - first));
       answers[i].status = absl::Status(static_cast<absl::StatusCode>(one.error_code()), one.error());
+      if (absl::IsUnavailable(answers[i].status)) {  // this one, for the Admin API has answered
+        answers[i].status = MakeError(answers[i].status.code(), one.error(), {.reason = "POOLER_SILENT"});
+      }
       *answers[i].response.mutable_status() = std::move(*one.mutable_status());
       *answers[i].response.mutable_consensus_status() = std::move(*one.mutable_consensus_status());
     }
@@ -130,7 +133,8 @@ void Fill(const Multipooler& record, const std::string& name, const Answer& answ
   auto port = record.port_map().find("postgres");
   out->set_postgres(absl::StrCat(record.hostname(), ":", port == record.port_map().end() ? 0 : port->second));
   if (!answer.status.ok()) {
-    out->set_error(std::string(answer.status.message()));
+    const bool silent = DetailOf(answer.status).value_or(ErrorDetail{}).reason == "POOLER_SILENT";
+    out->set_error(silent ? "does not answer" : std::string(answer.status.message()));
     return;
   }
   const auto& status = answer.response.status();

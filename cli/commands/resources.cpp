@@ -199,6 +199,17 @@ std::string LagText(const v1::PoolerOutput& pooler) {
   return text;
 }
 
+/// That a pooler does not answer, without gRPC's own words; other errors with the names known here.
+absl::Status OfPooler(Context& context, const Multipooler& pooler, const absl::Status& status) {
+  const ErrorDetail detail = DetailOf(status).value_or(ErrorDetail{});
+  if (detail.reason != "POOLER_SILENT") {
+    return NamedAsHere(context, status);
+  }
+  const std::string name = PoolerNames(context, {pooler}).Of(pooler);
+  return MakeError(status.code(), absl::StrCat(name, " does not answer"),
+                   {.reason = detail.reason, .hint = absl::StrCat("multigres why ", name), .subject = name});
+}
+
 int RunPoolerStatus(Context& context) {
   absl::StatusOr<Multipooler> pooler = NamedPooler(context);
   if (!pooler.ok()) {
@@ -209,7 +220,7 @@ int RunPoolerStatus(Context& context) {
   multiadmin::GetPoolerStatusResponse response;
   absl::Status status = CallAdmin<Admin>(context, &Admin::Stub::GetPoolerStatus, request, &response);
   if (!status.ok()) {
-    return context.Fail(status);
+    return context.Fail(OfPooler(context, *pooler, status));
   }
   return context.Emit(response, [&] {
     const auto& state = response.status();
@@ -305,7 +316,7 @@ int SetRestarts(Context& context, bool enabled) {
   multiadmin::SetPostgresRestartsEnabledResponse response;
   absl::Status status = CallAdmin<Admin>(context, &Admin::Stub::SetPostgresRestartsEnabled, request, &response);
   if (!status.ok()) {
-    return context.Fail(NamedAsHere(context, status));
+    return context.Fail(OfPooler(context, *pooler, status));
   }
   return context.Emit(response, [&] {
     return absl::StrCat(

@@ -223,6 +223,8 @@ const std::vector<ErrorCode>& ErrorCodes() {
        "mode"},
       {"POOLER_DRAINED", kFailedPrecondition, "the pooler is out of service by multigres pooler drain",
        "multigres pooler undrain, with its name, or another pooler"},
+      {"POOLER_SILENT", kUnavailable, "the pooler is registered, and does not answer",
+       "multigres why, with its name, says more"},
       {"PORT_IN_USE", kFailedPrecondition, "another process listens on the port",
        "stop it, or choose another port in multigres.yaml; the message names the process where it can"},
       {"POSTGRES_MISSING", kNotFound, "no PostgreSQL server (14 to 17) is installed",

@@ -7,6 +7,7 @@
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
 #include "common/topology/topology.h"
+#include "components/multiadmin/pooler_statuses.h"
 
 namespace mg::multiadmin {
 namespace {
@@ -21,6 +22,11 @@ absl::Status Absent(const TopologyView& view, const std::string& key, const std:
     }
   }
   return absl::NotFoundError(absl::StrCat(what, " not found"));
+}
+
+// Whatever it failed with, as upstream does.
+absl::Status AsUnavailable(const absl::Status& status) {
+  return absl::IsUnavailable(status) ? status : absl::UnavailableError(status.message());
 }
 
 }  // namespace
@@ -180,8 +186,7 @@ absl::StatusOr<pb::GetPoolerStatusResponse> Admin::GetPoolerStatus(const pb::Get
   rpc::SetDeadline(&context, deadline);
   multipoolermanagerdata::StatusResponse status;
   if (grpc::Status called = manager->Status(&context, {}, &status); !called.ok()) {
-    return absl::UnavailableError(absl::StrCat("failed to get status of pooler '", request.pooler_id().cell(), "/",
-                                               request.pooler_id().name(), "': ", called.error_message()));
+    return AsUnavailable(PoolerFailed("get status of", request.pooler_id(), called));
   }
   pb::GetPoolerStatusResponse response;
   *response.mutable_status() = status.status();
@@ -198,8 +203,7 @@ absl::StatusOr<pb::SetPostgresRestartsEnabledResponse> Admin::SetRestarts(
   forwarded.set_enabled(request.enabled());
   multipoolermanagerdata::SetPostgresRestartsEnabledResponse response;
   if (grpc::Status called = manager->SetPostgresRestartsEnabled(&context, forwarded, &response); !called.ok()) {
-    return absl::UnavailableError(absl::StrCat("failed to tell pooler '", request.pooler_id().cell(), "/",
-                                               request.pooler_id().name(), "': ", called.error_message()));
+    return AsUnavailable(PoolerFailed("tell", request.pooler_id(), called));
   }
   return pb::SetPostgresRestartsEnabledResponse();
 }

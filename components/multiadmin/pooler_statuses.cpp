@@ -11,7 +11,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/rpc/rpc.h"
+#include "common/status/status.h"
 #include "components/multiadmin/admin.h"
+#include "components/multiadmin/label.h"
 
 namespace mg::multiadmin {
 namespace {
@@ -36,6 +38,15 @@ void Fail(const absl::Status& status, v1::PoolerStatus* out) {
 }
 
 }  // namespace
+
+absl::Status PoolerFailed(absl::string_view what, const clustermetadata::ID& id, const grpc::Status& called) {
+  const std::string message = absl::StrCat("failed to ", what, " pooler '", Label(id), "': ", called.error_message());
+  if (called.error_code() == grpc::StatusCode::UNAVAILABLE ||
+      called.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED) {
+    return MakeError(absl::StatusCode::kUnavailable, message, {.reason = "POOLER_SILENT"});
+  }
+  return absl::Status(static_cast<absl::StatusCode>(called.error_code()), message);
+}
 
 absl::StatusOr<v1::GetPoolerStatusesResponse> GetPoolerStatuses(Admin* admin,
                                                                 const v1::GetPoolerStatusesRequest& request,
@@ -70,10 +81,7 @@ absl::StatusOr<v1::GetPoolerStatusesResponse> GetPoolerStatuses(Admin* admin,
         *call->out->mutable_status() = std::move(*call->response.mutable_status());
         *call->out->mutable_consensus_status() = std::move(*call->response.mutable_consensus_status());
       } else {
-        const clustermetadata::ID& id = call->out->pooler_id();
-        Fail(absl::UnavailableError(absl::StrCat("failed to get status of pooler '", id.cell(), "/", id.name(),
-                                                 "': ", status.error_message())),
-             call->out);
+        Fail(PoolerFailed("get status of", call->out->pooler_id(), status), call->out);
       }
       // Under the lock, as the waiting caller's end takes these with it.
       std::lock_guard lock(mutex);

@@ -2,12 +2,20 @@
 #pragma once
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "multigres/admin/v1/topology.pb.h"
+
+namespace grpc {
+class Status;
+}
 
 namespace mg::multiadmin {
 
 class Admin;
+
+/// What a call of a pooler failed with, and `what` could not be done: POOLER_SILENT where the pooler gave no answer.
+absl::Status PoolerFailed(absl::string_view what, const clustermetadata::ID& id, const grpc::Status& called);
 
 /// Each has three seconds, or until the deadline; what one failed with stands in its place of the answer.
 absl::StatusOr<multigres::admin::v1::GetPoolerStatusesResponse> GetPoolerStatuses(

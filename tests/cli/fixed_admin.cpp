@@ -14,6 +14,8 @@
 #include <string>
 
 #include "common/fs/fs.h"
+#include "common/rpc/rpc.h"
+#include "common/status/status.h"
 #include "multiadminservice.grpc.pb.h"
 
 namespace {
@@ -109,7 +111,9 @@ class FixedAdmin final : public pb::MultiadminService::Service {
                                pb::GetPoolerStatusResponse* response) override {
     const std::string& cell = request->pooler_id().cell();
     if (cell == "zone3") {
-      return {grpc::StatusCode::UNAVAILABLE, "failed to get status of pooler 'zone3/xxxx6666': connection refused"};
+      return mg::rpc::ToGrpc(mg::MakeError(absl::StatusCode::kUnavailable,
+                                           "failed to get status of pooler 'zone3/xxxx6666': connection refused",
+                                           {.reason = "POOLER_SILENT"}));
     }
     auto& status = *response->mutable_status();
     status.set_postgres_ready(true);

@@ -184,7 +184,9 @@ TEST_F(MultiadminGrpcTest, PoolerStatusAndRestarts) {
   EXPECT_EQ(response.consensus_status().id().name(), "p1");
   request.mutable_pooler_id()->set_cell("zone2");
   request.mutable_pooler_id()->set_name("p2");
-  EXPECT_EQ(stub().GetPoolerStatus(Context().get(), request, &response).error_code(), grpc::StatusCode::UNAVAILABLE);
+  grpc::Status silent = stub().GetPoolerStatus(Context().get(), request, &response);
+  EXPECT_EQ(silent.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(Reason(silent), "POOLER_SILENT") << "not to be taken for the Admin API's own absence";
 
   pb::SetPostgresRestartsEnabledRequest restarts;
   pb::SetPostgresRestartsEnabledResponse told;
