@@ -144,6 +144,11 @@ struct RuleArguments {
 absl::StatusOr<RuleArguments> ReadRuleArguments(Context& context) {
   RuleArguments result;
   const Arguments& args = context.args();
+  for (const char* flag : {"leader", "durability"}) {
+    if (args.Has(flag) && absl::StripAsciiWhitespace(args.Get(flag)).empty()) {
+      return Usage(absl::StrCat("--", flag, " is empty"), "leave the flag out to keep what is in force");
+    }
+  }
   MG_ASSIGN_OR_RETURN(result.shard, ShardOf(context));
   MG_ASSIGN_OR_RETURN(std::vector<clustermetadata::Multipooler> members, Members(context, result.shard));
   if (args.Has("leader")) {

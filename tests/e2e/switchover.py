@@ -233,7 +233,8 @@ def the_rule_changes_under_its_quorum_or_with_a_certificate():
             raise Failure(in_force())
         s.sql("create table kept (value int); insert into kept values (1)")
         rule = in_force()["rule"]
-        for words, exit_status in ((["--durability", "AT_LEAST_9"], 2), (["--leader", "zone9"], 3),
+        for words, exit_status in ((["--durability", "AT_LEAST_9"], 2), (["--durability", ""], 2), (["--leader", "zone9"], 3),
+                                   (["--leader", lead, "--cohort", ",".join({"zone1", "zone2", "zone3"} - {lead})], 2),
                                    (["--outgoing-rule-term", "77", "--durability", "AT_LEAST_3"], 1),
                                    (["--outgoing-rule-term", "77", "--leader", lead], 1),
                                    (["--frozen-lsn", "FF/0", "--leader", lead, "--cohort", "zone1,zone2,zone3", "--durability",
