@@ -59,14 +59,15 @@ std::string RandomName() {
 }
 
 absl::Status ValidateCellName(const std::string& name) {
-  bool good = !name.empty() && name.size() <= 40 && name != "global";
+  bool good = !name.empty() && name.size() <= 40 && name != "global" && name[0] != '-';
   for (char c : name) {
     good &= absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-';
   }
   return good ? absl::OkStatus()
               : absl::InvalidArgumentError(absl::StrCat(
                     "'", name,
-                    "' is not a cell name: letters, digits and '-', at most 40 characters, and not 'global'"));
+                    "' is not a cell name: letters, digits and '-', a letter or a digit first, at most 40 characters, "
+                    "and not 'global'"));
 }
 
 }  // namespace mg::topology

@@ -48,6 +48,51 @@ absl::Status CheckRoot(const std::string& root, const std::string& global_root) 
   return absl::OkStatus();
 }
 
+/// What is there may have been named by others, whose names may begin with '-'.
+absl::Status CheckAsked(const std::string& name) {
+  absl::Status status = topology::ValidateCellName(name);
+  return absl::StartsWith(name, "-") && topology::ValidateCellName(absl::StrCat("x", name.substr(1))).ok()
+             ? absl::OkStatus()
+             : status;
+}
+
+bool Within(const std::string& root, const std::string& other) {
+  return root == other || absl::StartsWith(root, absl::StrCat(other, "/"));
+}
+
+/// Whether the lists of servers have one in common: then the roots are places in the same etcd.
+template <typename Servers>
+bool SameEtcd(const Servers& some, const google::protobuf::RepeatedPtrField<std::string>& others) {
+  return std::any_of(others.begin(), others.end(), [&](const std::string& server) {
+    return std::find(some.begin(), some.end(), server) != some.end();
+  });
+}
+
+absl::Status Overlap(const clustermetadata::Cell& cell, const std::string& whose, const std::string& root) {
+  const std::string how = cell.root() == root         ? "is"
+                          : Within(cell.root(), root) ? absl::StrCat("lies within ", root, ",")
+                                                      : absl::StrCat("encloses ", root, ",");
+  return MakeError(absl::StatusCode::kInvalidArgument,
+                   absl::StrCat("'", cell.root(), "' ", how, " the root of ", whose,
+                                " in the same etcd: what is kept there would mix"),
+                   {.reason = "INVALID_ARGUMENT", .hint = "choose another --root, or leave it out"});
+}
+
+/// A cell's records lie below its root, so no two may share a place.
+absl::Status CheckApart(const TopologyCache& cache, const TopologyView& view, const clustermetadata::Cell& cell) {
+  auto meets = [&](const std::string& root) { return Within(cell.root(), root) || Within(root, cell.root()); };
+  if (meets(cache.root()) && SameEtcd(cache.servers(), cell.server_addresses())) {
+    return Overlap(cell, "the global topology", cache.root());
+  }
+  for (const auto& [name, other] : view.cells) {
+    if (name != cell.name() && meets(other.cell->root()) &&
+        SameEtcd(other.cell->server_addresses(), cell.server_addresses())) {
+      return Overlap(cell, absl::StrCat("cell ", name), other.cell->root());
+    }
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Conflict(const std::string& name) {
   return MakeError(absl::StatusCode::kAborted, absl::StrCat("cell '", name, "' was changed by somebody else"),
                    {.reason = "VERSION_CHANGED", .hint = "read it again, and decide anew"});
@@ -84,7 +129,6 @@ std::string Some(const std::vector<std::string>& labels) {
 }  // namespace
 
 absl::Status CompleteCell(const TopologyCache& cache, clustermetadata::Cell* cell) {
-  MG_RETURN_IF_ERROR(topology::ValidateCellName(cell->name()));
   if (cell->server_addresses().empty()) {
     cell->mutable_server_addresses()->Add(cache.servers().begin(), cache.servers().end());
   }
@@ -104,7 +148,7 @@ absl::Status CompleteCell(const TopologyCache& cache, clustermetadata::Cell* cel
 std::string Cells::Key(const std::string& name) const { return absl::StrCat(cache_->root(), "/cells/", name, "/Cell"); }
 
 absl::StatusOr<Cells::Stored> Cells::Read(const std::string& name, std::int64_t wanted_version, absl::Time deadline) {
-  MG_RETURN_IF_ERROR(topology::ValidateCellName(name));
+  MG_RETURN_IF_ERROR(CheckAsked(name));
   absl::StatusOr<etcd::KeyValue> kv = cache_->global()->Get(Key(name), deadline);
   if (absl::IsNotFound(kv.status())) {
     return absl::NotFoundError(absl::StrCat("cell '", name, "' not found"));
@@ -130,7 +174,7 @@ absl::StatusOr<v1::ListCellsResponse> Cells::List(absl::Time deadline) {
 }
 
 absl::StatusOr<v1::GetCellResponse> Cells::Get(const std::string& name, absl::Time deadline) {
-  MG_RETURN_IF_ERROR(topology::ValidateCellName(name));
+  MG_RETURN_IF_ERROR(CheckAsked(name));
   MG_ASSIGN_OR_RETURN(std::shared_ptr<const TopologyView> view, cache_->Get(deadline));
   auto cell = view->cells.find(name);
   if (cell == view->cells.end()) {
@@ -143,7 +187,10 @@ absl::StatusOr<v1::GetCellResponse> Cells::Get(const std::string& name, absl::Ti
 
 absl::StatusOr<v1::CreateCellResponse> Cells::Create(const v1::CreateCellRequest& request, absl::Time deadline) {
   clustermetadata::Cell cell = request.cell();
+  MG_RETURN_IF_ERROR(topology::ValidateCellName(cell.name()));
   MG_RETURN_IF_ERROR(CompleteCell(*cache_, &cell));
+  MG_ASSIGN_OR_RETURN(std::shared_ptr<const TopologyView> view, cache_->Get(deadline));
+  MG_RETURN_IF_ERROR(CheckApart(*cache_, *view, cell));
   absl::StatusOr<std::int64_t> version = cache_->global()->Create(Key(cell.name()), cell.SerializeAsString(), deadline);
   if (absl::IsAlreadyExists(version.status())) {
     return MakeError(absl::StatusCode::kAlreadyExists, absl::StrCat("there is a cell '", cell.name(), "'"),
@@ -173,6 +220,10 @@ absl::StatusOr<v1::UpdateCellResponse> Cells::Update(const v1::UpdateCellRequest
   }
   MG_RETURN_IF_ERROR(CompleteCell(*cache_, &cell));
   bool moved = cell.SerializeAsString() != stored.record.SerializeAsString();
+  if (moved) {
+    MG_ASSIGN_OR_RETURN(std::shared_ptr<const TopologyView> view, cache_->Get(deadline));
+    MG_RETURN_IF_ERROR(CheckApart(*cache_, *view, cell));
+  }
   if (moved && !request.force()) {
     MG_ASSIGN_OR_RETURN(Inhabitants inhabitants, Inhabit(stored.record, /*forget_silent=*/false, deadline));
     if (!inhabitants.living.empty()) {

@@ -49,7 +49,7 @@ class Cells {
   const rpc::Dialer dialer_;
 };
 
-/// Fills in what is empty and checks the rest. INVALID_ARGUMENT with the rule.
+/// Fills in what is empty beside the name, and checks it. INVALID_ARGUMENT with the rule.
 absl::Status CompleteCell(const TopologyCache& cache, clustermetadata::Cell* cell);
 
 }  // namespace mg::multiadmin

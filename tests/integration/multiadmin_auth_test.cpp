@@ -327,7 +327,7 @@ TEST_F(MultiadminAuthTest, Cells_AreMadeChangedAndDeletedByVersion) {
   using Cells = v1::CellService;
   v1::CreateCellRequest create;
   v1::CreateCellResponse created;
-  for (const char* bad : {"", "a_b", "global", "a/b", "a\r\nX-Evil: 1", "../x", "\xff"}) {
+  for (const char* bad : {"", "a_b", "global", "-x", "a/b", "a\r\nX-Evil: 1", "../x", "\xff"}) {
     create.mutable_cell()->set_name(bad);
     EXPECT_NE(Typed<Cells>(&Cells::Stub::CreateCell, create, &created).error_code(), grpc::StatusCode::OK) << bad;
   }
@@ -337,6 +337,12 @@ TEST_F(MultiadminAuthTest, Cells_AreMadeChangedAndDeletedByVersion) {
   create.mutable_cell()->clear_server_addresses();
   create.mutable_cell()->set_root("/multigres/global/cells");
   EXPECT_EQ(Typed<Cells>(&Cells::Stub::CreateCell, create, &created).error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  // What two cells keep in one etcd must not mix; zone2 has an etcd of its own.
+  for (const char* root : {"/multigres", "/multigres/zone1", "/multigres/zone1/x", "/multigres/zone3/deep/er"}) {
+    create.mutable_cell()->set_root(root);
+    EXPECT_EQ(Typed<Cells>(&Cells::Stub::CreateCell, create, &created).error_code(), grpc::StatusCode::INVALID_ARGUMENT)
+        << root;
+  }
   create.mutable_cell()->clear_root();
   ASSERT_TRUE(Typed<Cells>(&Cells::Stub::CreateCell, create, &created).ok());
   EXPECT_EQ(created.cell().cell().root(), "/multigres/zone9");

@@ -258,7 +258,8 @@ TEST(TopologyNamesTest, IdsAndNames) {
   EXPECT_EQ(RandomName().size(), 8u);
   EXPECT_NE(RandomName(), RandomName());
   EXPECT_TRUE(ValidateCellName("zone-1").ok());
-  for (const std::string& bad : {std::string(), std::string("global"), std::string("a b"), std::string(41, 'x')}) {
+  for (const std::string& bad :
+       {std::string(), std::string("global"), std::string("a b"), std::string("-x"), std::string(41, 'x')}) {
     EXPECT_FALSE(ValidateCellName(bad).ok()) << bad;
   }
 }
