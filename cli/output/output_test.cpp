@@ -44,6 +44,23 @@ TEST(Table, TooNarrow_LeavesOutColumnsFromTheRight_AndTellsIt) {
   EXPECT_EQ(table.Render(0, false), table.Render(80, false));
 }
 
+TEST(Table, TooNarrow_CountsItsMark) {
+  Table table({"NAME", "CELLS", "DURABILITY", "POOLERS", "PRIMARY"}, 1);
+  table.Add({"postgres", "zone1 zone2 zone3", "AT_LEAST_2", "3", "zone1"});
+  EXPECT_EQ(table.Render(40, false),
+            "NAME      CELLS             DURABILITY …\npostgres  zone1 zone2 zon…  AT_LEAST_2\n");
+}
+
+TEST(Table, TooNarrow_KeepsTheSecondColumnLongest) {
+  Table table({"SHARD", "PRIMARY", "STANDBYS", "RULE", "DURABILITY"}, 2);
+  table.Add(
+      {"postgres/default/0-inf", "multipooler/zone1", "multipooler/zone2 multipooler/zone3", "{1,0}", "AT_LEAST_2"});
+  EXPECT_EQ(table.Render(40, false), "SHARD                  PRIMARY …\npostgres/default/0-i…  multipooler/zone1\n");
+  EXPECT_EQ(table.Render(60, false),
+            "SHARD                   PRIMARY            STANDBYS …\n"
+            "postgres/default/0-inf  multipooler/zone1  multipooler/zone…\n");
+}
+
 TEST(Error, SaysWhatWhyAndWhatNext) {
   absl::Status status =
       MakeError(absl::StatusCode::kUnavailable, "etcd did not start: port 2379 is taken by etcd (pid 7)",

@@ -45,23 +45,51 @@ bool Table::SaysNothing(size_t column) const {
   return std::all_of(rows_.begin() + 1, rows_.end(), [&](const auto& row) { return row[column].empty(); });
 }
 
+namespace {
+
+/// The columns beside each other, with their gaps.
+int Sum(const std::vector<int>& widths, const std::vector<bool>& shown) {
+  int total = -2;
+  for (size_t i = 0; i < widths.size(); ++i) {
+    total += shown[i] ? widths[i] + 2 : 0;
+  }
+  return total;
+}
+
+size_t Last(const std::vector<bool>& shown) {
+  size_t last = shown.size() - 1;
+  while (last > 0 && !shown[last]) {
+    --last;
+  }
+  return last;
+}
+
+/// What the mark for columns that were left out adds to the last one: it follows that one's header.
+int MarkBeyond(const std::string& header, int width) { return std::max(0, text::DisplayWidth(header) + 2 - width); }
+
+/// The first column may lose so much where the second would not be shown else.
+int Spare(const std::vector<int>& widths) { return widths[0] / 3; }
+
+}  // namespace
+
 bool Table::LeaveOut(int width, const std::vector<int>& widths, std::vector<bool>* shown) const {
-  int total = std::accumulate(widths.begin(), widths.end(), 2 * (static_cast<int>(widths.size()) - 1));
-  bool cut = false;
-  auto leave_out = [&](size_t column) {
-    (*shown)[column] = false;
-    total -= widths[column] + 2;
-  };
   // One that says nothing is missed by nobody.
-  for (size_t column = widths.size() - 1; column > 0 && total > width; --column) {
+  for (size_t column = widths.size() - 1; column > 0 && Sum(widths, *shown) > width; --column) {
     if (SaysNothing(column)) {
-      leave_out(column);
+      (*shown)[column] = false;
     }
   }
-  // The first column says what a row is about, the flexible one why.
-  for (size_t column = widths.size() - 1; column > 0 && total + (cut ? 2 : 0) > width; --column) {
-    if (static_cast<int>(column) != flexible_ && (*shown)[column]) {
-      leave_out(column);
+  bool cut = false;
+  auto too_wide = [&](size_t column) {
+    const size_t last = Last(*shown);
+    const int mark = cut ? MarkBeyond(rows_[0][last], widths[last]) : 0;
+    return Sum(widths, *shown) + mark - (column == 1 ? Spare(widths) : 0) > width;
+  };
+  // The first column says what a row is about; one that gives way at the end says why.
+  for (size_t column = widths.size() - 1; column > 0 && too_wide(column); --column) {
+    const bool why = static_cast<int>(column) == flexible_ && column == widths.size() - 1;
+    if (!why && (*shown)[column]) {
+      (*shown)[column] = false;
       cut = true;
     }
   }
@@ -70,29 +98,24 @@ bool Table::LeaveOut(int width, const std::vector<int>& widths, std::vector<bool
 
 std::string Table::Render(int width, bool bold) const {
   std::vector<int> widths = Widths();
+  const std::vector<int> natural = widths;
   if (width > 0 && flexible_ >= 0) {
-    int others = 0;
-    for (size_t i = 0; i < widths.size(); ++i) {
-      others += static_cast<int>(i) == flexible_ ? 0 : widths[i] + 2;
-    }
     auto column = static_cast<size_t>(flexible_);
+    const int others = Sum(widths, std::vector<bool>(widths.size(), true)) - widths[column];
     widths[column] = std::clamp(width - others, LeastOfFlexible(widths), widths[column]);
   }
   std::vector<bool> shown(widths.size(), true);
-  std::vector<int> natural = Widths();
-  bool cut = width > 0 && LeaveOut(width, widths, &shown);
-  if (cut && flexible_ >= 0 && shown[static_cast<size_t>(flexible_)]) {
-    // What was left out makes room for the column that gives way.
-    int others = 0;
-    for (size_t i = 0; i < widths.size(); ++i) {
-      others += static_cast<int>(i) == flexible_ || !shown[i] ? 0 : widths[i] + 2;
+  const bool cut = width > 0 && LeaveOut(width, widths, &shown);
+  const size_t last = Last(shown);
+  if (cut) {
+    int room = width - Sum(widths, shown) - MarkBeyond(rows_[0][last], widths[last]);
+    if (flexible_ >= 0 && shown[static_cast<size_t>(flexible_)] && room > 0) {
+      // What was left out makes room for the column that gives way.
+      auto column = static_cast<size_t>(flexible_);
+      widths[column] = std::min(widths[column] + room, natural[column]);
+    } else if (last == 1 && room < 0) {
+      widths[0] -= std::min(-room, Spare(widths));
     }
-    auto column = static_cast<size_t>(flexible_);
-    widths[column] = std::clamp(width - others, widths[column], std::max(widths[column], natural[column]));
-  }
-  size_t last = widths.size() - 1;
-  while (!shown[last]) {
-    --last;
   }
   std::string result;
   for (size_t r = 0; r < rows_.size(); ++r) {

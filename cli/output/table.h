@@ -1,6 +1,6 @@
 /// Columns of text. On a terminal the flexible column is cut so that a row stays on its line, and where that is not
-/// enough columns are left out, empty ones first, then from the right, which an ellipsis in the header tells. What is
-/// piped is never cut.
+/// enough columns are left out, empty ones first, then from the right but for a flexible last one, which an ellipsis in
+/// the header tells. What is piped is never cut.
 #pragma once
 
 #include <string>
