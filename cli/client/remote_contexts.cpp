@@ -148,6 +148,10 @@ absl::Status RemoteContexts::Add(RemoteContext context, const std::string& token
 }
 
 absl::Status RemoteContexts::Remove(const std::string& name) const {
+  if (name == kLocalContext) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     "the context 'local' is this machine's own, and cannot be removed", {.reason = "USAGE"});
+  }
   MG_ASSIGN_OR_RETURN(RemoteContext context, Get(name));
   MG_ASSIGN_OR_RETURN(std::string current, Chosen(""));
   if (current == name) {

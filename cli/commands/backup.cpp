@@ -161,6 +161,12 @@ int RunList(Context& context) {
 int Expire(Context& context) {
   auto request = OfBackupShard<multiadmin::ExpireBackupsRequest>(context);
   if (context.args().Has("keep")) {
+    std::uint32_t keep = 0;
+    if (!absl::SimpleAtoi(context.args().Get("keep"), &keep) || keep == 0) {
+      return context.Fail(
+          BackupUsage(absl::StrCat("--keep: '", context.args().Get("keep"), "' is no number of backups"),
+                      "one full backup at least stays: --keep 1"));
+    }
     (*request.mutable_overrides())["repo1_retention_full"] = context.args().Get("keep");
   }
   multiadmin::ExpireBackupsResponse response;

@@ -149,7 +149,9 @@ int RunAdd(Context& context) {
 int RunRemove(Context& context) {
   const std::string& name = context.args().positionals[0];
   absl::StatusOr<RemoteContexts> contexts = RemoteContexts::Open(context.environment());
-  absl::StatusOr<v1::RemoteContext> record = contexts.ok() ? contexts->Get(name) : contexts.status();
+  absl::StatusOr<v1::RemoteContext> record = !contexts.ok()          ? contexts.status()
+                                             : name == kLocalContext ? contexts->Remove(name)
+                                                                     : contexts->Get(name);
   absl::Status status = record.ok() ? contexts->Remove(name) : record.status();
   return status.ok()
              ? context.Emit(Shown(*record, false), [&] { return absl::StrCat("removed ", name, " and its token\n"); })

@@ -105,6 +105,9 @@ absl::StatusOr<out::OperationOutput> Run(Context& context, absl::Time deadline, 
     output.set_operation_id(event.operation_id());
     output.set_kind(event.kind());
     view.Show(event.progress());
+    if (!event.progress().message().empty()) {
+      output.add_messages(event.progress().message());
+    }
     if (event.progress().has_result()) {
       const auto& ended = event.progress().result();
       output.set_unchanged(ended.unchanged());
@@ -123,7 +126,20 @@ absl::StatusOr<out::OperationOutput> Run(Context& context, absl::Time deadline, 
   return output;
 }
 
+/// An empty word is a variable that a script has not set.
+absl::Status CheckWords(const Context& context) {
+  const bool cells = context.args().Has("cells") && context.args().GetAll("cells").empty();
+  return !context.args().positionals[0].empty() && !cells
+             ? absl::OkStatus()
+             : MakeError(absl::StatusCode::kInvalidArgument,
+                         cells ? "--cells names none" : "the database's name is empty",
+                         {.reason = "USAGE", .hint = cells ? "leave it out for all cells" : "give its name"});
+}
+
 int RunCreate(Context& context) {
+  if (absl::Status words = CheckWords(context); !words.ok()) {
+    return context.Fail(words);
+  }
   absl::StatusOr<absl::Time> deadline = context.Deadline(kCreateLimit);
   if (!deadline.ok()) {
     return context.Fail(deadline.status());
@@ -166,6 +182,9 @@ std::string BackupText(const v1::PlanDeleteDatabaseResponse& plan, bool purge) {
 }
 
 int RunDelete(Context& context) {
+  if (absl::Status words = CheckWords(context); !words.ok()) {
+    return context.Fail(words);
+  }
   HoldSignals();
   absl::StatusOr<absl::Time> deadline = context.Deadline(kDeleteLimit);
   if (!deadline.ok()) {

@@ -93,6 +93,9 @@ absl::StatusOr<multigres::cli::v1::OperationOutput> RunOperation(Context& contex
     output.set_kind(event.kind());
     output.set_cluster(event.cluster());
     view.Show(event.progress());
+    if (!event.progress().message().empty()) {
+      output.add_messages(event.progress().message());
+    }
     if (event.progress().has_result()) {
       const auto& ended = event.progress().result();
       output.set_unchanged(ended.unchanged());

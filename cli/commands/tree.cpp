@@ -167,7 +167,9 @@ int RunTree(Context& context) {
   std::string shown;
   for (;;) {
     absl::StatusOr<v1::TreeOutput> tree = ReadTree(context);
-    if (!tree.ok() && !watch) {
+    // Whoever is refused is refused again.
+    const bool refused = absl::IsUnauthenticated(tree.status()) || absl::IsPermissionDenied(tree.status());
+    if (!tree.ok() && (!watch || refused)) {
       return context.Fail(tree.status());
     }
     // While it is watched, what cannot be read for a moment is told and asked again.
