@@ -102,8 +102,11 @@ void EventLog::Write(const Event& event) {
     file_.Reset(::open(PathOf(false).c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
     written_ = 0;
   }
-  if (file_.valid() && ::write(file_.get(), line.data(), line.size()) > 0) {
+  ssize_t count = file_.valid() ? ::write(file_.get(), line.data(), line.size()) : -1;
+  if (count == static_cast<ssize_t>(line.size())) {
     written_ += line.size();
+  } else if (count > 0) {
+    (void)!::ftruncate(file_.get(), static_cast<off_t>(written_));  // half an event would spoil the next one
   }
 }
 

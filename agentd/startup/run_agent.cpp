@@ -316,7 +316,8 @@ int RunAgent(const std::vector<std::string>& arguments, std::map<std::string, st
   absl::Status logging = log::Configure(
       {.format = "text", .output = found->place.log_file, .rotate_bytes = kLogBytes, .rotate_keep = kOldLogs});
   if (!logging.ok()) {
-    return fail(logging);
+    // The agent is needed most when something is wrong; its records go to stderr then.
+    std::fprintf(stderr, "multigres-agent: %s\n", std::string(logging.message()).c_str());
   }
   EndWish end;
   absl::Status served = Serve(*found, make_provisioner, *locks, ready, end, std::move(listener), notifier);

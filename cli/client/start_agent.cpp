@@ -61,8 +61,10 @@ absl::Status Spawn(const AgentOptions& options, const std::string& program, cons
   ::posix_spawnattr_setflags(&settings.attributes, POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
   ::posix_spawn_file_actions_adddup2(&settings.actions, ready_fd, kReadyFd);
   ::posix_spawn_file_actions_addopen(&settings.actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-  ::posix_spawn_file_actions_addopen(&settings.actions, STDOUT_FILENO, place.log_file.c_str(),
-                                     O_WRONLY | O_CREAT | O_APPEND, 0600);
+  // An agent is needed most when something is wrong: a log that cannot be made, on a full disk, does not keep it away.
+  const UniqueFd log(::open(place.log_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
+  ::posix_spawn_file_actions_addopen(&settings.actions, STDOUT_FILENO,
+                                     log.valid() ? place.log_file.c_str() : "/dev/null", O_WRONLY | O_APPEND, 0);
   ::posix_spawn_file_actions_adddup2(&settings.actions, STDOUT_FILENO, STDERR_FILENO);
   ::posix_spawn_file_actions_addclosefrom_np(&settings.actions, kReadyFd + 1);
 

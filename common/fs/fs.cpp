@@ -213,10 +213,14 @@ absl::StatusOr<FileLock> FileLock::TryAcquire(const std::string& path) {
                      {.reason = "LOCK_HELD"});
   }
   std::string pid = absl::StrCat(::getpid());
-  if (::ftruncate(fd.get(), 0) != 0) {
+  // The lock is held; the pid is for the message above only. So a disk without room for it does not matter, and a
+  // former pid is written over, which needs none.
+  if (::pwrite(fd.get(), pid.data(), pid.size(), 0) < 0 && errno != ENOSPC && errno != EDQUOT) {
+    return ErrnoStatus(errno, absl::StrCat("write ", path));
+  }
+  if (::ftruncate(fd.get(), static_cast<off_t>(pid.size())) != 0) {
     return ErrnoStatus(errno, absl::StrCat("truncate ", path));
   }
-  MG_RETURN_IF_ERROR(WriteAll(fd.get(), pid, path));
   return FileLock(std::move(fd));
 }
 

@@ -1,17 +1,19 @@
 #include "common/log/log.h"
 
 #include <spdlog/logger.h>
-#include <spdlog/sinks/basic_file_sink.h>
-#include <spdlog/sinks/rotating_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
 #include <atomic>
+#include <cstdint>
+#include <cstdio>
+#include <exception>
 #include <memory>
 #include <mutex>
 
 #include "absl/strings/ascii.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "common/log/file_sink.h"
 
 namespace mg::log {
 namespace {
@@ -85,23 +87,32 @@ Level ParseLevelName(const std::string& name) {
                             : Level::kInfo;
 }
 
+std::string Head(bool json, Level level) {
+  std::string time = absl::FormatTime("%Y-%m-%dT%H:%M:%E9S%Ez", absl::Now(), absl::LocalTimeZone());
+  return json ? absl::StrCat("{\"time\":\"", time, "\",\"level\":\"", Name(level), "\",\"msg\":")
+              : absl::StrCat("time=", time, " level=", Name(level), " msg=");
+}
+
+std::string LostLine(std::uint64_t lost) {
+  bool json = TheSink().json;
+  return absl::StrCat(Head(json, Level::kWarn), "\"records were lost: the log could not be written\"",
+                      json ? ",\"lost\":\"" : " lost=\"", lost, json ? "\"}" : "\"", "\n");
+}
+
 }  // namespace
 
 absl::Status Configure(const Options& options) {
   std::shared_ptr<spdlog::sinks::sink> target;
-  try {
-    if (options.output == "stdout") {
-      target = std::make_shared<spdlog::sinks::stdout_sink_mt>();
-    } else if (options.output == "stderr") {
-      target = std::make_shared<spdlog::sinks::stderr_sink_mt>();
-    } else if (options.rotate_bytes > 0) {
-      target = std::make_shared<spdlog::sinks::rotating_file_sink_mt>(options.output, options.rotate_bytes,
-                                                                      static_cast<size_t>(options.rotate_keep));
-    } else {
-      target = std::make_shared<spdlog::sinks::basic_file_sink_mt>(options.output);
+  if (options.output == "stdout") {
+    target = std::make_shared<spdlog::sinks::stdout_sink_mt>();
+  } else if (options.output == "stderr") {
+    target = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  } else {
+    auto file = std::make_shared<FileSink>(options.output, options.rotate_bytes, options.rotate_keep, LostLine);
+    if (absl::Status opened = file->Open(); !opened.ok()) {
+      return opened;
     }
-  } catch (const spdlog::spdlog_ex& error) {
-    return absl::PermissionDeniedError(absl::StrCat("open log ", options.output, ": ", error.what()));
+    target = std::move(file);
   }
   target->set_pattern("%v");
   Sink& sink = TheSink();
@@ -118,9 +129,7 @@ void Write(Level level, absl::string_view message, std::initializer_list<Attribu
     return;
   }
   bool json = sink.json;
-  std::string time = absl::FormatTime("%Y-%m-%dT%H:%M:%E9S%Ez", absl::Now(), absl::LocalTimeZone());
-  std::string line = json ? absl::StrCat("{\"time\":\"", time, "\",\"level\":\"", Name(level), "\",\"msg\":")
-                          : absl::StrCat("time=", time, " level=", Name(level), " msg=");
+  std::string line = Head(json, level);
   AppendQuoted(&line, message);
   for (const Attribute& attribute : attributes) {
     if (json) {
@@ -141,8 +150,13 @@ void Write(Level level, absl::string_view message, std::initializer_list<Attribu
     target = sink.target;
   }
   spdlog::details::log_msg record("", spdlog::level::info, spdlog::string_view_t(line.data(), line.size()));
-  target->log(record);
-  target->flush();
+  // A log that cannot be written never ends the program that writes it.
+  try {
+    target->log(record);
+    target->flush();
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "the log cannot be written: %s\n", error.what());
+  }
 }
 
 }  // namespace mg::log

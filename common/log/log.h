@@ -24,7 +24,8 @@ struct Options {
 };
 
 /// Sets the sink. Before that, records go to stderr as text. An unwritable path is an error, and the sink stays as it
-/// was.
+/// was. A full disk is none, now or later: stderr is told once, records are lost, and the file goes on when there is
+/// room.
 absl::Status Configure(const Options& options);
 
 /// One attribute; numbers and booleans may be given as they are.

@@ -190,6 +190,12 @@ def full_disk_during_bring_up():
             (s.home / "fill").unlink()
             s.run("up", "--cells", "1")
             assert s.sql("select 1") == "1"
+            # The agent's own log finds no room either: it goes on, and another one starts, so that room can be made.
+            fill_disk(s.home / "fill")
+            for _ in range(30):
+                assert s.run("db", "create", "template1", check=False).returncode == 2
+            s.run("agent", "stop")
+            s.run("status")
             s.run("down", "--clean", "--yes")
             s.run("agent", "stop")
         finally:

@@ -213,6 +213,15 @@ TEST(AgentProcess, WhenTheHomeCannotBeMade_SaysSo) {
   EXPECT_EQ(ReasonOf(status), "HOME_NOT_WRITABLE") << status;
 }
 
+TEST(AgentProcess, WhenItsLogCannotBeWritten_ServesAllTheSame) {
+  AgentSandbox sandbox;
+  // As on a full disk, where the file cannot be made.
+  ASSERT_TRUE(MakeDirectories(sandbox.home() + "/agent.log", 0700).ok());
+  auto client = sandbox.Connect();
+  ASSERT_TRUE(client.ok()) << client.status();
+  EXPECT_GT(sandbox.AgentPid(), 0);
+}
+
 TEST(AgentProcess, WhenTheProgramIsMissing_SaysSo) {
   AgentSandbox sandbox;
   cli::AgentOptions options = sandbox.Options();
