@@ -20,6 +20,7 @@ constexpr size_t kShownBytes = 4096;
 struct Consolidator::Prepared {
   std::shared_ptr<State> state;
   std::string query;
+  Backslashes backslashes = Backslashes::kUnknown;  ///< of those who hold it; unknown: they differ
   std::uint64_t number = 0;
   ~Prepared();
 };
@@ -45,11 +46,14 @@ Consolidator::Prepared::~Prepared() {
 Consolidator::Consolidator() : state_(std::make_shared<State>()) {}
 Consolidator::~Consolidator() = default;
 
-Consolidator::Reference Consolidator::Hold(absl::string_view query) {
+Consolidator::Reference Consolidator::Hold(absl::string_view query, Backslashes backslashes) {
   Reference fresh;  // ends after the lock, should it not be needed
   std::lock_guard lock(state_->mutex);
   if (auto found = state_->texts.find(query); found != state_->texts.end()) {
     if (Reference present = found->second.shared.lock(); present != nullptr) {
+      if (present->backslashes != backslashes) {
+        present->backslashes = Backslashes::kUnknown;
+      }
       return present;
     }
     state_->texts.erase(found);  // its last holder is about to take it out itself
@@ -57,6 +61,7 @@ Consolidator::Reference Consolidator::Hold(absl::string_view query) {
   fresh = std::make_shared<Prepared>();
   fresh->state = state_;
   fresh->query = std::string(query);
+  fresh->backslashes = backslashes;
   fresh->number = ++state_->numbered;
   state_->texts[fresh->query] = {.shared = fresh, .place = fresh.get()};
   return fresh;
@@ -81,10 +86,13 @@ multigatewaymanagerdata::ConsolidatorStats Consolidator::Snapshot() const {
   std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
     return a.references != b.references ? a.references > b.references : a.text->number < b.text->number;
   });
+  std::string shown;
   for (const Row& row : rows) {
     auto* prepared = stats.add_prepared_statements();
     prepared->set_name(absl::StrCat("stmt", row.text->number));
-    prepared->set_query(row.text->query.substr(0, kShownBytes));
+    // Cut before, for a literal that is cut in two is one that does not end.
+    Normalise(absl::string_view(row.text->query).substr(0, kShownBytes), row.text->backslashes, &shown);
+    prepared->set_query(shown);
     prepared->set_refs(row.references);
   }
   stats.set_unique_statements(static_cast<std::uint32_t>(rows.size()));

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "absl/strings/string_view.h"
+#include "components/multigateway/stats/normalise.h"
 #include "multigatewaymanagerdata.pb.h"
 
 namespace mg::multigateway::stats {
@@ -20,8 +21,9 @@ class Consolidator {
   ~Consolidator();
 
   /// A session holds this text from now on, until it drops the reference.
-  Reference Hold(absl::string_view query);
-  /// The most shared first; `name` is what the statement is called here. Without the number of connections.
+  Reference Hold(absl::string_view query, Backslashes backslashes = Backslashes::kPlain);
+  /// The most shared first; `name` is what the statement is called here. Texts are normalised, for a literal may be a
+  /// secret and drivers prepare everything. Without the number of connections.
   multigatewaymanagerdata::ConsolidatorStats Snapshot() const;
 
  private:

@@ -68,6 +68,29 @@ class Lexer {
     return text_.size();
   }
 
+  /// A literal from its quote on, with the parts of it that stand in further lines.
+  size_t SkipLiteral(size_t i, bool backslashes) const {
+    for (;;) {
+      const size_t end = SkipQuoted(i, backslashes);
+      bool new_line = false;
+      for (i = end; i < text_.size() && (IsSpace(text_[i]) || (text_[i] == '-' && At(i + 1) == '-'));) {
+        new_line |= text_[i] == '\n' || text_[i] == '\r' || text_[i] == '-';
+        i = text_[i] == '-' ? SkipComment(i) : i + 1;
+      }
+      if (!new_line || At(i) != '\'') {
+        return end;
+      }
+    }
+  }
+  size_t SkipLiteral(size_t i, Backslashes backslashes) const {
+    const size_t plain = SkipLiteral(i, false);
+    if (backslashes == Backslashes::kPlain || Piece(i, plain).find('\\') == absl::string_view::npos) {
+      return plain;
+    }
+    const size_t escaped = SkipLiteral(i, true);
+    return backslashes == Backslashes::kEscape || escaped == plain ? escaped : text_.size();
+  }
+
   size_t SkipNumber(size_t i) const {
     if (text_[i] == '0' && (At(i + 1) == 'x' || At(i + 1) == 'o' || At(i + 1) == 'b')) {
       i += 2;
@@ -184,7 +207,7 @@ class Writer {
 
 }  // namespace
 
-void Normalise(absl::string_view sql, std::string* out) {
+void Normalise(absl::string_view sql, Backslashes backslashes, std::string* out) {
   out->clear();
   Lexer lexer(sql);
   Writer writer(out, HighestParameter(sql));
@@ -198,14 +221,15 @@ void Normalise(absl::string_view sql, std::string* out) {
       i = lexer.SkipComment(i);
     } else if (c == '\'') {
       writer.Literal();
-      i = lexer.SkipQuoted(i, false);
+      i = lexer.SkipLiteral(i, backslashes);
     } else if (c == '"') {
       size_t end = lexer.SkipQuoted(i, false);
       writer.Plain(lexer.Piece(i, end));
       i = end;
     } else if (size_t quote = lexer.PrefixedQuote(i); quote != 0) {
       writer.Literal();
-      i = lexer.SkipQuoted(quote, c == 'e' || c == 'E');
+      // N'' follows the setting as a plain literal does; in E'' a backslash escapes always, in the others never.
+      i = c == 'n' || c == 'N' ? lexer.SkipLiteral(quote, backslashes) : lexer.SkipLiteral(quote, c == 'e' || c == 'E');
     } else if (BeginsWord(c)) {
       size_t end = lexer.SkipWord(i);
       writer.Lower(lexer.Piece(i, end));

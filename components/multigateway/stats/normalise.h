@@ -10,9 +10,16 @@
 
 namespace mg::multigateway::stats {
 
+/// What a backslash is in a literal without an E, which the session's standard_conforming_strings decides.
+enum class Backslashes {
+  kPlain,    ///< on: a letter like others
+  kEscape,   ///< off: it takes the next letter along, a quote too
+  kUnknown,  ///< where that makes a difference, the rest of the text counts as part of the literal
+};
+
 /// The normalised text, appended to `out`, which is cleared first. Literals become $n, counted on from the highest
 /// parameter that the text has.
-void Normalise(absl::string_view sql, std::string* out);
+void Normalise(absl::string_view sql, Backslashes backslashes, std::string* out);
 
 /// Writes the text with each plain whole number as one digit: texts of one shape have one normal form, and this is
 /// cheaper than that. Gives the bytes written, never more than the text's; 0 where a text is too long for `out`, or has

@@ -10,9 +10,9 @@
 namespace mg::multigateway::stats {
 namespace {
 
-std::string N(absl::string_view sql) {
+std::string N(absl::string_view sql, Backslashes backslashes = Backslashes::kPlain) {
   std::string out;
-  Normalise(sql, &out);
+  Normalise(sql, backslashes, &out);
   return out;
 }
 
@@ -22,6 +22,21 @@ TEST(Normalise_, ForLiterals_CountsParameters) {
   EXPECT_EQ(N("select e'a\\'b', b'01', x'ff', u&'\\0061', n'z'"), "select $1, $2, $3, $4, $5");
   EXPECT_EQ(N("select $$a 'b' $x$ c$$, $t$ $$ $t$"), "select $1, $2");
   EXPECT_EQ(N("select 0x1F, .5, 1_000, -7"), "select $1, $2, $3, -$4");
+}
+
+TEST(Normalise_, ForBackslashes_FollowsTheSetting) {
+  const char* ambiguous = "select 'x\\'Secret', n'y\\'Secret', 'z' from t";
+  EXPECT_EQ(N(ambiguous, Backslashes::kEscape), "select $1, $2, $3 from t");
+  EXPECT_EQ(N(ambiguous, Backslashes::kUnknown), "select $1");
+  const char* escape = "select a like 'b' escape '\\' from t";
+  EXPECT_EQ(N(escape), "select a like $1 escape $2 from t");
+  EXPECT_EQ(N(escape, Backslashes::kUnknown), "select a like $1 escape $2");
+  EXPECT_EQ(N("select 'c:\\tmp', b'0' from t", Backslashes::kUnknown), "select $1, $2 from t");
+}
+
+TEST(Normalise_, ForALiteralInSeveralLines_ReadsAllAlike) {
+  EXPECT_EQ(N("select e'a' -- b\n 'c\\'Secret', 'd'"), "select $1, $2");
+  EXPECT_EQ(N("select 'a'\n'b' , 'c' 'd'"), "select $1 , $2 $3");
 }
 
 TEST(Normalise_, ForParameters_CountsOnFromTheHighest) { EXPECT_EQ(N("select $2, 5, $1"), "select $2, $3, $1"); }
@@ -112,7 +127,7 @@ TEST(Shape, TextsOfOneShape_HaveOneNormalForm) {
     if (shape.empty()) {
       continue;
     }
-    Normalise(sql, &form);
+    Normalise(sql, Backslashes::kPlain, &form);
     auto [known, first] = forms.try_emplace(shape, form);
     EXPECT_EQ(known->second, form) << sql;
     shared += first ? 0 : 1;

@@ -167,18 +167,18 @@ QueryStats::~QueryStats() = default;
 
 std::int64_t QueryStats::SlotOf(absl::Time now) const { return absl::ToUnixNanos(now) / interval_ns_; }
 
-StatementPtr QueryStats::Resolve(absl::string_view sql) {
+StatementPtr QueryStats::Resolve(absl::string_view sql, Backslashes backslashes) {
   const bool cacheable = sql.size() <= kLongestCachedText;
   std::array<char, kLongestShape> shape;  // NOLINT(cppcoreguidelines-pro-type-member-init): Shape writes what is read
   const size_t shape_size = Shape(sql, absl::MakeSpan(shape));
   const absl::string_view key = shape_size > 0 ? absl::string_view(shape.data(), shape_size) : sql;
-  const std::uint64_t hash = cacheable ? absl::Hash<absl::string_view>()(key) : 0;
+  const std::uint64_t hash = cacheable ? absl::HashOf(key, backslashes) : 0;
   std::lock_guard lock(mutex_);
   Cached* cached = cacheable && !cache_.empty() ? &cache_[hash % cache_.size()] : nullptr;
   if (cached != nullptr && cached->statement != nullptr && cached->hash == hash && cached->size == key.size()) {
     return cached->statement;
   }
-  Normalise(sql, &scratch_);
+  Normalise(sql, backslashes, &scratch_);
   const std::uint64_t fingerprint = Fingerprint(scratch_);
   StatementPtr statement;
   if (auto known = by_fingerprint_.find(fingerprint); known != by_fingerprint_.end()) {

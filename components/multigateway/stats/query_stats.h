@@ -14,6 +14,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "components/multigateway/stats/normalise.h"
 #include "multigatewaymanagerdata.pb.h"
 
 namespace mg::multigateway::stats {
@@ -55,7 +56,7 @@ class QueryStats {
   bool enabled() const { return options_.memory_bytes > 0; }
 
   /// The statement of a text. Fast for a text that was seen lately.
-  StatementPtr Resolve(absl::string_view sql);
+  StatementPtr Resolve(absl::string_view sql, Backslashes backslashes = Backslashes::kPlain);
 
   /// One call that ended.
   void Record(const StatementPtr& statement, absl::Duration took, std::uint64_t rows, bool failed, absl::Time now);

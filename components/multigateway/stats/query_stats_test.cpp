@@ -94,10 +94,20 @@ TEST(Consolidator_, OfAlikeTexts_CountsHolders) {
     auto stats = consolidator.Snapshot();
     EXPECT_EQ(stats.unique_statements(), 2u);
     EXPECT_EQ(stats.total_references(), 3u);
-    EXPECT_EQ(stats.prepared_statements(0).query(), "select 1");
+    EXPECT_EQ(stats.prepared_statements(0).query(), "select $1");
     EXPECT_EQ(stats.prepared_statements(0).refs(), 2u);
   }
   EXPECT_EQ(consolidator.Snapshot().total_references(), 1u);
+}
+
+TEST(Consolidator_, OfLiterals_ShowsNone) {
+  Consolidator consolidator;
+  auto a = consolidator.Hold("CREATE ROLE r PASSWORD 'x\\'Secret'", Backslashes::kEscape);
+  EXPECT_EQ(consolidator.Snapshot().prepared_statements(0).query(), "create role r password $1");
+  auto b = consolidator.Hold("CREATE ROLE r PASSWORD 'x\\'Secret'", Backslashes::kPlain);  // one of the two is wrong
+  EXPECT_EQ(consolidator.Snapshot().prepared_statements(0).query(), "create role r password $1");
+  auto c = consolidator.Hold(std::string(4090, ' ') + "'Secret'");
+  EXPECT_EQ(consolidator.Snapshot().prepared_statements(1).query(), "$1");
 }
 
 }  // namespace

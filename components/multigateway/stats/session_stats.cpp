@@ -22,7 +22,7 @@ constexpr size_t kMostOfTag = 128;
 constexpr size_t kMostAwaited = 100000;
 constexpr size_t kMostPortals = 1000;
 constexpr char kFromClient[] = "QPBECSF";
-constexpr char kFromServer[] = "1CEIZs";
+constexpr char kFromServer[] = "1CEISZs";
 
 /// A text that ends with a zero byte, taken off the front; what is cut off ends with the body.
 absl::string_view TakeText(absl::string_view* body) {
@@ -118,16 +118,17 @@ void SessionStats::ClientMessage(char type, absl::string_view body) {
     case 'Q': {
       absl::string_view sql = TakeText(&body);
       ForgetBySql(sql);
-      Await({.kind = Kind::kQuery, .statement = queries_->Resolve(sql), .name = {}, .asked = now_});
+      Await({.kind = Kind::kQuery, .statement = queries_->Resolve(sql, HowToRead(sql)), .name = {}, .asked = now_});
       break;
     }
     case 'P': {
       std::string name(TakeText(&body));
       absl::string_view sql = TakeText(&body);
       ForgetBySql(sql);
-      Prepared prepared{.statement = queries_->Resolve(sql), .reference = nullptr};
+      const Backslashes backslashes = HowToRead(sql);
+      Prepared prepared{.statement = queries_->Resolve(sql, backslashes), .reference = nullptr};
       if (!name.empty()) {
-        prepared.reference = consolidator_->Hold(sql);
+        prepared.reference = consolidator_->Hold(sql, backslashes);
       }
       Await({.kind = Kind::kParse, .statement = prepared.statement, .name = name, .asked = now_});
       prepared_[name] = std::move(prepared);
@@ -171,6 +172,13 @@ void SessionStats::ClientMessage(char type, absl::string_view body) {
 
 void SessionStats::ServerMessage(char type, absl::string_view body) {
   using Kind = Awaited::Kind;
+  if (type == 'S') {
+    if (TakeText(&body) == "standard_conforming_strings") {
+      backslashes_ = TakeText(&body) == "off" ? Backslashes::kEscape : Backslashes::kPlain;
+      changes_backslashes_ |= backslashes_ == Backslashes::kEscape;
+    }
+    return;
+  }
   Awaited* front = Front();
   if (front == nullptr) {
     return;
@@ -257,6 +265,14 @@ void SessionStats::SkipToSync() {
 
 void SessionStats::Forget(const std::string& name) { prepared_.erase(name); }
 
+// What is asked for while other answers are awaited may be read by a setting that one of those changes; that is looked
+// at only in sessions that have to do with the setting.
+Backslashes SessionStats::HowToRead(absl::string_view sql) {
+  const Backslashes now = changes_backslashes_ && Front() != nullptr ? Backslashes::kUnknown : backslashes_;
+  changes_backslashes_ |= absl::StrContains(sql, "onforming_str") || absl::StrContains(sql, "ONFORMING_STR");
+  return now;
+}
+
 // DEALLOCATE and DISCARD ALL end statements of the protocol too.
 void SessionStats::ForgetBySql(absl::string_view sql) {
   if (prepared_.empty() || sql.size() > 200 ||
@@ -264,7 +280,7 @@ void SessionStats::ForgetBySql(absl::string_view sql) {
     return;
   }
   std::string text;
-  Normalise(sql, &text);
+  Normalise(sql, backslashes_, &text);
   std::vector<absl::string_view> words = absl::StrSplit(text, ' ');
   absl::string_view last = words.back();
   if (last == "all") {

@@ -70,6 +70,7 @@ class SessionStats {
   void Pop();
   void Count(const Awaited& awaited);
   void SkipToSync();
+  Backslashes HowToRead(absl::string_view sql);
   void ForgetBySql(absl::string_view sql);
   void Forget(const std::string& name);
 
@@ -77,7 +78,9 @@ class SessionStats {
   Consolidator* const consolidator_;
   MessageWalker client_, server_;
   bool broken_ = false;
-  absl::Time now_, answered_;  ///< of what is read; of the last answer's end
+  Backslashes backslashes_ = Backslashes::kUnknown;  ///< what the server said last
+  bool changes_backslashes_ = false;                 ///< the session has to do with the setting at all
+  absl::Time now_, answered_;                        ///< of what is read; of the last answer's end
   std::vector<Awaited> awaited_;
   size_t first_ = 0;  ///< of awaited_
   absl::flat_hash_map<std::string, Prepared> prepared_;

@@ -99,6 +99,22 @@ TEST_F(SessionStatsTest, DeallocateAndDiscard_EndStatements) {
   }
 }
 
+TEST_F(SessionStatsTest, WhereBackslashesEscape_LiteralsAreNotKept) {
+  auto says = [](const std::string& value) {
+    return Writer('S').CString("standard_conforming_strings").CString(value).Finish();
+  };
+  const std::string secret = "select 'x\\'Secret', 'z' from t";
+  Talk("", says("on") + Ready());
+  Talk(pgwire::QueryMessage("set standard_conforming_strings = off"), says("off") + Done("SET") + Ready());
+  Talk(pgwire::QueryMessage(secret), Done("SELECT 1") + Ready());
+  EXPECT_EQ(Row("select $1, $2 from t").calls(), 1u);
+  Talk(pgwire::QueryMessage("set standard_conforming_strings = on"), says("on") + Done("SET") + Ready());
+  // In one go: what the first of them does is not known when the second is read.
+  Talk(Parse("", "set standard_conforming_strings = off") + Bind("", "") + Execute("") + Parse("s", secret) + Only('S'),
+       Only('1') + Only('2') + says("off") + Done("SET") + Only('1') + Ready());
+  EXPECT_EQ(consolidator_.Snapshot().prepared_statements(0).query(), "select $1");
+}
+
 TEST_F(SessionStatsTest, ALongQueryInParts_IsCounted) {
   std::string long_text = "select '" + std::string(300000, 'x') + "'";
   Talk(pgwire::QueryMessage(long_text), Done("SELECT 1") + Ready(), 65536);
