@@ -75,11 +75,17 @@ template <typename Request, typename Response, typename Act>
 grpc::Status Stream(const Methods& methods, const char* method, grpc::ServerContext* context, const Request& request,
                     grpc::ServerWriter<Response>* writer, Act act) {
   return ServeStream(methods, method, *context, request, [&](absl::Time deadline) {
-    return act(request, deadline, [&](prov::ProvisionProgress&& progress) {
+    absl::Status told;
+    absl::Status status = act(request, deadline, [&](prov::ProvisionProgress&& progress) {
+      if (progress.result().has_failure()) {
+        const prov::Failure& failure = progress.result().failure();
+        told = absl::Status(static_cast<absl::StatusCode>(failure.code()), failure.message());
+      }
       Response response;
       *response.mutable_progress() = std::move(progress);
       return !context->IsCancelled() && writer->Write(response);
     });
+    return StreamEnd(std::move(status), std::move(told));
   });
 }
 

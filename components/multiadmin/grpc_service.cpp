@@ -80,7 +80,7 @@ grpc::Status Serve(const Methods& methods, const std::string& name, grpc::Server
 
 grpc::Status ServeStream(const Methods& methods, const char* method, const grpc::ServerContext& context,
                          const google::protobuf::Message& request,
-                         const std::function<absl::Status(absl::Time deadline)>& act) {
+                         const std::function<StreamEnd(absl::Time deadline)>& act) {
   if (context.IsCancelled()) {
     return grpc::Status::CANCELLED;
   }

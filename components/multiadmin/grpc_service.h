@@ -27,7 +27,7 @@ Credentials CredentialsOf(const grpc::ServerContextBase& context);
 /// process could not listen.
 grpc::Status ServeStream(const Methods& methods, const char* method, const grpc::ServerContext& context,
                          const google::protobuf::Message& request,
-                         const std::function<absl::Status(absl::Time deadline)>& act);
+                         const std::function<StreamEnd(absl::Time deadline)>& act);
 
 /// All unary RPCs of one service of the table.
 class GrpcService : public grpc::Service {

@@ -1,7 +1,5 @@
 #include "components/multiadmin/methods.h"
 
-#include <google/protobuf/util/json_util.h>
-
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
@@ -27,11 +25,6 @@ std::string ForHeader(std::string text) {
   return text;
 }
 
-std::string SubjectOf(const google::protobuf::Message& request) {
-  std::string json;
-  return google::protobuf::util::MessageToJsonString(request, &json).ok() ? json : "";
-}
-
 }  // namespace
 
 std::string ErrorsText(const CellErrors& errors) {
@@ -53,12 +46,20 @@ void Methods::AddMethod(const std::string& method, const google::protobuf::Messa
 Methods::Answer Methods::Call(const std::string& name, const Credentials& credentials, absl::Time wanted,
                               const std::function<absl::Status(google::protobuf::Message*)>& fill) const {
   const RpcRule* rule = FindRule(name);
+  auto it = rule == nullptr ? methods_.end() : methods_.find(name);
+  auto refused = [&]() -> std::string {
+    if (it == methods_.end()) {
+      return "";
+    }
+    std::unique_ptr<google::protobuf::Message> request(it->second.request->New());
+    return fill(request.get()).ok() ? RequestText(*request) : "";
+  };
   // Whether a method exists is told only to those who may ask.
-  absl::StatusOr<Caller> caller = rule == nullptr ? gate_->Recognise(credentials) : gate_->Admit(*rule, credentials);
+  absl::StatusOr<Caller> caller =
+      rule == nullptr ? gate_->Recognise(credentials) : gate_->Admit(*rule, credentials, refused);
   if (!caller.ok()) {
     return {.status = caller.status(), .response = nullptr, .errors = {}};
   }
-  auto it = rule == nullptr ? methods_.end() : methods_.find(name);
   if (it == methods_.end()) {
     return {.status = absl::UnimplementedError(absl::StrCat("method ", name, " is not implemented")),
             .response = nullptr,
@@ -88,7 +89,7 @@ Methods::Answer Methods::Call(const std::string& name, const Credentials& creden
                    .role = role,
                    .peer = credentials.peer,
                    .method = name,
-                   .subject = SubjectOf(*request),
+                   .subject = RequestText(*request),
                    .outcome = answer.status,
                    .took = absl::Now() - begun});
   }
@@ -97,22 +98,22 @@ Methods::Answer Methods::Call(const std::string& name, const Credentials& creden
 
 absl::Status Methods::Stream(const std::string& name, const Credentials& credentials, absl::Time wanted,
                              const google::protobuf::Message& request,
-                             const std::function<absl::Status(absl::Time deadline)>& act) const {
+                             const std::function<StreamEnd(absl::Time deadline)>& act) const {
   const RpcRule* rule = FindRule(name);
   if (rule == nullptr) {
     return absl::UnimplementedError(absl::StrCat("method ", name, " is not implemented"));
   }
-  MG_ASSIGN_OR_RETURN(Caller caller, gate_->Admit(*rule, credentials));
+  MG_ASSIGN_OR_RETURN(Caller caller, gate_->Admit(*rule, credentials, [&] { return RequestText(request); }));
   absl::Time begun = absl::Now();
-  absl::Status outcome = act(std::min(wanted, begun + rule->limit));
+  StreamEnd end = act(std::min(wanted, begun + rule->limit));
   audit_->Write({.caller = caller.name,
                  .role = caller.role,
                  .peer = credentials.peer,
                  .method = name,
-                 .subject = SubjectOf(request),
-                 .outcome = outcome,
+                 .subject = RequestText(request),
+                 .outcome = end.status.ok() ? end.told : end.status,
                  .took = absl::Now() - begun});
-  return outcome;
+  return end.status;
 }
 
 }  // namespace mg::multiadmin

@@ -32,6 +32,14 @@ struct CallContext {
   CellErrors errors;
 };
 
+/// How a stream ended: its status, and the failure that its last message told beside a status that is OK.
+struct StreamEnd {
+  StreamEnd(absl::Status ended) : status(std::move(ended)) {}
+  StreamEnd(absl::Status ended, absl::Status failure) : status(std::move(ended)), told(std::move(failure)) {}
+  absl::Status status;
+  absl::Status told;
+};
+
 class Methods {
  public:
   /// `act` is `absl::StatusOr<Response>(const Request&, CallContext*)`. The method must have a row in RpcRules.
@@ -54,8 +62,9 @@ class Methods {
     CellErrors errors;
   };
 
-  /// One call, until `wanted` or the end of the method's own limit. `fill` puts the request together, after the caller
-  /// was admitted. UNIMPLEMENTED: no such method, or none that this server has.
+  /// One call, until `wanted` or the end of the method's own limit. `fill` puts the request together, once, when
+  /// the caller was admitted or the refusal is to be written down. UNIMPLEMENTED: no such method, or none that this
+  /// server has.
   Answer Call(const std::string& method, const Credentials& credentials, absl::Time wanted,
               const std::function<absl::Status(google::protobuf::Message*)>& fill) const;
 
@@ -63,7 +72,7 @@ class Methods {
   /// serves the stream hands out its messages.
   absl::Status Stream(const std::string& method, const Credentials& credentials, absl::Time wanted,
                       const google::protobuf::Message& request,
-                      const std::function<absl::Status(absl::Time deadline)>& act) const;
+                      const std::function<StreamEnd(absl::Time deadline)>& act) const;
 
   explicit Methods(Gate* gate, Audit* audit) : gate_(gate), audit_(audit) {}
   Gate* gate() const { return gate_; }

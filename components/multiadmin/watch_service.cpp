@@ -189,24 +189,26 @@ TopologyGrpcService::TopologyGrpcService(const Methods* methods, TopologyCache* 
   auto watchers = std::make_shared<std::atomic<int>>(0);
   AddMethod(new grpc::internal::RpcServiceMethod(kWatch, grpc::internal::RpcMethod::SERVER_STREAMING, nullptr));
   using Handler = grpc::internal::CallbackServerStreamingHandler<v1::WatchTopologyRequest, v1::WatchTopologyResponse>;
-  MarkMethodCallback(unary_count(), new Handler([methods, cache, watchers](grpc::CallbackServerContext* context,
-                                                                           const v1::WatchTopologyRequest* request)
-                                                    -> grpc::ServerWriteReactor<v1::WatchTopologyResponse>* {
-                       auto admitted = [gate = methods->gate(), credentials = CredentialsOf(*context)] {
-                         return gate->Admit(*FindRule(kWatch), credentials).status();
-                       };
-                       if (absl::Status status = admitted(); !status.ok()) {
-                         return new Refusal(status);
-                       }
-                       if (watchers->fetch_add(1) >= kMaxWatchers) {
-                         watchers->fetch_sub(1);
-                         return new Refusal(absl::ResourceExhaustedError("too many follow the topology"));
-                       }
-                       auto watcher = std::make_shared<Watcher>(cache, *request, admitted, watchers.get());
-                       Watcher* reactor = watcher.get();
-                       watcher->Start(std::move(watcher));
-                       return reactor;
-                     }));
+  MarkMethodCallback(
+      unary_count(),
+      new Handler([methods, cache, watchers](
+                      grpc::CallbackServerContext* context,
+                      const v1::WatchTopologyRequest* request) -> grpc::ServerWriteReactor<v1::WatchTopologyResponse>* {
+        auto admitted = [gate = methods->gate(), credentials = CredentialsOf(*context), wanted = *request] {
+          return gate->Admit(*FindRule(kWatch), credentials, [&] { return RequestText(wanted); }).status();
+        };
+        if (absl::Status status = admitted(); !status.ok()) {
+          return new Refusal(status);
+        }
+        if (watchers->fetch_add(1) >= kMaxWatchers) {
+          watchers->fetch_sub(1);
+          return new Refusal(absl::ResourceExhaustedError("too many follow the topology"));
+        }
+        auto watcher = std::make_shared<Watcher>(cache, *request, admitted, watchers.get());
+        Watcher* reactor = watcher.get();
+        watcher->Start(std::move(watcher));
+        return reactor;
+      }));
 }
 
 }  // namespace mg::multiadmin

@@ -18,9 +18,11 @@
 #include "common/fs/fs.h"
 #include "components/multiadmin/auth/rpc_rules.h"
 #include "multigres/admin/v1/cell.grpc.pb.h"
+#include "multigres/admin/v1/database.grpc.pb.h"
 #include "multigres/admin/v1/identity.grpc.pb.h"
 #include "multigres/admin/v1/topology.grpc.pb.h"
 #include "multigres/adminstore/v1/stored_token.pb.h"
+#include "multigres/provisioner/v1/provisioner.grpc.pb.h"
 #include "tests/integration/multiadmin_sandbox.h"
 #include "tests/integration/pgctld_sandbox.h"
 
@@ -31,6 +33,20 @@ namespace v1 = multigres::admin::v1;
 constexpr char kTokens[] = "/multigres/global/multigres-admin/tokens/";
 
 absl::Time Soon() { return absl::Now() + absl::Seconds(20); }
+
+/// An agent whose operations fail, as they do: by the last message of a stream that ends well.
+class FailingProvisioner final : public multigres::provisioner::v1::ProvisionerService::Service {
+ public:
+  using Writer = grpc::ServerWriter<multigres::provisioner::v1::ProvisionProgress>;
+  grpc::Status ProvisionDatabase(grpc::ServerContext*, const multigres::provisioner::v1::ProvisionDatabaseRequest*,
+                                 Writer* writer) override {
+    multigres::provisioner::v1::ProvisionProgress news;
+    news.mutable_result()->mutable_failure()->set_code(grpc::StatusCode::INVALID_ARGUMENT);
+    news.mutable_result()->mutable_failure()->set_message("a name that is taken");
+    writer->Write(news);
+    return grpc::Status::OK;
+  }
+};
 
 class MultiadminAuthTest : public ::testing::Test {
  protected:
@@ -45,12 +61,23 @@ class MultiadminAuthTest : public ::testing::Test {
     directory_ = directory;
     local_ = token->text;
     ASSERT_TRUE(WriteFileAtomically(absl::StrCat(directory_, "/token"), local_ + "\n", 0600).ok());
-    sandbox_ = new MultiadminSandbox({absl::StrCat("--auth-token-file=", directory_, "/token"),
+    provisioner_ = new FailingProvisioner;
+    int port = 0;
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort("127.0.0.1:0", grpc::InsecureServerCredentials(), &port);
+    builder.RegisterService(provisioner_);
+    provisioner_server_ = builder.BuildAndStart().release();
+    sandbox_ = new MultiadminSandbox({absl::StrCat("--provisioner=127.0.0.1:", port),
+                                      absl::StrCat("--auth-token-file=", directory_, "/token"),
                                       absl::StrCat("--audit-log-dir=", directory_, "/audit")});
   }
   static void TearDownTestSuite() {
     delete sandbox_;
     sandbox_ = nullptr;
+    delete provisioner_server_;
+    delete provisioner_;
+    provisioner_server_ = nullptr;
+    provisioner_ = nullptr;
     if (!directory_.empty()) {
       EXPECT_TRUE(RemoveTree(directory_).ok());
     }
@@ -156,8 +183,13 @@ class MultiadminAuthTest : public ::testing::Test {
   }
 
   static MultiadminSandbox* sandbox_;
+  static FailingProvisioner* provisioner_;
+  static grpc::Server* provisioner_server_;
   static std::string local_, directory_;
 };
+
+FailingProvisioner* MultiadminAuthTest::provisioner_ = nullptr;
+grpc::Server* MultiadminAuthTest::provisioner_server_ = nullptr;
 
 MultiadminSandbox* MultiadminAuthTest::sandbox_ = nullptr;
 std::string MultiadminAuthTest::local_, MultiadminAuthTest::directory_;
@@ -189,9 +221,30 @@ TEST_F(MultiadminAuthTest, EveryRoleWithEveryRpc_OverGrpcAndHttp) {
     ASSERT_TRUE(http) << method;
     EXPECT_TRUE(http->status == 401 || http->status == 429) << method << ": " << http->status;
   }
+  Post("/multigres.admin.v1.CellService/DeleteCell", tokens[v1::ROLE_VIEWER], R"({"name":"refused-cell"})");
   std::string audit = AuditLog();
+  EXPECT_TRUE(absl::StrContains(audit, "refused-cell")) << "a refused call's record says on what";
   EXPECT_TRUE(absl::StrContains(audit, "\"caller\":\"matrix-1\",\"role\":\"viewer\"")) << audit.substr(0, 2000);
   EXPECT_TRUE(absl::StrContains(audit, "\"outcome\":\"PERMISSION_DENIED\""));
+}
+
+TEST_F(MultiadminAuthTest, StreamWhoseLastMessageIsAFailure_IsAuditedAsOne) {
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(Soon()));
+  context.AddMetadata("authorization", "Bearer " + local_);
+  v1::CreateDatabaseRequest request;
+  request.set_name("taken");
+  auto stream = v1::DatabaseService::NewStub(sandbox_->channel())->CreateDatabase(&context, request);
+  v1::CreateDatabaseResponse news;
+  while (stream->Read(&news)) {
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(news.progress().result().failure().message(), "a name that is taken");
+  std::string audit = AuditLog();
+  size_t record = audit.find("taken\\\"");
+  ASSERT_NE(record, std::string::npos);
+  std::string rest = audit.substr(record, audit.find('\n', record) - record);
+  EXPECT_TRUE(absl::StrContains(rest, "\"outcome\":\"INVALID_ARGUMENT\",\"error\":\"a name that is taken\"")) << rest;
 }
 
 TEST_F(MultiadminAuthTest, WithoutAToken_OnlyHealthAnswers) {

@@ -1,5 +1,7 @@
 #include "components/multiadmin/auth/audit.h"
 
+#include <google/protobuf/util/json_util.h>
+
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/fs/fs.h"
@@ -18,6 +20,11 @@ constexpr size_t kLongest = 500;
 std::string Json(const std::string& text) { return servenv::JsonString(text::ToValidUtf8(text.substr(0, kLongest))); }
 
 }  // namespace
+
+std::string RequestText(const google::protobuf::Message& request) {
+  std::string json;
+  return google::protobuf::util::MessageToJsonString(request, &json).ok() ? json : "";
+}
 
 absl::StatusOr<std::unique_ptr<Audit>> Audit::Open(const std::string& directory) {
   auto audit = std::make_unique<Audit>();

@@ -3,6 +3,8 @@
 /// Any thread.
 #pragma once
 
+#include <google/protobuf/message.h>
+
 #include <memory>
 #include <mutex>
 #include <string>
@@ -20,10 +22,13 @@ struct AuditRecord {
   Role role = multigres::admin::v1::ROLE_UNSPECIFIED;
   std::string peer;
   std::string method;   ///< /package.Service/Method
-  std::string subject;  ///< the request as JSON, cut at 500 bytes; empty: refused before it was read
+  std::string subject;  ///< the request as JSON, cut at 500 bytes; empty: it is none, or none that can be read
   absl::Status outcome = absl::OkStatus();
   absl::Duration took = absl::ZeroDuration();
 };
+
+/// A request as a record shows it; empty: it cannot be shown as JSON.
+std::string RequestText(const google::protobuf::Message& request);
 
 class Audit {
  public:

@@ -111,7 +111,8 @@ absl::StatusOr<Caller> Gate::Recognise(const Credentials& credentials) {
   return refused;
 }
 
-absl::StatusOr<Caller> Gate::Admit(const RpcRule& rule, const Credentials& credentials) {
+absl::StatusOr<Caller> Gate::Admit(const RpcRule& rule, const Credentials& credentials,
+                                   const std::function<std::string()>& request) {
   absl::StatusOr<Caller> caller = Recognise(credentials);
   absl::Status refused = caller.status();
   if (caller.ok() && caller->role < rule.role) {
@@ -129,6 +130,7 @@ absl::StatusOr<Caller> Gate::Admit(const RpcRule& rule, const Credentials& crede
                    .role = caller.ok() ? caller->role : v1::ROLE_UNSPECIFIED,
                    .peer = credentials.peer,
                    .method = std::string(rule.method),
+                   .subject = request ? request() : "",
                    .outcome = refused});
   }
   return refused;

@@ -112,6 +112,15 @@ TEST(Gate_, TakesACertificatesNameForItsRoleOnly) {
   EXPECT_TRUE(gate.Admit(*FindRule("/multiadmin.MultiadminService/GetCell"), known).ok());
   EXPECT_TRUE(
       absl::IsPermissionDenied(gate.Admit(*FindRule("/multigres.admin.v1.CellService/DeleteCell"), known).status()));
+  int asked = 0;
+  auto request = [&] {
+    ++asked;
+    return std::string("{}");
+  };
+  EXPECT_TRUE(gate.Admit(*FindRule("/multiadmin.MultiadminService/GetCell"), known, request).ok());
+  EXPECT_EQ(asked, 0) << "the text of a call that is let in";
+  EXPECT_FALSE(gate.Admit(*FindRule("/multigres.admin.v1.CellService/DeleteCell"), known, request).ok());
+  EXPECT_EQ(asked, 1) << "that of a refused one";
   Credentials unknown{.authorization = "", .certificate_names = {"grafana2"}, .peer = "a"};
   EXPECT_TRUE(absl::IsUnauthenticated(gate.Recognise(unknown).status()));
   EXPECT_TRUE(absl::IsUnauthenticated(gate.Recognise({.authorization = "Basic eA==", .peer = "a"}).status()));
