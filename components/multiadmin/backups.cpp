@@ -40,8 +40,9 @@ absl::Status FromPooler(const Multipooler& pooler, const grpc::Status& called) {
   bool known = called.error_code() == grpc::StatusCode::INVALID_ARGUMENT ||
                called.error_code() == grpc::StatusCode::ABORTED ||
                called.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
-  return absl::Status(known ? static_cast<absl::StatusCode>(called.error_code()) : absl::StatusCode::kInternal,
-                      absl::StrCat("pooler '", Label(pooler.id()), "': ", called.error_message()));
+  absl::Status told = WithContext(rpc::FromGrpc(called), absl::StrCat("pooler '", Label(pooler.id()), "'"));
+  // One that says its reason has chosen its code; of the others only few mean to the caller what they mean here.
+  return known || DetailOf(told).has_value() ? told : absl::InternalError(told.message());
 }
 
 pb::BackupInfo InfoOf(const data::BackupMetadata& backup, const std::string& database) {

@@ -50,11 +50,13 @@ absl::StatusOr<std::string> NewestBefore(const ::multiadmin::GetBackupsResponse&
     oldest = &backup;
   }
   if (oldest == nullptr) {
-    return absl::NotFoundError("there is no complete backup");
+    return MakeError(absl::StatusCode::kNotFound, "there is no complete backup",
+                     {.reason = "NO_BACKUP", .hint = "multigres backup create makes one"});
   }
-  return absl::FailedPreconditionError(absl::StrCat("no backup is as old as ", Text(target), ": the oldest, ",
-                                                    oldest->backup_id(), ", ended at ",
-                                                    Text(rpc::ToTime(oldest->stop_timestamp()))));
+  return MakeError(absl::StatusCode::kFailedPrecondition,
+                   absl::StrCat("no backup is as old as ", Text(target), ": the oldest, ", oldest->backup_id(),
+                                ", ended at ", Text(rpc::ToTime(oldest->stop_timestamp()))),
+                   {.reason = "BACKUP_TOO_NEW", .hint = "choose a time after that, or another backup's by its name"});
 }
 
 }  // namespace
@@ -160,10 +162,12 @@ absl::StatusOr<std::optional<std::size_t>> RestoreRun::AskFirst(const Order& ord
       }
     }
     if (!answers[i].ok()) {
-      absl::StatusCode code =
-          absl::IsNotFound(answers[i].status()) ? absl::StatusCode::kNotFound : absl::StatusCode::kFailedPrecondition;
-      return absl::Status(code, absl::StrCat("nothing was done, the data is as before: pooler '",
-                                             Label(poolers_[i].id()), "': ", answers[i].status().message()));
+      absl::Status told =
+          WithContext(answers[i].status(),
+                      absl::StrCat("nothing was done, the data is as before: pooler '", Label(poolers_[i].id()), "'"));
+      // One with a reason has chosen its code.
+      return absl::IsNotFound(told) || DetailOf(told).has_value() ? told
+                                                                  : absl::FailedPreconditionError(told.message());
     }
     if (answers[i]->done()) {
       done = i;
@@ -316,7 +320,7 @@ absl::StatusOr<clustermetadata::ID> RestoreRun::AwaitServing(absl::Duration limi
   return *found;
 }
 
-absl::Status RestoreRun::PutBack(const std::string& reason) {
+absl::Status RestoreRun::PutBack(const pooler::GetRestoreOutcomeResponse& outcome) {
   absl::Status back = Step("put-back", "the new data failed; the former data", [&](std::string* detail, bool*) {
     auto serving = AwaitServing(kPutBackLimit);
     if (serving.ok()) {
@@ -324,13 +328,16 @@ absl::Status RestoreRun::PutBack(const std::string& reason) {
     }
     return serving.status();
   });
-  return MakeError(absl::StatusCode::kAborted,
-                   absl::StrCat("the restore failed when the new data was started: ", reason,
-                                back.ok() ? "; the former data serves again"
-                                          : "; the former data is put back, and does not serve yet"),
-                   {.reason = "RESTORE_FAILED",
-                    .hint = back.ok() ? "multigres logs, with the pooler's name, says more"
-                                      : "multigres status shows what is missing"});
+  const bool damaged = outcome.error_reason() == "BACKUP_DAMAGED";
+  return MakeError(
+      damaged ? absl::StatusCode::kDataLoss : absl::StatusCode::kAborted,
+      absl::StrCat(
+          "the restore failed when the new data was ", damaged ? "made" : "started", ": ", outcome.reason(),
+          back.ok() ? "; the former data serves again" : "; the former data is put back, and does not serve yet"),
+      {.reason = damaged ? "BACKUP_DAMAGED" : "RESTORE_FAILED",
+       .hint = !back.ok() ? "multigres status shows what is missing"
+               : damaged  ? "restore another one: multigres backup list, multigres backup verify"
+                          : "multigres logs, with the pooler's name, says more"});
 }
 
 absl::StatusOr<v1::RestoreBackupResponse> RestoreRun::Act(absl::Time deadline) {
@@ -359,7 +366,7 @@ absl::StatusOr<v1::RestoreBackupResponse> RestoreRun::Act(absl::Time deadline) {
                                                                  : absl::OkStatus();
   });
   if (outcome.outcome() == pooler::RESTORE_OUTCOME_PUT_BACK) {
-    return PutBack(outcome.reason());
+    return PutBack(outcome);
   }
   MG_RETURN_IF_ERROR(begin);
   MG_RETURN_IF_ERROR(Step(

@@ -57,7 +57,7 @@ class RestoreRun {
   absl::Status Prepare(Order order, absl::Time deadline);
   absl::Status SetAside(const Order& order);
   absl::StatusOr<multigres::pooler::v1::GetRestoreOutcomeResponse> AwaitOutcome(const std::string& restore_id);
-  absl::Status PutBack(const std::string& reason);
+  absl::Status PutBack(const multigres::pooler::v1::GetRestoreOutcomeResponse& outcome);
   absl::StatusOr<clustermetadata::ID> AwaitServing(absl::Duration limit);
   absl::Status Gone();
   template <typename Call>

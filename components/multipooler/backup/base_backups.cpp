@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "common/fs/fs.h"
 #include "common/fs/owner.h"
@@ -267,7 +268,12 @@ absl::StatusOr<std::string> BaseBackups::Verify(absl::Time deadline, const std::
     }
   }
   if (!damaged.empty()) {
-    return absl::DataLossError(absl::StrCat("damaged: ", absl::StrJoin(damaged, ", "), "\n", output));
+    return MakeError(
+        absl::StatusCode::kDataLoss,
+        absl::StrCat(damaged.size() == 1 ? "damaged backup: " : "damaged backups: ", absl::StrJoin(damaged, ", ")),
+        {.reason = "BACKUP_DAMAGED",
+         .hint = "make a new backup: multigres backup create",
+         .log_tail = absl::StrSplit(output, '\n', absl::SkipEmpty())});
   }
   return output;
 }
@@ -276,7 +282,8 @@ absl::Status BaseBackups::Restore(const RestoreRequest& request, absl::Time dead
                                   const std::atomic<bool>* cancelled) {
   std::string from = JoinPath(Place(request.backup_id), "data");
   if (!Exists(JoinPath(from, "PG_VERSION"))) {
-    return absl::NotFoundError(absl::StrCat("there is no backup ", request.backup_id));
+    return MakeError(absl::StatusCode::kNotFound, absl::StrCat("there is no backup ", request.backup_id),
+                     {.reason = "UNKNOWN_BACKUP", .hint = "multigres backup list shows them"});
   }
   absl::Status status = [&]() -> absl::Status {
     MG_RETURN_IF_ERROR(MakePrivateFor(request.directory, server_.run_as));

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/fs/fs.h"
+#include "common/status/status.h"
 #include "components/multipooler/backup/repository.h"
 #include "components/multipooler/backup/restore_settings.h"
 
@@ -83,7 +84,9 @@ TEST_F(RepositoryTest, TornDescriptionsAreIncomplete_AndNeverChosen) {
   auto newest = repository.Find("", absl::InfiniteFuture());
   ASSERT_TRUE(newest.ok()) << newest.status();
   EXPECT_EQ(newest->backup_id(), "20260105-093011B");
-  EXPECT_TRUE(absl::IsNotFound(repository.Find("20260106-093011B", absl::InfiniteFuture()).status()));
+  absl::Status unknown = repository.Find("20260106-093011B", absl::InfiniteFuture()).status();
+  EXPECT_TRUE(absl::IsNotFound(unknown));
+  EXPECT_EQ(DetailOf(unknown).value_or(ErrorDetail{}).reason, "UNKNOWN_BACKUP");
 }
 
 TEST_F(RepositoryTest, OverridesOfAnExpiryAreChecked) {

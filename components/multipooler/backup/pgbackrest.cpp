@@ -89,6 +89,16 @@ void PgBackRest::AddServer(int number, const std::string& data, const std::strin
   argv->push_back(prefix + "user=" + server_.superuser);
 }
 
+/// `ERROR: [029]: raised from …: unable to …`, without what stands before it.
+std::string FirstError(const std::string& output) {
+  for (absl::string_view line : absl::StrSplit(output, '\n')) {
+    if (std::size_t at = line.find("ERROR: "); at != absl::string_view::npos) {
+      return std::string(line.substr(at + 7));
+    }
+  }
+  return "pgbackrest does not say where";
+}
+
 absl::StatusOr<std::string> PgBackRest::Run(std::vector<std::string> argv, absl::Time deadline,
                                             const std::atomic<bool>* cancelled) const {
   MG_RETURN_IF_ERROR(MakePrivateFor(LockPath(), server_.run_as));
@@ -99,6 +109,15 @@ absl::StatusOr<std::string> PgBackRest::Run(std::vector<std::string> argv, absl:
                                                       .run_as = server_.run_as,
                                                       .timeout = deadline - absl::Now(),
                                                       .cancelled = cancelled}));
+  // pgBackRest's own: a checksum differs, or what is compressed or framed has not its form.
+  constexpr int kChecksumError = 26;
+  constexpr int kFormatError = 29;
+  if (command == "restore" && (result.exit_code == kChecksumError || result.exit_code == kFormatError)) {
+    return MakeError(
+        absl::StatusCode::kDataLoss,
+        absl::StrCat("the backup is damaged: ", FirstError(result.standard_error + result.standard_output)),
+        {.reason = "BACKUP_DAMAGED", .hint = "restore another one: multigres backup list, multigres backup verify"});
+  }
   if (result.exit_code != 0) {
     return absl::InternalError(absl::StrCat("pgbackrest ", command, " failed with exit status ", result.exit_code, ": ",
                                             result.standard_error, result.standard_output));

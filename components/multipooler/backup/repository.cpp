@@ -132,8 +132,11 @@ absl::StatusOr<Metadata> Repository::Find(const std::string& backup_id, absl::Ti
       return backup;
     }
   }
-  return absl::NotFoundError(backup_id.empty() ? std::string("there is no complete backup")
-                                               : absl::StrCat("there is no complete backup ", backup_id));
+  return backup_id.empty()
+             ? MakeError(absl::StatusCode::kNotFound, "there is no complete backup",
+                         {.reason = "NO_BACKUP", .hint = "multigres backup create makes one"})
+             : MakeError(absl::StatusCode::kNotFound, absl::StrCat("there is no complete backup ", backup_id),
+                         {.reason = "UNKNOWN_BACKUP", .hint = "multigres backup list shows them"});
 }
 
 absl::Status Repository::Restore(const RestoreRequest& request, absl::Time deadline,

@@ -190,8 +190,10 @@ absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> Manager::ResetFor
   MG_ASSIGN_OR_RETURN(data::BackupMetadata found, repository->Find(request.backup_id(), deadline));
   if (request.has_target_time() &&
       rpc::ToTime(request.target_time()) < absl::FromUnixSeconds(found.stop_timestamp().seconds())) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the wished time is before the end of backup ", found.backup_id(), "; take an older one"));
+    return MakeError(
+        absl::StatusCode::kFailedPrecondition,
+        absl::StrCat("the wished time is before the end of backup ", found.backup_id()),
+        {.reason = "BACKUP_TOO_NEW", .hint = "take an older one: multigres backup list shows when they ended"});
   }
   ManagerState state = Snapshot();
   if (request.standby() && state.leading) {

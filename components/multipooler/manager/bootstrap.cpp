@@ -134,7 +134,7 @@ absl::Status Manager::Bootstrap() {
   // Without a pgctld nothing can be said of the data; with the next one it is tried again.
   if (!status.ok() && !founded && order.has_value() && order->set_aside() && !stop_ &&
       pgctld_.Status(absl::Seconds(1)).state != PgState::kUnreachable) {
-    return PutBack(*order, std::string(status.message()));
+    return PutBack(*order, status);
   }
   return status;
 }
@@ -154,7 +154,7 @@ absl::Status Manager::Clone() {
     absl::Status restored = CloneFromBackup(*order, source->hostname(), port->second);
     SetAction(multipoolermanagerdata::POSTGRES_ACTION_UNSPECIFIED);
     if (!restored.ok() && !stop_ && pgctld_.Status(absl::Seconds(1)).state != PgState::kUnreachable) {
-      return PutBack(*order, std::string(restored.message()));
+      return PutBack(*order, restored);
     }
     return restored;
   }

@@ -201,7 +201,7 @@ class Manager {
   // put_back.cpp; all on the monitor's thread, under the action lock.
   absl::Status EndRestore(const multigres::pooler::v1::ResetForRestoreRequest& order);
   bool MustPutBack(const multigres::pooler::v1::ResetForRestoreRequest& order) const;
-  absl::Status PutBack(const multigres::pooler::v1::ResetForRestoreRequest& order, const std::string& reason);
+  absl::Status PutBack(const multigres::pooler::v1::ResetForRestoreRequest& order, const absl::Status& failure);
   absl::Status FinishPutBack();
   absl::Status AwaitRestore();
   absl::StatusOr<multigres::pooler::v1::GetRestoreOutcomeResponse> AskForOutcome(

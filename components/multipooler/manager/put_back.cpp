@@ -45,7 +45,8 @@ bool Manager::MustPutBack(const v1::ResetForRestoreRequest& order) const {
   return restores_.Get(order.restore_id()).outcome() == v1::RESTORE_OUTCOME_PUT_BACK;
 }
 
-absl::Status Manager::PutBack(const v1::ResetForRestoreRequest& order, const std::string& reason) {
+absl::Status Manager::PutBack(const v1::ResetForRestoreRequest& order, const absl::Status& failure) {
+  const std::string reason(failure.message());
   if (order.restore_id().empty()) {
     return absl::InternalError(reason);
   }
@@ -54,6 +55,7 @@ absl::Status Manager::PutBack(const v1::ResetForRestoreRequest& order, const std
   outcome.set_restore_id(order.restore_id());
   outcome.set_outcome(v1::RESTORE_OUTCOME_PUT_BACK);
   outcome.set_reason(reason);
+  outcome.set_error_reason(DetailOf(failure).value_or(ErrorDetail{}).reason);
   MG_RETURN_IF_ERROR(restores_.Decide(std::move(outcome)));
   return FinishPutBack();
 }
@@ -143,7 +145,8 @@ absl::Status Manager::AwaitRestore() {
     }
     status = absl::OkStatus();
     if (answer->outcome() == v1::RESTORE_OUTCOME_PUT_BACK) {
-      return PutBack(*order, answer->reason());
+      return PutBack(*order,
+                     MakeError(absl::StatusCode::kInternal, answer->reason(), {.reason = answer->error_reason()}));
     }
     if (answer->outcome() == v1::RESTORE_OUTCOME_DONE) {
       return EndRestore(*order);

@@ -7,6 +7,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/pgsql/connection.h"
+#include "common/rpc/rpc.h"
+#include "common/status/status.h"
 #include "google/rpc/status.pb.h"
 #include "mtrpc.pb.h"
 
@@ -14,6 +16,7 @@ namespace mg::multipooler {
 namespace {
 
 constexpr std::size_t kMaxMessage = 8192 - 512;  // gRPC's default limit of trailing metadata, less room for the rest
+constexpr std::size_t kRoomForLines = 500;       // a longer message leaves none for a log's last lines
 
 }  // namespace
 
@@ -41,6 +44,15 @@ grpc::Status ToRpcError(const absl::Status& status) {
   details.set_code(static_cast<int>(status.code()));
   details.set_message(message);
   details.add_details()->PackFrom(error);
+  // Ours beside upstream's: the stable reason and the hint, without which a caller could only guess by the code.
+  google::rpc::Status own;
+  std::optional<ErrorDetail> detail = DetailOf(status);
+  if (detail.has_value() && message.size() > kRoomForLines) {
+    detail->log_tail.clear();
+  }
+  if (detail.has_value() && own.ParseFromString(rpc::ToGrpc(MakeError(status.code(), "", *detail)).error_details())) {
+    details.mutable_details()->MergeFrom(own.details());
+  }
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), message, details.SerializeAsString());
 }
 

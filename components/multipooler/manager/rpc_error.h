@@ -1,5 +1,5 @@
-/// Errors on the wire as upstream's poolers send them: gRPC status plus one detail mtrpc.RPCError. Facts: manager-rpcs
-/// section 2.
+/// Errors on the wire as upstream's poolers send them: gRPC status plus one detail mtrpc.RPCError, and behind it our
+/// own where the error has a reason. Facts: manager-rpcs section 2.
 #pragma once
 
 #include "absl/status/status.h"
