@@ -86,6 +86,11 @@ absl::Status WithContext(const absl::Status& status, absl::string_view prefix) {
 }
 
 absl::Status ErrnoStatus(int error_number, absl::string_view what) {
+  if (error_number == ENOSPC || error_number == EDQUOT) {
+    // A limit of the machine that its owner can do something about at once, unlike the others of this code.
+    return MakeError(CodeOfErrno(error_number), absl::StrCat(what, ": ", std::strerror(error_number)),
+                     {.reason = "DISK_FULL"});
+  }
   return absl::Status(CodeOfErrno(error_number), absl::StrCat(what, ": ", std::strerror(error_number)));
 }
 

@@ -32,7 +32,7 @@ absl::Status WithContext(const absl::Status& status, absl::string_view prefix);
 
 /// The error for a failed system call: "<what>: <strerror>". The code is chosen from errno (ENOENT: NOT_FOUND, EACCES
 /// and EPERM: PERMISSION_DENIED, EEXIST: ALREADY_EXISTS, ENOSPC and EMFILE: RESOURCE_EXHAUSTED, EAGAIN: UNAVAILABLE,
-/// else INTERNAL).
+/// else INTERNAL); ENOSPC and EDQUOT have the reason DISK_FULL.
 absl::Status ErrnoStatus(int error_number, absl::string_view what);
 
 }  // namespace mg

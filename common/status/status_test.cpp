@@ -36,7 +36,17 @@ TEST(Status, WithoutDetail_HasNone) { EXPECT_FALSE(DetailOf(absl::InternalError(
 TEST(Status, Errno_ChoosesTheCode) {
   EXPECT_EQ(ErrnoStatus(ENOENT, "open x").code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(ErrnoStatus(EACCES, "open x").code(), absl::StatusCode::kPermissionDenied);
-  EXPECT_EQ(ErrnoStatus(ENOSPC, "write x").code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ErrnoStatus(EMFILE, "open x").code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ExitCodeOf(ErrnoStatus(EMFILE, "open x")), kExitFailed);
+}
+
+TEST(Status, ErrnoOfAFullDisk_HasItsReason) {
+  for (int error : {ENOSPC, EDQUOT}) {
+    absl::Status status = WithContext(ErrnoStatus(error, "write x"), "cluster a");
+    EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+    EXPECT_EQ(ErrorCodeOf(status).reason, "DISK_FULL");
+    EXPECT_EQ(ExitCodeOf(status), kExitUnhealthy);
+  }
 }
 
 TEST(ExitCode, EveryCode_HasTheDocumentedStatus) {
