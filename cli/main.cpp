@@ -58,9 +58,14 @@ int main(int argc, char** argv) {
       "auto", environment.contains("NO_COLOR"), environment["TERM"] == "dumb", environment.contains("CLICOLOR_FORCE"));
   if (!parsed.ok()) {
     // A flag that one of upstream's spellings does not have: its manner, its exit status.
+    auto begins = [&](const std::string& spelling) {
+      const std::vector<std::string> path = absl::StrSplit(spelling, ' ');
+      return words.size() >= path.size() && std::equal(path.begin(), path.end(), words.begin());
+    };
     for (const mg::cli::Command& command : commands) {
-      const std::vector<std::string> path = absl::StrSplit(command.path, ' ');
-      if (command.upstream && words.size() >= path.size() && std::equal(path.begin(), path.end(), words.begin())) {
+      if (command.upstream
+              ? begins(command.path)
+              : command.upstream_aliases && std::any_of(command.aliases.begin(), command.aliases.end(), begins)) {
         std::fprintf(stderr, "Error: %s\n", std::string(parsed.status().message()).c_str());
         std::fputs(mg::cli::HelpText(commands, command.path, false).c_str(), stderr);
         return mg::kExitFailed;

@@ -43,7 +43,8 @@ struct Command {
   std::vector<std::string> aliases = {};  ///< further paths of the same command, shown in its help only
   std::string group = {};                 ///< heading in the main help; empty: only listed under its noun
   bool hidden = false;
-  bool upstream = false;  ///< one of upstream's own: its errors are `Error: text`, its exit status is 0 or 1
+  bool upstream = false;          ///< one of upstream's own: its errors are `Error: text`, its exit status is 0 or 1
+  bool upstream_aliases = false;  ///< its aliases are upstream's spelling, which has the same manner
   std::function<int(Context&)> run = {};
 };
 
@@ -53,9 +54,12 @@ const std::vector<Flag>& GlobalFlags();
 /// What a command line said.
 struct Arguments {
   const Command* command = nullptr;
+  std::string path;                                        ///< as it was called: the command's, or an alias
   std::map<std::string, std::vector<std::string>> values;  ///< flags that were given; a switch has the value "true"
   std::vector<std::string> positionals;
 
+  /// Called as upstream's scripts do, by a command or an alias of theirs.
+  bool InUpstreamsWords() const { return command->upstream || (command->upstream_aliases && path != command->path); }
   bool Has(const std::string& flag) const { return values.contains(flag); }
   /// The last value, or `fallback`.
   std::string Get(const std::string& flag, const std::string& fallback = "") const;

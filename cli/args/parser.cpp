@@ -306,6 +306,7 @@ absl::StatusOr<ParseResult> Parse(const std::vector<Command>& commands, const st
     return UnknownCommand(commands, words);
   }
   MG_ASSIGN_OR_RETURN(Arguments parsed, ParseFlags(*words.command, words.rest));
+  parsed.path = absl::StrJoin(words.matched, " ");
   MG_RETURN_IF_ERROR(CheckPositionals(*words.command, parsed));
   return ParseResult{.kind = ParseResult::Kind::kRun, .arguments = std::move(parsed)};
 }

@@ -37,6 +37,7 @@ TEST(Parse, FlagsMayStandAnywhere) {
     absl::StatusOr<ParseResult> result = Parse(commands, words);
     ASSERT_TRUE(result.ok()) << result.status();
     EXPECT_EQ(result->arguments.command, &commands[0]);
+    EXPECT_EQ(result->arguments.path, words[0] == "cluster" ? "cluster up" : "up");
     EXPECT_EQ(result->arguments.Get("cells"), "5");
     EXPECT_TRUE(result->arguments.Has("json"));
     EXPECT_FALSE(result->arguments.Has("dry-run"));

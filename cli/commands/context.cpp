@@ -277,7 +277,8 @@ absl::Status Context::Explained(const absl::Status& status) const {
 
 int Context::Fail(const absl::Status& failure) const {
   const absl::Status status = Explained(failure);
-  if (arguments_.command->upstream) {
+  // A format is what upstream's scripts never ask for.
+  if (arguments_.command->upstream || (arguments_.InUpstreamsWords() && format_ == Format::kText)) {
     // One line, as theirs; what they never ask for, a token, needs a way out.
     const std::string hint = absl::IsUnauthenticated(status) ? DetailOf(status).value_or(ErrorDetail{}).hint : "";
     Err(absl::StrCat("Error: ", std::string(status.message()), hint.empty() ? "" : "; ", hint, "\n"));

@@ -52,7 +52,9 @@ int RunDown(Context& context) {
         context.Err(absl::StrCat("this removes, for ever:\n\n",
                                  EntriesText(plan->entries(), terminal.err_is_tty ? terminal.width : 0), "\n"));
       }
-      absl::StatusOr<bool> yes = context.Confirm("remove all of it?");
+      // Upstream's `cluster stop --clean` asks nothing and has no --yes: its scripts would stand still.
+      const bool asks = context.args().path != "cluster stop";
+      absl::StatusOr<bool> yes = asks ? context.Confirm("remove all of it?") : true;
       if (!yes.ok()) {
         return context.Fail(yes.status());
       }

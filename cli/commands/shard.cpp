@@ -324,6 +324,7 @@ std::vector<Command> ShardCommands() {
                     {"multigres shard apply-rule-change --leader zone2", "another leader"}},
        .aliases = {"cluster apply-rule-change"},
        .group = "TOPOLOGY",
+       .upstream_aliases = true,
        .run = RunApplyRuleChange},
       {.path = "shard switch-primary",
        .summary = "have another node lead, with no failed statement",
@@ -343,6 +344,7 @@ std::vector<Command> ShardCommands() {
                     {"multigres shard switch-primary --to multipooler/zone2", "to a certain one"}},
        .aliases = {"cluster switch-primary"},
        .group = "TOPOLOGY",
+       .upstream_aliases = true,
        .run = RunSwitchPrimary},
   };
 }

@@ -308,7 +308,7 @@ Command StopComponentCommand() {
       .positionals = {{.name = "NAME",
                        .help = "components such as multipooler/zone1, a kind, or a cell",
                        .repeated = true}},
-      .flags = {{.name = "clean", .help = "upstream's: remove all data too", .hidden = true},
+      .flags = {{.name = "clean", .help = "upstream's: remove all data too, without a question", .hidden = true},
                 {.name = "yes", .letter = 'y', .help = "do not ask", .hidden = true}},
       .examples = {{"multigres cluster stop multigateway/zone3", "stop one gateway"}},
       .group = "CLUSTER",

@@ -149,7 +149,11 @@ def upstream_spellings(s):
     s.run("cluster", "switch-primary", "--database", "postgres", "--table-group", "default", "--shard", "0-inf", "--reason", "test", "--yes",
           "--timeout", "120s")
     assert s.json("shard", "get")["primary"] != before
-    assert s.run("cluster", "switch-primary", "--database", "nope", "--yes", check=False).returncode == 3
+    for words in (["cluster", "switch-primary", "--database", "nope", "--yes"], ["cluster", "apply-rule-change", "--nonsense"],
+                  ["cluster", "apply-rule-change", "--yes"]):
+        refused = s.run(*words, check=False)
+        assert refused.returncode == 1 and refused.stderr.startswith("Error: "), (words, refused)
+    assert s.run("shard", "switch-primary", "nope", "--yes", check=False).returncode == 3
     # `cluster start` and `stop` without names are the whole cluster.
     s.run("cluster", "stop")
     s.run("cluster", "start", "--wait-for-bootstrap", "--cells", "2", check=False)
@@ -263,6 +267,10 @@ def one_cluster():
         s.run("up", "--cells", "2")
         for part in (contexts, suggestions, partial_lists, pages, completion, upstream_spellings):
             part(s)
+        # Upstream's spelling asks nothing, on no terminal either.
+        assert s.run("down", "--clean", check=False).returncode == 2
+        s.run("cluster", "stop", "--clean")
+        assert s.json("list")["clusters"] == [], "it is gone"
 
 
 def completion_without_an_agent():
