@@ -148,10 +148,10 @@ def measure(cluster, what, limit, kills):
         return {"kill": seconds, "rejoin": time.monotonic() - back}
 
 
-def run(kind, rounds, limit):
+def run(kind, rounds, limit, faults):
     cluster, results, kills = kind(), {w: [] for w in WHAT}, {}
     try:
-        for what in ("crash", "kill", "freeze", "switch"):
+        for what in faults:
             for i in range(rounds):
                 for name, seconds in measure(cluster, what, limit, kills).items():
                     results[name].append(seconds)
@@ -170,7 +170,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--peer-rounds", type=int, default=3)
     parser.add_argument("--only", choices=("multigres", "patroni", "pg_auto_failover"))
+    parser.add_argument("--what", default="crash,kill,freeze,switch", help="the faults, with commas between; kill has rejoin with it")
     options = parser.parse_args()
+    faults = options.what.split(",")
     results = {}
     for kind in (Ours, Patroni, PgAutoFailover):
         if options.only and kind.name != options.only:
@@ -178,7 +180,7 @@ def main():
         if kind.missing():
             print(f"{kind.name}: skipped, not installed: {', '.join(kind.missing())}")
             continue
-        results[kind.name] = run(kind, options.rounds if kind is Ours else options.peer_rounds, 120)
+        results[kind.name] = run(kind, options.rounds if kind is Ours else options.peer_rounds, 120, faults)
     print(f"\n{'median (worst), s':18}" + "".join(f"{n:>26}" for n in results) + "   wanted of multigres")
     for what in WHAT:
         line = f"{what:18}"

@@ -195,7 +195,8 @@ def full_disk_during_bring_up():
             for _ in range(30):
                 assert s.run("db", "create", "template1", check=False).returncode == 2
             s.run("agent", "stop")
-            s.run("status")
+            full = s.run("status", check=False)
+            assert full.returncode == 4 and "its disk is full" in full.stdout, full
             s.run("down", "--clean", "--yes")
             s.run("agent", "stop")
         finally:
