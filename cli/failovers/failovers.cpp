@@ -413,10 +413,12 @@ std::string FailoverText(const v1::FailoverOutput& failover) {
                          ? absl::FormatTime("%Y-%m-%d %H:%M:%E3S", detected, absl::LocalTimeZone())
                          : failover.detected_at();
   auto seconds = [](bool known, double value) { return known ? absl::StrFormat("%.3f s", value) : "not yet"; };
+  const bool in_place = std::any_of(failover.steps().begin(), failover.steps().end(),
+                                    [](const v1::FailoverStep& step) { return step.type() == "failover-in-place"; });
   std::string text = absl::StrCat(
-      failover.planned()                                 ? "planned change of the primary: "
-      : failover.old_primary() == failover.new_primary() ? "the primary went on in place: "
-                                                         : "failover: ",
+      failover.planned() ? "planned change of the primary: "
+      : in_place         ? "the primary went on in place: "
+                         : "failover: ",
       failover.old_primary().empty() ? "nobody" : failover.old_primary(), " -> ",
       failover.new_primary().empty() ? "nobody yet" : failover.new_primary(),
       failover.database().empty() ? "" : "\ndatabase     ", failover.database(), "\nwhy          ", failover.why(),

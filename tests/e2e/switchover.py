@@ -265,6 +265,35 @@ def the_rule_changes_under_its_quorum_or_with_a_certificate():
         well(s)
 
 
+def a_standby_two_changes_behind_in_one_segment_follows():
+    """PostgreSQL alone tells it that the segment has been removed: it is there as .partial only."""
+    with Sandbox("segment") as s:
+        s.run("up")
+        lead = primary(s)
+        with_it, away = (z for z in ("zone1", "zone2", "zone3") if z != lead)
+        nodes = {z: [f"multipooler/{z}", f"postgres/{z}", f"pgctld/{z}"] for z in (with_it, away)}
+        s.sql("create table t (i int); insert into t values (1)")
+        s.run("cluster", "stop", *nodes[away])
+        for target in (with_it, lead):
+            s.run("shard", "switch-primary", "--to", target)
+            s.sql("insert into t values (1)")
+            eventually(lambda: s.json("shard", "get")["primary"] == f"multipooler/{target}", 20, "it leads")
+            eventually(lambda: sum(p.get("link") == "streaming" for p in s.json("shard", "get")["poolers"]) == 1, 30, "one streams")
+        history = s.sql("select pg_read_file('pg_wal/' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '.history')")
+        ends = [line.split()[1] for line in history.splitlines() if line.strip()]
+        if len({end.split("/")[1][:-6] for end in ends[-2:]}) != 1:
+            raise Failure(f"no longer what it shows: the timelines ended in different segments: {ends}")
+        s.run("cluster", "stop", *nodes[with_it])
+        s.run("cluster", "start", *nodes[away])
+        if s.sql("insert into t values (1) returning i") != "1":
+            raise Failure("no write")
+        gone = s.run("logs", f"postgres/{away}", "--grep", "has already been removed", check=False).stdout
+        if gone:
+            raise Failure(gone)
+        s.run("up")
+        well(s)
+
+
 def child(pid, title):
     """The process of this PostgreSQL whose title begins so."""
     for entry in pathlib.Path("/proc", str(pid), "task").glob("*/children"):
@@ -298,5 +327,5 @@ def a_standby_that_stands_still_holds_no_switch_up():
 
 
 if __name__ == "__main__":
-    main([planned_switches_fail_no_statement, a_rolling_restart_fails_no_statement,
+    main([a_standby_two_changes_behind_in_one_segment_follows, planned_switches_fail_no_statement, a_rolling_restart_fails_no_statement,
           a_standby_that_stands_still_holds_no_switch_up, the_rule_changes_under_its_quorum_or_with_a_certificate])
