@@ -147,7 +147,9 @@ class Teller {
     told.output.set_old_primary(primary);
     told.output.set_why(why);
     told.detected = absl::InfiniteFuture();
-    for (auto& [about, step] : evidence_) {
+    for (auto& noticed : evidence_) {
+      const std::string& about = noticed.first;
+      Step& step = noticed.second;
       bool once = std::none_of(told.steps.begin(), told.steps.end(), [&](const Step& other) {
         return other.component == step.component && other.type == step.type;
       });
