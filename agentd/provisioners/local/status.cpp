@@ -1,7 +1,5 @@
 #include "agentd/provisioners/local/status.h"
 
-#include <sys/statvfs.h>
-
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -9,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "agentd/provisioners/local/machine.h"
 #include "agentd/provisioners/local/specs.h"
 #include "agentd/store/component_name.h"
 #include "common/fs/fs.h"
@@ -282,11 +281,7 @@ std::string FullDiskOf(const Model& model, const v1::ComponentSpec& spec) {
     data = store::PostgresData(PoolerDirOf(model.input, {.cell = spec.cell(), .database = spec.database()}));
   }
   constexpr std::uint64_t kRoom = 16 << 20;
-  struct statvfs facts {};
-  return !data.empty() && ::statvfs(data.c_str(), &facts) == 0 &&
-                 static_cast<std::uint64_t>(facts.f_bavail) * facts.f_frsize < kRoom
-             ? data
-             : "";
+  return !data.empty() && FreeDisk(data) < kRoom ? data : "";
 }
 
 }  // namespace

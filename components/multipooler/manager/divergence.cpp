@@ -16,6 +16,19 @@
 
 namespace mg::multipooler {
 
+std::vector<LeftTimeline> ParseHistory(absl::string_view history) {
+  std::vector<LeftTimeline> all;
+  // Lines: timeline, where the next one left it, why.
+  for (absl::string_view line : absl::StrSplit(history, '\n', absl::SkipEmpty())) {
+    std::vector<absl::string_view> words = absl::StrSplit(line, absl::ByAnyChar(" \t"), absl::SkipEmpty());
+    int number = 0;
+    if (words.size() >= 2 && absl::SimpleAtoi(words[0], &number)) {
+      all.push_back({.timeline = number, .lsn = std::string(words[1])});
+    }
+  }
+  return all;
+}
+
 absl::StatusOr<bool> DivergesFromHistory(const std::string& history, int leader_timeline, int timeline,
                                          const std::string& lsn) {
   if (timeline == leader_timeline) {
@@ -25,15 +38,11 @@ absl::StatusOr<bool> DivergesFromHistory(const std::string& history, int leader_
     return true;
   }
   MG_ASSIGN_OR_RETURN(std::uint64_t position, consensus::ParseLsn(lsn));
-  // Lines: timeline, where the next one left it, why.
-  for (absl::string_view line : absl::StrSplit(history, '\n', absl::SkipEmpty())) {
-    std::vector<absl::string_view> words = absl::StrSplit(line, absl::ByAnyChar(" \t"), absl::SkipEmpty());
-    int number = 0;
-    if (words.size() < 2 || !absl::SimpleAtoi(words[0], &number) || number != timeline) {
-      continue;
+  for (const LeftTimeline& left : ParseHistory(history)) {
+    if (left.timeline == timeline) {
+      MG_ASSIGN_OR_RETURN(std::uint64_t left_at, consensus::ParseLsn(left.lsn));
+      return position > left_at;
     }
-    MG_ASSIGN_OR_RETURN(std::uint64_t left_at, consensus::ParseLsn(words[1]));
-    return position > left_at;
   }
   return true;
 }

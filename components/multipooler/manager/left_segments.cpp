@@ -4,16 +4,18 @@
 #include <cctype>
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/str_split.h"
+#include "common/consensus/position.h"
 #include "common/fs/fs.h"
 #include "common/fs/owner.h"
 #include "common/status/status.h"
+#include "components/multipooler/manager/divergence.h"
 
 namespace mg::multipooler {
 namespace {
@@ -22,30 +24,15 @@ namespace fs = std::filesystem;
 
 constexpr std::uint64_t kDefaultSegment = 16 << 20;
 
-struct Left {
-  std::uint32_t timeline = 0;
-  std::uint64_t lsn = 0;  ///< where the next timeline left it
-};
-
 bool AllHex(const std::string& text, std::size_t length) {
   return text.size() == length &&
          std::all_of(text.begin(), text.end(), [](unsigned char c) { return std::isxdigit(c) != 0; });
 }
 
-// timeline, tab, high/low in hexadecimal digits, tab, reason.
-std::vector<Left> ParseHistory(const std::string& text) {
-  std::vector<Left> all;
-  for (absl::string_view line : absl::StrSplit(text, '\n')) {
-    std::vector<std::string> words = absl::StrSplit(line, '\t');
-    std::uint32_t timeline = 0, high = 0, low = 0;
-    std::vector<std::string> halves =
-        words.size() < 2 ? std::vector<std::string>() : std::vector<std::string>(absl::StrSplit(words[1], '/'));
-    if (halves.size() == 2 && absl::SimpleAtoi(words[0], &timeline) && absl::SimpleHexAtoi(halves[0], &high) &&
-        absl::SimpleHexAtoi(halves[1], &low)) {
-      all.push_back({timeline, static_cast<std::uint64_t>(high) << 32 | low});
-    }
-  }
-  return all;
+// The segment in which a timeline was left; nullopt for what is no position.
+std::optional<std::uint64_t> SegmentOf(const LeftTimeline& left, std::uint64_t size) {
+  absl::StatusOr<std::uint64_t> lsn = consensus::ParseLsn(left.lsn);
+  return lsn.ok() ? std::optional(*lsn / size) : std::nullopt;
 }
 
 std::string SegmentName(std::uint32_t timeline, std::uint64_t segment, std::uint64_t size) {
@@ -79,18 +66,18 @@ absl::Status KeepLeftSegments(const std::string& data_directory, const std::stri
   std::uint32_t present = 0;
   (void)absl::SimpleHexAtoi(newest.substr(0, 8), &present);
   MG_ASSIGN_OR_RETURN(std::string history, ReadFile(JoinPath(wal, newest)));
-  std::vector<Left> left = ParseHistory(history);
-  for (std::size_t i = 1; i < left.size(); ++i) {
-    const std::uint64_t segment = left.back().lsn / size;
-    if (left[i].lsn / size != segment || left[i - 1].lsn / size != segment) {
+  const std::vector<LeftTimeline> left = ParseHistory(history);
+  const std::optional<std::uint64_t> last = left.empty() ? std::nullopt : SegmentOf(left.back(), size);
+  for (std::size_t i = 1; last.has_value() && i < left.size(); ++i) {
+    if (SegmentOf(left[i], size) != last || SegmentOf(left[i - 1], size) != last) {
       continue;
     }
-    const std::string name = SegmentName(left[i].timeline, segment, size);
+    const std::string name = SegmentName(static_cast<std::uint32_t>(left[i].timeline), *last, size);
     const std::string path = JoinPath(wal, name);
     // The present timeline's segment begins with a copy of all that is before it.
     const std::string source = Exists(absl::StrCat(path, ".partial"))
                                    ? absl::StrCat(path, ".partial")
-                                   : JoinPath(wal, SegmentName(present, segment, size));
+                                   : JoinPath(wal, SegmentName(present, *last, size));
     if (Exists(path) || !Exists(source)) {
       continue;
     }
