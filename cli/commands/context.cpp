@@ -10,11 +10,11 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
 #include "cli/client/remote_contexts.h"
+#include "cli/client/remote_errors.h"
 #include "cli/output/error.h"
 #include "cli/output/render.h"
 #include "cli/output/write_pieces.h"
@@ -215,21 +215,7 @@ void Context::Err(const std::string& text) const {
   std::fflush(stderr);
 }
 
-namespace {
-
-/// gRPC's own words, and not an answer of the Admin API's about something else that it could not reach.
-bool IsOfTheConnection(absl::string_view message) {
-  return absl::StartsWith(message, "failed to connect to all addresses") ||
-         absl::StartsWith(message, "DNS resolution failed") || absl::StartsWith(message, "Socket closed") ||
-         absl::StartsWith(message, "recvmsg:") || absl::StartsWith(message, "Connection reset") ||
-         absl::StartsWith(message, "GOAWAY") || absl::StartsWith(message, "Transport closed");
-}
-
-}  // namespace
-
-/// gRPC's own words for a connection that did not come about say neither where nor what to do.
 absl::Status Context::Explained(const absl::Status& status) const {
-  const ErrorDetail detail = DetailOf(status).value_or(ErrorDetail{});
   if (declined_ && absl::IsCancelled(status)) {
     return MakeError(status.code(), status.message(), {.reason = "NOT_CONFIRMED"});
   }
@@ -237,42 +223,9 @@ absl::Status Context::Explained(const absl::Status& status) const {
   if (!remote.ok() || remote->empty()) {
     return status;
   }
-  const bool address = arguments_.Has("admin-server");
-  if (absl::IsUnavailable(status) && detail.reason.empty() && IsOfTheConnection(status.message())) {
-    const bool refused = absl::StrContains(status.message(), "Connection refused");
-    const bool unknown = absl::StrContains(status.message(), "DNS resolution failed");
-    const bool broke = absl::StrContains(status.message(), "Socket closed") ||
-                       absl::StrContains(status.message(), "Connection reset") ||
-                       absl::StrContains(status.message(), "SSL") || absl::StrContains(status.message(), "andshake");
-    const bool untrusted = absl::StrContains(absl::AsciiStrToLower(status.message()), "certificate verify failed") ||
-                           absl::StrContains(status.message(), "CERTIFICATE_VERIFY_FAILED");
-    const bool misnamed = absl::StrContains(status.message(), "is not in peer certificate");
-    const char* why = refused     ? "nothing listens at its address"
-                      : untrusted ? "its certificate is not one of an authority that is trusted here"
-                      : misnamed  ? "its certificate is for another name"
-                      : unknown   ? "its host has no address"
-                      : broke     ? "the connection was made and then closed: it may want TLS, or a client certificate"
-                                  : "no connection to its address can be made";
-    return MakeError(
-        status.code(),
-        absl::StrCat("the Admin API ", address ? "at " : "of context ", *remote, " cannot be reached: ", why),
-        {.reason = "UNAVAILABLE",
-         .hint =
-             untrusted || misnamed
-                 ? "add the context anew with its authority (--ca-file) and the name in its certificate (--server-name)"
-             : broke && address ? "add it as a context with --tls, --ca-file, --cert-file and --key-file"
-             : broke            ? "add the context anew with the right --tls, --ca-file, --cert-file and --key-file"
-             : address          ? "check the address, and that the cluster there runs"
-                                : "see its address with 'multigres context list', and whether the cluster there runs"});
-  }
-  if (address && detail.reason == "AUTHENTICATION_REQUIRED") {
-    return MakeError(
-        status.code(), status.message(),
-        {.reason = detail.reason,
-         .hint = "name a file with a token in MULTIGRES_TOKEN_FILE, or use a context with one (multigres "
-                 "context add --token-file), or let that cluster ask for none (multiadmin: {auth: none})"});
-  }
-  return status;
+  // After a failure a channel rests only where it had been of use before; one that never was tries again by itself.
+  const bool connected = remote_.channel != nullptr && remote_.channel->GetState(false) == GRPC_CHANNEL_IDLE;
+  return ExplainRemote(status, {.name = *remote, .address = arguments_.Has("admin-server"), .connected = connected});
 }
 
 int Context::Fail(const absl::Status& failure) const {

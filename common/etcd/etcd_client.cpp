@@ -215,6 +215,7 @@ class ClientImpl final : public Client {
     MG_RETURN_IF_ERROR(FromGrpc(kv_->Range(&context, request, &response), absl::StrCat("list ", prefix)));
     RangeResult result;
     result.revision = response.header().revision();
+    result.cluster_id = response.header().cluster_id();
     for (const auto& kv : response.kvs()) {
       result.entries.push_back(Convert(kv));
     }

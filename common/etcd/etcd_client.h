@@ -27,6 +27,9 @@ struct KeyValue {
 struct RangeResult {
   std::vector<KeyValue> entries;  ///< ascending by key
   std::int64_t revision = 0;      ///< of the store at this read; watch from revision + 1
+  /// Of the etcd that answered. It comes from the members' peer addresses: two that were started apart with the same
+  /// ones share it.
+  std::uint64_t cluster_id = 0;
 };
 
 struct WatchEvent {

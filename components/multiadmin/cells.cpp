@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
 #include "common/status/status.h"
 #include "common/topology/topology.h"
 
@@ -17,6 +18,7 @@ namespace v1 = multigres::admin::v1;
 constexpr int kMaxAddresses = 16;
 constexpr size_t kLongestAddress = 255;
 constexpr size_t kLongestRoot = 200;
+constexpr absl::Duration kIntroduction = absl::Seconds(2);  ///< for two etcds to answer which they are
 
 bool Printable(absl::string_view text) {
   return std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
@@ -60,14 +62,6 @@ bool Within(const std::string& root, const std::string& other) {
   return root == other || absl::StartsWith(root, absl::StrCat(other, "/"));
 }
 
-/// Whether the lists of servers have one in common: then the roots are places in the same etcd.
-template <typename Servers>
-bool SameEtcd(const Servers& some, const google::protobuf::RepeatedPtrField<std::string>& others) {
-  return std::any_of(others.begin(), others.end(), [&](const std::string& server) {
-    return std::find(some.begin(), some.end(), server) != some.end();
-  });
-}
-
 absl::Status Overlap(const clustermetadata::Cell& cell, const std::string& whose, const std::string& root) {
   const std::string how = cell.root() == root         ? "is"
                           : Within(cell.root(), root) ? absl::StrCat("lies within ", root, ",")
@@ -76,21 +70,6 @@ absl::Status Overlap(const clustermetadata::Cell& cell, const std::string& whose
                    absl::StrCat("'", cell.root(), "' ", how, " the root of ", whose,
                                 " in the same etcd: what is kept there would mix"),
                    {.reason = "INVALID_ARGUMENT", .hint = "choose another --root, or leave it out"});
-}
-
-/// A cell's records lie below its root, so no two may share a place.
-absl::Status CheckApart(const TopologyCache& cache, const TopologyView& view, const clustermetadata::Cell& cell) {
-  auto meets = [&](const std::string& root) { return Within(cell.root(), root) || Within(root, cell.root()); };
-  if (meets(cache.root()) && SameEtcd(cache.servers(), cell.server_addresses())) {
-    return Overlap(cell, "the global topology", cache.root());
-  }
-  for (const auto& [name, other] : view.cells) {
-    if (name != cell.name() && meets(other.cell->root()) &&
-        SameEtcd(other.cell->server_addresses(), cell.server_addresses())) {
-      return Overlap(cell, absl::StrCat("cell ", name), other.cell->root());
-    }
-  }
-  return absl::OkStatus();
 }
 
 absl::Status Conflict(const std::string& name) {
@@ -145,6 +124,42 @@ absl::Status CompleteCell(const TopologyCache& cache, clustermetadata::Cell* cel
   return CheckRoot(cell->root(), cache.root());
 }
 
+bool Cells::SameEtcd(const Addresses& some, const Addresses& others, absl::Time deadline) {
+  if (std::find_first_of(some.begin(), some.end(), others.begin(), others.end()) != some.end()) {
+    return true;
+  }
+  // An etcd has many names: what it says of itself, and what lies in it, tells more than how it is called.
+  deadline = std::min(deadline, absl::Now() + kIntroduction);
+  const std::string cells = absl::StrCat(cache_->root(), "/cells/");
+  auto read = [&](const Addresses& addresses) {
+    return cache_->ClientAt(addresses)->GetPrefix(cells, /*keys_only=*/true, deadline);
+  };
+  absl::StatusOr<etcd::RangeResult> one = read(some);
+  absl::StatusOr<etcd::RangeResult> other = one.ok() ? read(others) : one;
+  return one.ok() && other.ok() && one->cluster_id == other->cluster_id &&
+         std::equal(one->entries.begin(), one->entries.end(), other->entries.begin(), other->entries.end(),
+                    [](const etcd::KeyValue& a, const etcd::KeyValue& b) {
+                      return a.key == b.key && a.mod_revision == b.mod_revision;
+                    });
+}
+
+absl::Status Cells::CheckApart(const TopologyView& view, const clustermetadata::Cell& cell, absl::Time deadline) {
+  auto addresses = [](const clustermetadata::Cell& of) {
+    return Addresses(of.server_addresses().begin(), of.server_addresses().end());
+  };
+  auto meets = [&](const std::string& root) { return Within(cell.root(), root) || Within(root, cell.root()); };
+  if (meets(cache_->root()) && SameEtcd(cache_->servers(), addresses(cell), deadline)) {
+    return Overlap(cell, "the global topology", cache_->root());
+  }
+  for (const auto& [name, other] : view.cells) {
+    if (name != cell.name() && meets(other.cell->root()) &&
+        SameEtcd(addresses(*other.cell), addresses(cell), deadline)) {
+      return Overlap(cell, absl::StrCat("cell ", name), other.cell->root());
+    }
+  }
+  return absl::OkStatus();
+}
+
 std::string Cells::Key(const std::string& name) const { return absl::StrCat(cache_->root(), "/cells/", name, "/Cell"); }
 
 absl::StatusOr<Cells::Stored> Cells::Read(const std::string& name, std::int64_t wanted_version, absl::Time deadline) {
@@ -190,7 +205,7 @@ absl::StatusOr<v1::CreateCellResponse> Cells::Create(const v1::CreateCellRequest
   MG_RETURN_IF_ERROR(topology::ValidateCellName(cell.name()));
   MG_RETURN_IF_ERROR(CompleteCell(*cache_, &cell));
   MG_ASSIGN_OR_RETURN(std::shared_ptr<const TopologyView> view, cache_->Get(deadline));
-  MG_RETURN_IF_ERROR(CheckApart(*cache_, *view, cell));
+  MG_RETURN_IF_ERROR(CheckApart(*view, cell, deadline));
   absl::StatusOr<std::int64_t> version = cache_->global()->Create(Key(cell.name()), cell.SerializeAsString(), deadline);
   if (absl::IsAlreadyExists(version.status())) {
     return MakeError(absl::StatusCode::kAlreadyExists, absl::StrCat("there is a cell '", cell.name(), "'"),
@@ -222,7 +237,7 @@ absl::StatusOr<v1::UpdateCellResponse> Cells::Update(const v1::UpdateCellRequest
   bool moved = cell.SerializeAsString() != stored.record.SerializeAsString();
   if (moved) {
     MG_ASSIGN_OR_RETURN(std::shared_ptr<const TopologyView> view, cache_->Get(deadline));
-    MG_RETURN_IF_ERROR(CheckApart(*cache_, *view, cell));
+    MG_RETURN_IF_ERROR(CheckApart(*view, cell, deadline));
   }
   if (moved && !request.force()) {
     MG_ASSIGN_OR_RETURN(Inhabitants inhabitants, Inhabit(stored.record, /*forget_silent=*/false, deadline));

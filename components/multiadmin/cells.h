@@ -32,6 +32,11 @@ class Cells {
     clustermetadata::Cell record;
     std::int64_t version = 0;
   };
+  /// A cell's records lie below its root, so no two may share a place. INVALID_ARGUMENT.
+  absl::Status CheckApart(const TopologyView& view, const clustermetadata::Cell& cell, absl::Time deadline);
+  /// Whether both lists of addresses lead to one etcd, as far as it can be known now.
+  using Addresses = std::vector<std::string>;
+  bool SameEtcd(const Addresses& some, const Addresses& others, absl::Time deadline);
   absl::StatusOr<Stored> Read(const std::string& name, std::int64_t wanted_version, absl::Time deadline);
   std::string Key(const std::string& name) const;
   /// Reads the cell's own etcd, now, rather than the cache: a decision to delete must not rest on an old view.

@@ -55,8 +55,8 @@ def main():
             assert added.returncode == 0 and token not in added.stdout, added
             return json.loads(added.stdout)["transport"]
 
-        def reason(name):
-            refused = run("--context", name, "cell", "list", "--json")
+        def reason(name, *words):
+            refused = run("--context", name, *(words or ("cell", "list")), "--json")
             # gRPC writes what a handshake failed of before it.
             error = json.loads(refused.stderr[refused.stderr.index("{\n"):])["error"]
             assert not refused.stdout and error["hint"] and error["exitCode"] == refused.returncode, refused
@@ -85,6 +85,9 @@ def main():
                 assert path.stat().st_mode & 0o077 == 0, path
             (root / "home" / "contexts" / "good.token").chmod(0o640)
             assert reason("good") == "FILE_NOT_PRIVATE"
+            # Whoever had answered and then died may have begun something; now nobody is there.
+            assert reason("named", "backup", "verify") == "ADMIN_API_UNAVAILABLE"
+            assert reason("named") == "UNAVAILABLE"
         with Server(root, "ca.pem") as server:
             assert add("mutual", server, "--ca-file", "ca.pem", "--cert-file", "client.pem", "--key-file", "client.key") == "mtls"
             works("mutual")

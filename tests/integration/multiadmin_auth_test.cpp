@@ -12,6 +12,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "common/admin_token/admin_token.h"
 #include "common/etcd/etcd_client.h"
@@ -396,6 +397,20 @@ TEST_F(MultiadminAuthTest, Cells_AreMadeChangedAndDeletedByVersion) {
     EXPECT_EQ(Typed<Cells>(&Cells::Stub::CreateCell, create, &created).error_code(), grpc::StatusCode::INVALID_ARGUMENT)
         << root;
   }
+  // By another name it is the same etcd.
+  auto by_name = [](const std::string& address) { return absl::StrReplaceAll(address, {{"127.0.0.1", "localhost"}}); };
+  create.mutable_cell()->set_root("/multigres/zone1/x");
+  create.mutable_cell()->add_server_addresses(by_name(sandbox_->global_address()));
+  grpc::Status met = Typed<Cells>(&Cells::Stub::CreateCell, create, &created);
+  EXPECT_EQ(met.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_TRUE(absl::StrContains(met.error_message(), "in the same etcd")) << met.error_message();
+  create.mutable_cell()->set_server_addresses(0, by_name(sandbox_->zone2().address()));
+  EXPECT_TRUE(Typed<Cells>(&Cells::Stub::CreateCell, create, &created).ok());
+  v1::DeleteCellRequest apart;
+  apart.set_name("zone9");
+  v1::DeleteCellResponse apart_gone;
+  EXPECT_TRUE(Typed<Cells>(&Cells::Stub::DeleteCell, apart, &apart_gone).ok());
+  create.mutable_cell()->clear_server_addresses();
   create.mutable_cell()->clear_root();
   ASSERT_TRUE(Typed<Cells>(&Cells::Stub::CreateCell, create, &created).ok());
   EXPECT_EQ(created.cell().cell().root(), "/multigres/zone9");

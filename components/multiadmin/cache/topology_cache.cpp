@@ -28,7 +28,8 @@ std::string Clean(absl::string_view root) {
   return std::string(root);
 }
 
-std::string KeyOf(const google::protobuf::RepeatedPtrField<std::string>& addresses) {
+template <typename Addresses>
+std::string KeyOf(const Addresses& addresses) {
   std::vector<std::string> sorted(addresses.begin(), addresses.end());
   std::sort(sorted.begin(), sorted.end());
   return absl::StrJoin(sorted, ",");
@@ -373,6 +374,19 @@ std::shared_ptr<etcd::Client> TopologyCache::CellClient(const std::string& cell)
   const auto* record = entry == global_.entries.end() ? nullptr : dynamic_cast<const Cell*>(entry->second.record.get());
   auto source = record == nullptr ? sources_.end() : sources_.find(KeyOf(record->server_addresses()));
   return source == sources_.end() ? nullptr : source->second->client;
+}
+
+std::shared_ptr<etcd::Client> TopologyCache::ClientAt(const std::vector<std::string>& addresses) {
+  if (KeyOf(addresses) == KeyOf(servers_)) {
+    return global_client_;
+  }
+  {
+    std::lock_guard lock(mutex_);
+    if (auto source = sources_.find(KeyOf(addresses)); source != sources_.end()) {
+      return source->second->client;
+    }
+  }
+  return connect_(addresses);
 }
 
 }  // namespace mg::multiadmin

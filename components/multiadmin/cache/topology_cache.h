@@ -79,6 +79,8 @@ class TopologyCache {
 
   /// The etcd that holds a cell's records; nullptr: it is not known. Same as global() when it is the same one.
   std::shared_ptr<etcd::Client> CellClient(const std::string& cell);
+  /// The one at these addresses; a new client where no cell lives there.
+  std::shared_ptr<etcd::Client> ClientAt(const std::vector<std::string>& addresses);
 
  private:
   struct Entry {
