@@ -81,6 +81,9 @@ def what_the_topology_says():
         try:
             told = {p["name"]: p for p in s.json("shard", "get")["poolers"]}
             assert told[standby]["error"] and not any(p["error"] for name, p in told.items() if name != standby), told
+            # Its PostgreSQL answers as before, and is not at fault.
+            status = json.loads(s.run("status", "--json", check=False).stdout)
+            assert [c["name"] for c in status["components"] if not c["ready"]] == [standby], status["components"]
         finally:
             os.kill(pooler, signal.SIGCONT)
         eventually(lambda: all(p["ready"] for p in s.json("shard", "get")["poolers"]), 20, "it answers again")

@@ -25,7 +25,7 @@ absl::Status ProbeStart(const v1::ComponentSpec& spec, ComponentRpc* rpc, absl::
 
 /// Asks all of a running cluster now, at once, by kept connections where there are any. PostgreSQL is asked by its
 /// cell's multipooler, whose `postgres_ready` is an answer of this moment; by a start-up packet only where the pooler
-/// has none. Results are in the order of `specs`.
+/// has none, for half a second beyond the deadline if need be. Results are in the order of `specs`.
 std::vector<ProbeResult> ProbeAll(const std::vector<const v1::ComponentSpec*>& specs, ComponentRpc* rpc,
                                   absl::Time deadline);
 
