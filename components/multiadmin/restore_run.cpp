@@ -37,15 +37,17 @@ constexpr absl::Duration kPutBackLimit = absl::Minutes(2);
 
 std::string Text(absl::Time time) { return absl::FormatTime("%Y-%m-%dT%H:%M:%E*SZ", time, absl::UTCTimeZone()); }
 
-// The newest complete backup that ended before `target`.
-absl::StatusOr<std::string> NewestBefore(const ::multiadmin::GetBackupsResponse& all, absl::Time target) {
+// The complete backups that ended before `target`, newest first.
+absl::StatusOr<std::vector<std::string>> CompleteBefore(const ::multiadmin::GetBackupsResponse& all,
+                                                        absl::Time target) {
   const ::multiadmin::BackupInfo* oldest = nullptr;
+  std::vector<std::string> found;
   for (const ::multiadmin::BackupInfo& backup : all.backups()) {  // newest first
     if (backup.status() != ::multiadmin::BACKUP_STATUS_COMPLETE) {
       continue;
     }
     if (rpc::ToTime(backup.stop_timestamp()) <= target) {
-      return backup.backup_id();
+      found.push_back(backup.backup_id());
     }
     oldest = &backup;
   }
@@ -53,10 +55,13 @@ absl::StatusOr<std::string> NewestBefore(const ::multiadmin::GetBackupsResponse&
     return MakeError(absl::StatusCode::kNotFound, "there is no complete backup",
                      {.reason = "NO_BACKUP", .hint = "multigres backup create makes one"});
   }
-  return MakeError(absl::StatusCode::kFailedPrecondition,
-                   absl::StrCat("no backup is as old as ", Text(target), ": the oldest, ", oldest->backup_id(),
-                                ", ended at ", Text(rpc::ToTime(oldest->stop_timestamp()))),
-                   {.reason = "BACKUP_TOO_NEW", .hint = "choose a time after that, or another backup's by its name"});
+  if (found.empty()) {
+    return MakeError(absl::StatusCode::kFailedPrecondition,
+                     absl::StrCat("no backup is as old as ", Text(target), ": the oldest, ", oldest->backup_id(),
+                                  ", ended at ", Text(rpc::ToTime(oldest->stop_timestamp()))),
+                     {.reason = "BACKUP_TOO_NEW", .hint = "choose a time after that, or another backup's by its name"});
+  }
+  return found;
 }
 
 }  // namespace
@@ -197,17 +202,30 @@ absl::Status RestoreRun::Choose(Order* order, absl::Time deadline) {
       return absl::InvalidArgumentError(absl::StrCat("the wished time, ", Text(target), ", is yet to come"));
     }
   }
-  if (order->backup_id().empty()) {
-    ::multiadmin::GetBackupsRequest question;
-    question.set_database(shard.database());
-    question.set_table_group(shard.table_group());
-    MG_ASSIGN_OR_RETURN(::multiadmin::GetBackupsResponse all, backups_->List(question, deadline));
-    MG_ASSIGN_OR_RETURN(std::string chosen, NewestBefore(all, target));
-    order->set_backup_id(chosen);
+  auto check = [&] {
+    Order question = *order;
+    question.set_check_only(true);
+    return AskFirst(question, std::min(deadline, absl::Now() + kCheckLimit)).status();
+  };
+  if (!order->backup_id().empty()) {
+    return check();
   }
-  Order check = *order;
-  check.set_check_only(true);
-  return AskFirst(check, std::min(deadline, absl::Now() + kCheckLimit)).status();
+  order->set_newest_timeline(true);
+  ::multiadmin::GetBackupsRequest question;
+  question.set_database(shard.database());
+  question.set_table_group(shard.table_group());
+  MG_ASSIGN_OR_RETURN(::multiadmin::GetBackupsResponse all, backups_->List(question, deadline));
+  MG_ASSIGN_OR_RETURN(std::vector<std::string> candidates, CompleteBefore(all, target));
+  absl::Status checked;
+  for (const std::string& candidate : candidates) {
+    order->set_backup_id(candidate);
+    checked = check();
+    // The present data, or that of the wished time, may have come from an older one.
+    if (DetailOf(checked).value_or(ErrorDetail{}).reason != "BACKUP_OF_ANOTHER_TIMELINE") {
+      break;
+    }
+  }
+  return checked;
 }
 
 absl::Status RestoreRun::Prepare(Order order, absl::Time deadline) {

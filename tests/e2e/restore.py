@@ -124,6 +124,41 @@ def a_restore_shows_its_steps_and_can_be_called_off_and_followed():
         eventually(lambda: healthy(s), 60, "three nodes after the restore")
 
 
+def now_of(s):
+    return s.sql("select to_char(clock_timestamp() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')")
+
+
+def a_moment_that_a_restore_took_back_can_be_had_all_the_same():
+    with Sandbox("tookback") as s:
+        s.run("up", "--cells", "1")
+        s.sql("create table p (a int)")
+        s.json("backup", "create", "--primary")
+        moments = {}
+        for number in (1, 2, 3):
+            s.sql(f"insert into p values ({number})")
+            moments[number] = now_of(s)
+            eventually(lambda: now_of(s) > moments[number][:19] + "~", what="the next second")
+        later = s.json("backup", "create", "--primary")["backupId"]
+
+        def rows():
+            eventually(lambda: healthy(s), 60, "the node after the restore")
+            return s.sql("select string_agg(a::text, ',' order by a) from p")
+
+        # Too far back, and so a little later: what was then, and not what the first restore has made of it.
+        s.json("backup", "restore", "--to-time", moments[1], "--yes")
+        assert rows() == "1", rows()
+        s.json("backup", "restore", "--to-time", moments[2], "--yes")
+        assert rows() == "1,2", rows()
+        # The newest backup is of what was taken back; nothing leads from it to the present.
+        refused = s.run("backup", "restore", later, "--to-time", now_of(s), "--yes", "--json", check=False)
+        assert refused.returncode == 4 and '"BACKUP_OF_ANOTHER_TIMELINE"' in refused.stderr, refused
+        assert s.json("backup", "restore", "--yes")["backupId"] != later
+        assert rows() == "1,2", rows()
+        # By its name it gives what it holds.
+        s.json("backup", "restore", later, "--yes")
+        assert rows() == "1,2,3", rows()
+
+
 def new_data_that_does_not_start_gives_way_to_the_former():
     with Sandbox("putback") as s:
         s.run("up")
@@ -168,4 +203,4 @@ def new_data_that_does_not_start_gives_way_to_the_former():
 
 
 if __name__ == "__main__":
-    main([a_restore_shows_its_steps_and_can_be_called_off_and_followed, new_data_that_does_not_start_gives_way_to_the_former])
+    main([a_restore_shows_its_steps_and_can_be_called_off_and_followed, a_moment_that_a_restore_took_back_can_be_had_all_the_same, new_data_that_does_not_start_gives_way_to_the_former])

@@ -12,6 +12,7 @@ namespace mg::multipooler::backup {
 namespace {
 
 constexpr char kPgBackRest[] = "pgbackrest";
+constexpr char kUsualPlace[] = "/usr/bin/pgbackrest";  // where it is not installed, it may be later
 constexpr char kScriptName[] = "pgbackrest-or-copy.sh";
 
 // PostgreSQL replaces %p, %f and %% in its commands.
@@ -87,8 +88,9 @@ if [ -d "$repository/base" ]; then
   fi
 fi
 
-pgbackrest() {
-  @PGBACKREST@ --stanza=multigres --repo1-path="$repository/pgbackrest" --pg1-path="$PWD" --config=/dev/null \
+push_tool=@PGBACKREST@
+run_pgbackrest() {
+  "$push_tool" --stanza=multigres --repo1-path="$repository/pgbackrest" --pg1-path="$PWD" --config=/dev/null \
     --log-level-file=off --lock-path="$PWD/../pgbackrest-lock" --log-level-console=error "$@"
 }
 
@@ -97,7 +99,7 @@ settle_pushed() {
   case $name in
     *.partial) return 0 ;;
   esac
-  pgbackrest archive-get "$name" "$pushed"
+  run_pgbackrest archive-get "$name" "$pushed"
   cmp -s -n "$(valid_bytes)" "$segment" "$pushed" && return
   if [ -e standby.signal ]; then
     echo "multigres: $name differs from the archived one, which stays" >&2
@@ -106,16 +108,20 @@ settle_pushed() {
   echo "multigres: $name of the primary takes the place of another one, which is kept in $repository/other" >&2
   mkdir -p "$repository/other"
   find "$repository/pgbackrest/archive/multigres" \( -name "$name" -o -name "$name-*" \) -exec mv {} "$repository/other/" \;
-  pgbackrest archive-push "$segment"
+  run_pgbackrest archive-push "$segment"
 }
 
 # (Where the archive has been lost, or is not mounted, the push says so: WAL waits for it then.)
 if [ -d "$repository/pgbackrest/archive/multigres" ] || [ -d "$repository/pgbackrest/backup/multigres" ]; then
+  if [ ! -x "$push_tool" ] && [ -e "$kept" ]; then
+    echo "multigres: pgBackRest, which made older backups, is not installed; $name is kept in $repository/wal alone" >&2
+    exit 0
+  fi
   # Two nodes would write one file at once. One that stands still holds the others up for a moment only.
   exec 9>"$repository/.push"
   flock -w 10 9 || true
   result=0
-  pgbackrest archive-push "$segment" || result=$?
+  run_pgbackrest archive-push "$segment" || result=$?
   case $result in
     0) ;;
     45) settle_pushed ;; # ArchiveDuplicateError
@@ -144,11 +150,15 @@ std::string RestoreCommand(const std::string& repository) {
 }
 
 absl::Status WriteArchiveScript(const std::string& repository, const std::string& owner) {
-  std::string path = Script(repository);
   // By its path: PostgreSQL's environment is not ours.
-  std::string program = FindProgram(kPgBackRest, {"/usr/bin"}).value_or(kPgBackRest);
-  std::string text =
-      absl::StrReplaceAll(kScript, {{"@REPOSITORY@", ShellQuote(repository)}, {"@PGBACKREST@", ShellQuote(program)}});
+  return WriteArchiveScriptFor(repository, owner, FindProgram(kPgBackRest, {"/usr/bin"}).value_or(kUsualPlace));
+}
+
+absl::Status WriteArchiveScriptFor(const std::string& repository, const std::string& owner,
+                                   const std::string& pgbackrest) {
+  std::string path = Script(repository);
+  std::string text = absl::StrReplaceAll(
+      kScript, {{"@REPOSITORY@", ShellQuote(repository)}, {"@PGBACKREST@", ShellQuote(pgbackrest)}});
   if (absl::StatusOr<std::string> present = ReadFile(path); present.ok() && *present == text) {
     return absl::OkStatus();
   }

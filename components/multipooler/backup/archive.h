@@ -19,8 +19,12 @@ std::string RestoreCommand(const std::string& repository);
 /// are backups of our own, and gives it to pgBackRest when that has a stanza here. Each node of a shard archives, so a
 /// segment is often there already: it is a success when both are the same as far as their timeline goes. Where even
 /// that differs, the primary's is kept under the name, and the other one beside it (`NAME.other-CHECKSUM`): nothing
-/// that the nodes can disagree about stops a node's archiving.
+/// that the nodes can disagree about stops a node's archiving. A pgBackRest that is no longer installed stops it only
+/// where there are no backups of our own.
 absl::Status WriteArchiveScript(const std::string& repository, const std::string& owner);
+/// The same with a pgBackRest at that path.
+absl::Status WriteArchiveScriptFor(const std::string& repository, const std::string& owner,
+                                   const std::string& pgbackrest);
 
 /// `text` as one word of sh.
 std::string ShellQuote(const std::string& text);

@@ -142,6 +142,26 @@ TEST_F(ArchiveTest, AStandbyThatDiffersReplacesNothing_AndDoesNotStop) {
   }
 }
 
+TEST_F(ArchiveTest, APgBackRestThatWasRemoved_HoldsNothingUpWhereTheWalIsKeptAnyway) {
+  Prepare();
+  ASSERT_TRUE(WriteArchiveScriptFor(repository_, "", directory_ + "/removed").ok());
+  ASSERT_TRUE(MakeDirectories(repository_ + "/pgbackrest/archive/multigres", 0700).ok());
+  EXPECT_EQ(Run(ArchiveCommand(repository_), "segment", "A"), 0);
+  EXPECT_EQ(Files(), "A\n");
+  ASSERT_TRUE(RemoveTree(repository_ + "/base").ok());
+  EXPECT_NE(Run(ArchiveCommand(repository_), "segment", "B"), 0);
+}
+
+TEST_F(ArchiveTest, APgBackRestThatIsThere_IsGivenEachSegment) {
+  Prepare();
+  const std::string program = directory_ + "/tool";
+  ASSERT_TRUE(WriteFileAtomically(program, "#!/bin/sh\necho \"$@\" >>pushed\n", 0700).ok());
+  ASSERT_TRUE(WriteArchiveScriptFor(repository_, "", program).ok());
+  ASSERT_TRUE(MakeDirectories(repository_ + "/pgbackrest/archive/multigres", 0700).ok());
+  EXPECT_EQ(Run(ArchiveCommand(repository_), "segment", "A"), 0);
+  EXPECT_TRUE(absl::StrContains(ReadFile(data_ + "/pushed").value_or(""), "archive-push segment"));
+}
+
 TEST_F(ArchiveTest, WhereNothingCanBeWritten_ItFails) {
   Prepare();
   ASSERT_TRUE(RemoveTree(repository_ + "/wal").ok());

@@ -53,6 +53,7 @@ class BaseBackups final : public Engine {
   absl::StatusOr<Metadata> Take(const TakeRequest& request, absl::Time deadline,
                                 const std::atomic<bool>* cancelled) override;
   absl::StatusOr<std::vector<Metadata>> List(absl::Time deadline) override;
+  absl::StatusOr<int> TimelineOf(const std::string& backup_id, absl::Time deadline) override;
   absl::Status Expire(int retention_full, absl::Time deadline, const std::atomic<bool>* cancelled) override;
   absl::StatusOr<std::string> Verify(absl::Time deadline, const std::atomic<bool>* cancelled) override;
   absl::Status Restore(const RestoreRequest& request, absl::Time deadline, const std::atomic<bool>* cancelled) override;
@@ -278,6 +279,14 @@ absl::StatusOr<std::string> BaseBackups::Verify(absl::Time deadline, const std::
   return output;
 }
 
+absl::StatusOr<int> BaseBackups::TimelineOf(const std::string& backup_id, absl::Time) {
+  const std::string data = JoinPath(Place(backup_id), "data");
+  MG_ASSIGN_OR_RETURN(std::string label, ReadFile(JoinPath(data, "backup_label")));
+  MG_ASSIGN_OR_RETURN(std::string manifest, ReadFile(JoinPath(data, "backup_manifest")));
+  MG_ASSIGN_OR_RETURN(CopyFacts facts, ReadCopyFacts(label, manifest));
+  return facts.timeline;
+}
+
 absl::Status BaseBackups::Restore(const RestoreRequest& request, absl::Time deadline,
                                   const std::atomic<bool>* cancelled) {
   std::string from = JoinPath(Place(request.backup_id), "data");
@@ -329,7 +338,11 @@ absl::StatusOr<CopyFacts> ReadCopyFacts(const std::string& backup_label, const s
   re2::StringPiece rest(tail.data(), tail.size());
   while (RE2::FindAndConsume(&rest, kEnd, &facts.stop_lsn)) {
   }
-  if (facts.stop_lsn.empty()) {
+  static const RE2 kTimeline(R"~("Timeline":\s*([0-9]+))~");
+  rest = re2::StringPiece(tail.data(), tail.size());
+  while (RE2::FindAndConsume(&rest, kTimeline, &facts.timeline)) {
+  }
+  if (facts.stop_lsn.empty() || facts.timeline == 0) {
     return absl::DataLossError("backup_manifest does not say where its WAL ends");
   }
   return facts;

@@ -15,10 +15,11 @@ namespace mg::multipooler::backup {
 
 std::unique_ptr<Engine> MakeBaseBackups(std::string repository, Server server);
 
-/// The facts of a copy that pg_basebackup has made: where its WAL starts and ends, and the segment from which it is
-/// needed.
+/// The facts of a copy that pg_basebackup has made: where its WAL starts and ends, the segment from which it is needed,
+/// and the timeline on which it ends.
 struct CopyFacts {
   std::string start_lsn, stop_lsn, first_segment;
+  int timeline = 0;
 };
 /// From the contents of backup_label and backup_manifest. DATA_LOSS when they do not say it.
 absl::StatusOr<CopyFacts> ReadCopyFacts(const std::string& backup_label, const std::string& manifest);

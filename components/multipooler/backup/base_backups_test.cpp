@@ -32,6 +32,7 @@ TEST(CopyFacts, AreReadFromLabelAndManifest) {
   EXPECT_EQ(facts->start_lsn, "0/9000028");
   EXPECT_EQ(facts->first_segment, "000000010000000000000009");
   EXPECT_EQ(facts->stop_lsn, "0/9000138");
+  EXPECT_EQ(facts->timeline, 1);
 }
 
 TEST(CopyFacts, GarbageIsDataLoss) {

@@ -48,6 +48,7 @@ struct TakeRequest {
 struct RestoreRequest {
   std::string backup_id;
   absl::Time target_time = absl::InfiniteFuture();  ///< replay up to here; InfiniteFuture: all there is
+  std::string timeline = "latest";                  ///< recovery_target_timeline: one of timelines.h's ways
   bool standby = false;   ///< as a standby that goes on; else its log is ended and a new timeline begun
   std::string directory;  ///< made; must not exist
 };
@@ -69,6 +70,8 @@ class Engine {
                                                                       const std::atomic<bool>* cancelled) = 0;
   /// Newest first.
   virtual absl::StatusOr<std::vector<multipoolermanagerdata::BackupMetadata>> List(absl::Time deadline) = 0;
+  /// The timeline on which a backup ended.
+  virtual absl::StatusOr<int> TimelineOf(const std::string& backup_id, absl::Time deadline) = 0;
   /// Removes all but the newest `retention_full` full backups, what depends on the removed ones, and WAL that nothing
   /// needs any more.
   virtual absl::Status Expire(int retention_full, absl::Time deadline, const std::atomic<bool>* cancelled) = 0;

@@ -8,6 +8,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
@@ -34,6 +35,14 @@ const Value& Field(const Value& value, const std::string& name) {
   return found == value.struct_value().fields().end() ? *kNothing : found->second;
 }
 
+absl::StatusOr<Value> ParseList(const std::string& json) {
+  Value root;
+  if (!google::protobuf::util::JsonStringToMessage(json, &root).ok() || !root.has_list_value()) {
+    return absl::DataLossError("pgbackrest info did not print a JSON list");
+  }
+  return root;
+}
+
 class PgBackRest final : public Engine {
  public:
   PgBackRest(std::string program, std::string repository, Server server)
@@ -50,11 +59,13 @@ class PgBackRest final : public Engine {
   absl::StatusOr<Metadata> Take(const TakeRequest& request, absl::Time deadline,
                                 const std::atomic<bool>* cancelled) override;
   absl::StatusOr<std::vector<Metadata>> List(absl::Time deadline) override;
+  absl::StatusOr<int> TimelineOf(const std::string& backup_id, absl::Time deadline) override;
   absl::Status Expire(int retention_full, absl::Time deadline, const std::atomic<bool>* cancelled) override;
   absl::StatusOr<std::string> Verify(absl::Time deadline, const std::atomic<bool>* cancelled) override;
   absl::Status Restore(const RestoreRequest& request, absl::Time deadline, const std::atomic<bool>* cancelled) override;
 
  private:
+  absl::StatusOr<std::string> Info(absl::Time deadline) const;
   std::string Repo() const { return JoinPath(repository_, "pgbackrest"); }
   bool HasStanza() const { return Exists(JoinPath(Repo(), "backup/multigres/backup.info")); }
   std::string LockPath() const { return JoinPath(DirName(server_.data_directory), "pgbackrest-lock"); }
@@ -183,11 +194,20 @@ absl::StatusOr<std::vector<Metadata>> PgBackRest::List(absl::Time deadline) {
   if (!HasStanza()) {
     return std::vector<Metadata>();
   }
+  MG_ASSIGN_OR_RETURN(std::string json, Info(deadline));
+  return ParseInfo(json);
+}
+
+absl::StatusOr<std::string> PgBackRest::Info(absl::Time deadline) const {
   std::vector<std::string> argv = Common();
   argv.emplace_back("--output=json");
   argv.emplace_back("info");
-  MG_ASSIGN_OR_RETURN(std::string json, Run(std::move(argv), deadline, nullptr));
-  return ParseInfo(json);
+  return Run(std::move(argv), deadline, nullptr);
+}
+
+absl::StatusOr<int> PgBackRest::TimelineOf(const std::string& backup_id, absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(std::string json, Info(deadline));
+  return ParseTimeline(json, backup_id);
 }
 
 absl::Status PgBackRest::Expire(int retention_full, absl::Time deadline, const std::atomic<bool>* cancelled) {
@@ -225,7 +245,9 @@ absl::Status PgBackRest::Restore(const RestoreRequest& request, absl::Time deadl
     std::string get = absl::StrCat(ShellQuote(program_), " --stanza=", kStanza, " --repo1-path=", ShellQuote(Repo()),
                                    " --config=/dev/null --log-level-file=off --lock-path=", ShellQuote(LockPath()),
                                    // Where it is recovered, which is not always where it is to serve.
-                                   " --pg1-path=\"$PWD\" archive-get \"%f\" \"%p\"");
+                                   " --pg1-path=\"$PWD\" archive-get \"%f\" \"%p\" || { ",
+                                   // What was written while pgBackRest was not installed.
+                                   RestoreCommand(repository_), "; }");
     return PrepareRecovery(request, get, server_.run_as);
   }();
   if (!status.ok()) {
@@ -253,10 +275,7 @@ absl::Status CheckVerified(const std::string& output) {
 }
 
 absl::StatusOr<std::vector<Metadata>> ParseInfo(const std::string& json) {
-  Value root;
-  if (!google::protobuf::util::JsonStringToMessage(json, &root).ok() || !root.has_list_value()) {
-    return absl::DataLossError("pgbackrest info did not print a JSON list");
-  }
+  MG_ASSIGN_OR_RETURN(Value root, ParseList(json));
   std::vector<Metadata> all;
   for (const Value& stanza : root.list_value().values()) {
     for (const Value& entry : Field(stanza, "backup").list_value().values()) {
@@ -287,6 +306,22 @@ absl::StatusOr<std::vector<Metadata>> ParseInfo(const std::string& json) {
   }
   std::reverse(all.begin(), all.end());
   return all;
+}
+
+absl::StatusOr<int> ParseTimeline(const std::string& json, const std::string& backup_id) {
+  constexpr std::size_t kDigits = 8;  // of a segment's name
+  MG_ASSIGN_OR_RETURN(Value root, ParseList(json));
+  for (const Value& stanza : root.list_value().values()) {
+    for (const Value& entry : Field(stanza, "backup").list_value().values()) {
+      const std::string& last = Field(Field(entry, "archive"), "stop").string_value();
+      int timeline = 0;
+      if (Field(entry, "label").string_value() == backup_id &&
+          absl::SimpleHexAtoi(last.substr(0, kDigits), &timeline)) {
+        return timeline;
+      }
+    }
+  }
+  return absl::DataLossError(absl::StrCat("pgbackrest info does not say where the log of backup ", backup_id, " ends"));
 }
 
 std::unique_ptr<Engine> FindPgBackRest(const std::string& repository, const Server& server) {

@@ -16,6 +16,9 @@ std::unique_ptr<Engine> FindPgBackRest(const std::string& repository, const Serv
 /// something else.
 absl::StatusOr<std::vector<multipoolermanagerdata::BackupMetadata>> ParseInfo(const std::string& json);
 
+/// The timeline on which a backup ended, of the same output.
+absl::StatusOr<int> ParseTimeline(const std::string& json, const std::string& backup_id);
+
 /// DATA_LOSS with the reason BACKUP_DAMAGED when the output of `pgbackrest verify` tells of damage: its exit status is
 /// 0 all the same (2.45).
 absl::Status CheckVerified(const std::string& output);

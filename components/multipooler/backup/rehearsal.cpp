@@ -3,6 +3,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
@@ -23,6 +24,10 @@ std::string LastFatal(const std::string& log) {
     }
   }
   return found.empty() ? last : found;
+}
+
+bool EndedBeforeTarget(const absl::Status& rehearsed) {
+  return absl::StrContains(rehearsed.message(), "recovery ended before configured recovery target was reached");
 }
 
 absl::Status Rehearse(const RestoreRequest& request, const Server& server, absl::Time deadline,

@@ -17,6 +17,9 @@ namespace mg::multipooler::backup {
 absl::Status Rehearse(const RestoreRequest& request, const Server& server, absl::Time deadline,
                       const std::atomic<bool>* cancelled);
 
+/// Whether it says so because the log, on the timeline that was followed, ended before the target.
+bool EndedBeforeTarget(const absl::Status& rehearsed);
+
 /// The last FATAL or PANIC of a server's log, without its prefix; the log's last line when there is none.
 std::string LastFatal(const std::string& log);
 

@@ -139,6 +139,15 @@ absl::StatusOr<Metadata> Repository::Find(const std::string& backup_id, absl::Ti
                          {.reason = "UNKNOWN_BACKUP", .hint = "multigres backup list shows them"});
 }
 
+absl::StatusOr<std::vector<std::string>> Repository::WaysTo(const Metadata& backup, const Wish& wish,
+                                                            absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(Engine * owner, OwnerOf(backup.backup_id()));
+  MG_ASSIGN_OR_RETURN(int timeline, owner->TimelineOf(backup.backup_id(), deadline));
+  MG_ASSIGN_OR_RETURN(std::vector<Timeline> timelines, ReadTimelines(path_));
+  return backup::WaysTo(std::move(timelines),
+                        {.id = backup.backup_id(), .timeline = timeline, .lsn = backup.stop_lsn()}, wish);
+}
+
 absl::Status Repository::Restore(const RestoreRequest& request, absl::Time deadline,
                                  const std::atomic<bool>* cancelled) {
   MG_ASSIGN_OR_RETURN(Engine * owner, OwnerOf(request.backup_id));

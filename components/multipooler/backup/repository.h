@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "components/multipooler/backup/engine.h"
+#include "components/multipooler/backup/timelines.h"
 
 namespace mg::multipooler::backup {
 
@@ -32,6 +33,9 @@ class Repository {
   absl::StatusOr<std::string> Verify(absl::Time deadline, const std::atomic<bool>* cancelled);
   /// The newest complete one for an empty name. NOT_FOUND.
   absl::StatusOr<multipoolermanagerdata::BackupMetadata> Find(const std::string& backup_id, absl::Time deadline);
+  /// As timelines.h's, for a backup that was found here.
+  absl::StatusOr<std::vector<std::string>> WaysTo(const multipoolermanagerdata::BackupMetadata& backup,
+                                                  const Wish& wish, absl::Time deadline);
   absl::Status Restore(const RestoreRequest& request, absl::Time deadline, const std::atomic<bool>* cancelled);
 
  private:

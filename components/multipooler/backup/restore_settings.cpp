@@ -47,7 +47,8 @@ absl::Status PrepareRecovery(const RestoreRequest& request, const std::string& r
       absl::StrAppend(&edited, line, "\n");
     }
   }
-  absl::StrAppend(&edited, "restore_command = ", Quote(restore_command), "\nrecovery_target_timeline = 'latest'\n");
+  absl::StrAppend(&edited, "restore_command = ", Quote(restore_command),
+                  "\nrecovery_target_timeline = ", Quote(request.timeline), "\n");
   if (request.target_time < absl::InfiniteFuture()) {
     absl::StrAppend(&edited, "recovery_target_time = ",
                     Quote(absl::FormatTime(kTimeFormat, request.target_time, absl::UTCTimeZone())),

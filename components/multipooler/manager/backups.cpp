@@ -195,6 +195,7 @@ absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> Manager::ResetFor
         absl::StrCat("the wished time is before the end of backup ", found.backup_id()),
         {.reason = "BACKUP_TOO_NEW", .hint = "take an older one: multigres backup list shows when they ended"});
   }
+  MG_RETURN_IF_ERROR(repository->WaysTo(found, WishOf(request), deadline).status());
   ManagerState state = Snapshot();
   if (request.standby() && state.leading) {
     return absl::FailedPreconditionError("this is the primary; hand over first (multigres shard switch-primary)");

@@ -4,30 +4,15 @@
 #include <cstdint>
 #include <memory>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "common/consensus/position.h"
+#include "common/consensus/timeline_history.h"
 #include "common/status/status.h"
 
 namespace mg::multipooler {
-
-std::vector<LeftTimeline> ParseHistory(absl::string_view history) {
-  std::vector<LeftTimeline> all;
-  // Lines: timeline, where the next one left it, why.
-  for (absl::string_view line : absl::StrSplit(history, '\n', absl::SkipEmpty())) {
-    std::vector<absl::string_view> words = absl::StrSplit(line, absl::ByAnyChar(" \t"), absl::SkipEmpty());
-    int number = 0;
-    if (words.size() >= 2 && absl::SimpleAtoi(words[0], &number)) {
-      all.push_back({.timeline = number, .lsn = std::string(words[1])});
-    }
-  }
-  return all;
-}
 
 absl::StatusOr<bool> DivergesFromHistory(const std::string& history, int leader_timeline, int timeline,
                                          const std::string& lsn) {
@@ -38,7 +23,7 @@ absl::StatusOr<bool> DivergesFromHistory(const std::string& history, int leader_
     return true;
   }
   MG_ASSIGN_OR_RETURN(std::uint64_t position, consensus::ParseLsn(lsn));
-  for (const LeftTimeline& left : ParseHistory(history)) {
+  for (const consensus::LeftTimeline& left : consensus::ParseHistory(history)) {
     if (left.timeline == timeline) {
       MG_ASSIGN_OR_RETURN(std::uint64_t left_at, consensus::ParseLsn(left.lsn));
       return position > left_at;

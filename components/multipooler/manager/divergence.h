@@ -2,7 +2,6 @@
 #pragma once
 
 #include <string>
-#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -16,15 +15,6 @@ namespace mg::multipooler {
 /// a new timeline then.
 absl::StatusOr<bool> HasDiverged(const pgsql::ConnectOptions& leader, int timeline, const std::string& lsn,
                                  absl::Time deadline);
-
-/// One line of a history file.
-struct LeftTimeline {
-  int timeline = 0;
-  std::string lsn;  ///< where the next one left it
-};
-
-/// The lines of a history file, oldest first; what is no such line (a comment) is left out.
-std::vector<LeftTimeline> ParseHistory(absl::string_view history);
 
 /// The same comparison, on the text of a history file. `leader_timeline` is the timeline that the history leads to.
 absl::StatusOr<bool> DivergesFromHistory(const std::string& history, int leader_timeline, int timeline,

@@ -12,10 +12,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/consensus/position.h"
+#include "common/consensus/timeline_history.h"
 #include "common/fs/fs.h"
 #include "common/fs/owner.h"
 #include "common/status/status.h"
-#include "components/multipooler/manager/divergence.h"
 
 namespace mg::multipooler {
 namespace {
@@ -30,7 +30,7 @@ bool AllHex(const std::string& text, std::size_t length) {
 }
 
 // The segment in which a timeline was left; nullopt for what is no position.
-std::optional<std::uint64_t> SegmentOf(const LeftTimeline& left, std::uint64_t size) {
+std::optional<std::uint64_t> SegmentOf(const consensus::LeftTimeline& left, std::uint64_t size) {
   absl::StatusOr<std::uint64_t> lsn = consensus::ParseLsn(left.lsn);
   return lsn.ok() ? std::optional(*lsn / size) : std::nullopt;
 }
@@ -66,7 +66,7 @@ absl::Status KeepLeftSegments(const std::string& data_directory, const std::stri
   std::uint32_t present = 0;
   (void)absl::SimpleHexAtoi(newest.substr(0, 8), &present);
   MG_ASSIGN_OR_RETURN(std::string history, ReadFile(JoinPath(wal, newest)));
-  const std::vector<LeftTimeline> left = ParseHistory(history);
+  const std::vector<consensus::LeftTimeline> left = consensus::ParseHistory(history);
   const std::optional<std::uint64_t> last = left.empty() ? std::nullopt : SegmentOf(left.back(), size);
   for (std::size_t i = 1; last.has_value() && i < left.size(); ++i) {
     if (SegmentOf(left[i], size) != last || SegmentOf(left[i - 1], size) != last) {

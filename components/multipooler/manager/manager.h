@@ -194,8 +194,11 @@ class Manager {
   absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> PrepareRestore(
       const multigres::pooler::v1::ResetForRestoreRequest& order, absl::Time deadline,
       const std::function<bool()>& left);
-  absl::Status FillFresh(const multigres::pooler::v1::ResetForRestoreRequest& order,
+  absl::Status FillFresh(const multigres::pooler::v1::ResetForRestoreRequest& order, const std::string& timeline,
                          const std::atomic<bool>* cancelled);
+  absl::Status FillAndRehearse(const multigres::pooler::v1::ResetForRestoreRequest& order, absl::Time deadline,
+                               const std::atomic<bool>* cancelled);
+  absl::StatusOr<std::vector<std::string>> WaysTo(const multigres::pooler::v1::ResetForRestoreRequest& order);
   absl::Status RestoreData(const multigres::pooler::v1::ResetForRestoreRequest& order);
 
   // put_back.cpp; all on the monitor's thread, under the action lock.

@@ -29,6 +29,7 @@ namespace v1 = multigres::pooler::v1;
 
 constexpr absl::Duration kArchiveLimit = absl::Seconds(30);
 constexpr absl::Duration kLook = absl::Milliseconds(50);  // how soon it is noticed that nobody wants it any more
+constexpr absl::Duration kListLimit = absl::Seconds(30);
 constexpr absl::Duration kFillLimit = absl::Hours(12);
 
 backup::RestoreRequest RequestOf(const Config& config, const v1::ResetForRestoreRequest& order) {
@@ -67,12 +68,38 @@ std::string Manager::ArchiveFailsAt() const {
   return state.connected && state.view.has_value() ? state.view->archive_fails_at : "";
 }
 
-absl::Status Manager::FillFresh(const v1::ResetForRestoreRequest& order, const std::atomic<bool>* cancelled) {
+absl::Status Manager::FillFresh(const v1::ResetForRestoreRequest& order, const std::string& timeline,
+                                const std::atomic<bool>* cancelled) {
   MG_ASSIGN_OR_RETURN(std::unique_ptr<backup::Repository> repository, OpenRepository());
   MG_RETURN_IF_ERROR(RemovePreparedOrder(config_));
   MG_RETURN_IF_ERROR(RemoveTree(FreshDirectory(config_)));
   MG_RETURN_IF_ERROR(MakeDirectories(config_.pooler_dir, 0711));
-  return WithContext(repository->Restore(RequestOf(config_, order), absl::Now() + kFillLimit, cancelled), "restore");
+  backup::RestoreRequest request = RequestOf(config_, order);
+  request.timeline = timeline;
+  return WithContext(repository->Restore(request, absl::Now() + kFillLimit, cancelled), "restore");
+}
+
+absl::StatusOr<std::vector<std::string>> Manager::WaysTo(const v1::ResetForRestoreRequest& order) {
+  const absl::Time deadline = absl::Now() + kListLimit;
+  MG_ASSIGN_OR_RETURN(std::unique_ptr<backup::Repository> repository, OpenRepository());
+  MG_ASSIGN_OR_RETURN(multipoolermanagerdata::BackupMetadata found, repository->Find(order.backup_id(), deadline));
+  return repository->WaysTo(found, WishOf(order), deadline);
+}
+
+// Fills the new directory and recovers it, on the first timeline that leads to the wished moment.
+absl::Status Manager::FillAndRehearse(const v1::ResetForRestoreRequest& order, absl::Time deadline,
+                                      const std::atomic<bool>* cancelled) {
+  MG_ASSIGN_OR_RETURN(std::vector<std::string> ways, WaysTo(order));
+  absl::Status status;
+  for (const std::string& timeline : ways) {
+    MG_RETURN_IF_ERROR(FillFresh(order, timeline, cancelled));
+    status = backup::Rehearse(RequestOf(config_, order), ServerOf(config_), deadline, cancelled);
+    if (!backup::EndedBeforeTarget(status)) {
+      break;
+    }
+    log::Info("the log ends before the wished moment", {{"timeline", timeline}});
+  }
+  return WithContext(status, absl::StrCat("recovery from backup ", order.backup_id(), " fails"));
 }
 
 absl::StatusOr<v1::ResetForRestoreResponse> Manager::PrepareRestore(const v1::ResetForRestoreRequest& order,
@@ -100,11 +127,7 @@ absl::StatusOr<v1::ResetForRestoreResponse> Manager::PrepareRestore(const v1::Re
       cancelled = stop_ || left();
     }
   });
-  absl::Status status = FillFresh(order, &cancelled);
-  if (status.ok()) {
-    status = WithContext(backup::Rehearse(RequestOf(config_, order), ServerOf(config_), deadline, &cancelled),
-                         absl::StrCat("recovery from backup ", order.backup_id(), " fails"));
-  }
+  absl::Status status = FillAndRehearse(order, deadline, &cancelled);
   if (status.ok()) {
     status = WritePreparedOrder(config_, order);
   }
@@ -131,7 +154,8 @@ absl::Status Manager::RestoreData(const v1::ResetForRestoreRequest& order) {
   std::string fresh = FreshDirectory(config_);
   MG_ASSIGN_OR_RETURN(bool prepared, IsPrepared(config_, order));
   if (!prepared || !Exists(fresh)) {
-    MG_RETURN_IF_ERROR(FillFresh(order, &stop_));
+    MG_ASSIGN_OR_RETURN(std::vector<std::string> ways, WaysTo(order));
+    MG_RETURN_IF_ERROR(FillFresh(order, ways.front(), &stop_));
   }
   MG_RETURN_IF_ERROR(RemoveTree(config_.data_directory));
   if (rename(fresh.c_str(), config_.data_directory.c_str()) != 0) {

@@ -8,7 +8,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/fs/fs.h"
+#include "common/rpc/proto_time.h"
 #include "common/status/status.h"
+#include "components/multipooler/backup/timelines.h"
 
 namespace mg::multipooler {
 namespace {
@@ -49,6 +51,13 @@ std::string KeptDirectory(const Config& config) { return config.data_directory +
 std::string FreshDirectory(const Config& config) { return config.data_directory + ".restored"; }
 
 std::string KeptPromises(const Config& config) { return JoinPath(config.pooler_dir, "promises-before-restore.json"); }
+
+backup::Wish WishOf(const ResetForRestoreRequest& order) {
+  // A standby follows its leader, whose timeline is the newest.
+  const bool moment = order.has_target_time() && !order.standby();
+  return {.time = moment ? rpc::ToTime(order.target_time()) : absl::InfiniteFuture(),
+          .newest = order.newest_timeline() || order.standby()};
+}
 
 absl::Status WriteRestoreOrder(const Config& config, const ResetForRestoreRequest& order) {
   return Write(File(config), order);

@@ -15,11 +15,18 @@
 
 namespace mg::multipooler {
 
+namespace backup {
+struct Wish;
+}
+
 /// Where the former data is kept, and where the new data is made.
 std::string KeptDirectory(const Config& config);
 std::string FreshDirectory(const Config& config);
 /// What had been promised before a restore, in the form of the promises' own file.
 std::string KeptPromises(const Config& config);
+
+/// What it wants of the log behind the backup.
+backup::Wish WishOf(const multigres::pooler::v1::ResetForRestoreRequest& order);
 
 absl::Status WriteRestoreOrder(const Config& config, const multigres::pooler::v1::ResetForRestoreRequest& order);
 /// Nothing when there is none. DATA_LOSS when it cannot be understood.
