@@ -147,6 +147,9 @@ absl::StatusOr<Multipooler> Backups::Reader(const std::string& database, const s
 absl::StatusOr<pb::BackupResponse> Backups::Backup(const pb::BackupRequest& request, absl::Time deadline) {
   absl::StatusOr<Multipooler> pooler =
       Choose(request.database(), request.table_group(), request.force_primary(), deadline);
+  if (absl::IsUnavailable(pooler.status())) {
+    return pooler.status();  // whether there is one is not known
+  }
   if (!pooler.ok()) {
     return absl::FailedPreconditionError(absl::StrCat("failed to find pooler: ", pooler.status().message()));
   }
@@ -313,16 +316,27 @@ absl::StatusOr<pb::GetBackupsResponse> Backups::List(const pb::GetBackupsRequest
   return response;
 }
 
+namespace {
+
+/// For a call that is part of another one: it ends when that one is cancelled.
+std::unique_ptr<grpc::ClientContext> ContextWithin(const CallContext& call) {
+  std::unique_ptr<grpc::ClientContext> context =
+      call.rpc == nullptr ? std::make_unique<grpc::ClientContext>() : grpc::ClientContext::FromServerContext(*call.rpc);
+  rpc::SetDeadline(context.get(), call.deadline);
+  return context;
+}
+
+}  // namespace
+
 absl::StatusOr<pb::ExpireBackupsResponse> Backups::Expire(const pb::ExpireBackupsRequest& request,
-                                                          absl::Time deadline) {
-  MG_ASSIGN_OR_RETURN(Multipooler pooler, Reader(request.database(), request.table_group(), deadline));
+                                                          const CallContext& call) {
+  MG_ASSIGN_OR_RETURN(Multipooler pooler, Reader(request.database(), request.table_group(), call.deadline));
   MG_ASSIGN_OR_RETURN(std::unique_ptr<Stub> manager, Manager(dialer_, pooler));
-  grpc::ClientContext context;
-  rpc::SetDeadline(&context, deadline);
+  std::unique_ptr<grpc::ClientContext> context = ContextWithin(call);
   data::ExpireBackupsRequest order;
   *order.mutable_overrides() = request.overrides();
   data::ExpireBackupsResponse answer;
-  if (grpc::Status called = manager->ExpireBackups(&context, order, &answer); !called.ok()) {
+  if (grpc::Status called = manager->ExpireBackups(context.get(), order, &answer); !called.ok()) {
     return FromPooler(pooler, called);
   }
   pb::ExpireBackupsResponse response;
@@ -331,14 +345,13 @@ absl::StatusOr<pb::ExpireBackupsResponse> Backups::Expire(const pb::ExpireBackup
 }
 
 absl::StatusOr<pb::VerifyBackupsResponse> Backups::Verify(const pb::VerifyBackupsRequest& request,
-                                                          absl::Time deadline) {
+                                                          const CallContext& call) {
   MG_RETURN_IF_ERROR(Required("shard", request.shard()));
-  MG_ASSIGN_OR_RETURN(Multipooler pooler, Reader(request.database(), request.table_group(), deadline));
+  MG_ASSIGN_OR_RETURN(Multipooler pooler, Reader(request.database(), request.table_group(), call.deadline));
   MG_ASSIGN_OR_RETURN(std::unique_ptr<Stub> manager, Manager(dialer_, pooler));
-  grpc::ClientContext context;
-  rpc::SetDeadline(&context, deadline);
+  std::unique_ptr<grpc::ClientContext> context = ContextWithin(call);
   data::VerifyBackupsResponse answer;
-  if (grpc::Status called = manager->VerifyBackups(&context, {}, &answer); !called.ok()) {
+  if (grpc::Status called = manager->VerifyBackups(context.get(), {}, &answer); !called.ok()) {
     return FromPooler(pooler, called);
   }
   pb::VerifyBackupsResponse response;

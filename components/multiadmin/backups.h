@@ -16,6 +16,7 @@
 #include "common/rpc/dialer.h"
 #include "common/topology/topology.h"
 #include "components/multiadmin/cache/topology_cache.h"
+#include "components/multiadmin/methods.h"
 #include "multiadminservice.pb.h"
 
 namespace grpc {
@@ -43,10 +44,11 @@ class Backups {
   void AwaitAnEnd(const std::string& database, absl::Time deadline);
   absl::StatusOr<::multiadmin::GetBackupsResponse> List(const ::multiadmin::GetBackupsRequest& request,
                                                         absl::Time deadline);
+  /// These two end with the call that asks for them.
   absl::StatusOr<::multiadmin::ExpireBackupsResponse> Expire(const ::multiadmin::ExpireBackupsRequest& request,
-                                                             absl::Time deadline);
+                                                             const CallContext& call);
   absl::StatusOr<::multiadmin::VerifyBackupsResponse> Verify(const ::multiadmin::VerifyBackupsRequest& request,
-                                                             absl::Time deadline);
+                                                             const CallContext& call);
   /// Those of one table group that have not said that they end.
   absl::StatusOr<std::vector<clustermetadata::Multipooler>> Poolers(const std::string& database,
                                                                     const std::string& table_group,

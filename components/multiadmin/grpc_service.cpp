@@ -56,14 +56,16 @@ grpc::Status ToCaller(const absl::Status& status) {
 grpc::Status Serve(const Methods& methods, const std::string& name, grpc::ServerContext* context,
                    const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
   absl::Time deadline = absl::FromChrono(context->deadline());
-  Methods::Answer answer =
-      methods.Call(name, CredentialsOf(*context), deadline, [&](google::protobuf::Message* message) -> absl::Status {
+  Methods::Answer answer = methods.Call(
+      name, CredentialsOf(*context), deadline,
+      [&](google::protobuf::Message* message) -> absl::Status {
         grpc::ByteBuffer buffer = request;
         grpc::ProtoBufferReader reader(&buffer);
         return message->ParseFromZeroCopyStream(&reader)
                    ? absl::OkStatus()
                    : absl::InvalidArgumentError(absl::StrCat("the body is no ", message->GetDescriptor()->full_name()));
-      });
+      },
+      context);
   if (!answer.errors.empty()) {
     context->AddTrailingMetadata("multigres-partial-cells", ErrorCells(answer.errors));
     context->AddTrailingMetadata("multigres-partial-errors", ErrorsText(answer.errors));

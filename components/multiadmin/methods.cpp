@@ -44,7 +44,8 @@ void Methods::AddMethod(const std::string& method, const google::protobuf::Messa
 }
 
 Methods::Answer Methods::Call(const std::string& name, const Credentials& credentials, absl::Time wanted,
-                              const std::function<absl::Status(google::protobuf::Message*)>& fill) const {
+                              const std::function<absl::Status(google::protobuf::Message*)>& fill,
+                              const grpc::ServerContextBase* rpc) const {
   const RpcRule* rule = FindRule(name);
   auto it = rule == nullptr ? methods_.end() : methods_.find(name);
   auto refused = [&]() -> std::string {
@@ -73,8 +74,10 @@ Methods::Answer Methods::Call(const std::string& name, const Credentials& creden
   std::string who = caller->name;
   Role role = caller->role;
   if (answer.status.ok()) {
-    CallContext context{
-        .deadline = std::min(wanted, absl::Now() + rule->limit), .caller = *std::move(caller), .errors = {}};
+    CallContext context{.deadline = std::min(wanted, absl::Now() + rule->limit),
+                        .caller = *std::move(caller),
+                        .errors = {},
+                        .rpc = rpc};
     answer.status = method.act(*request, &context, response.get());
     answer.errors = std::move(context.errors);
   }

@@ -15,6 +15,10 @@
 #include "absl/time/time.h"
 #include "components/multiadmin/auth/gate.h"
 
+namespace grpc {
+class ServerContextBase;
+}
+
 namespace mg::multiadmin {
 
 /// Cells that a list call could not read, with the reason; the answer has what the others gave.
@@ -30,6 +34,7 @@ struct CallContext {
   absl::Time deadline;
   Caller caller;
   CellErrors errors;
+  const grpc::ServerContextBase* rpc = nullptr;  ///< where it came over gRPC
 };
 
 /// How a stream ended: its status, and the failure that its last message told beside a status that is OK.
@@ -65,8 +70,10 @@ class Methods {
   /// One call, until `wanted` or the end of the method's own limit. `fill` puts the request together, once, when
   /// the caller was admitted or the refusal is to be written down. UNIMPLEMENTED: no such method, or none that this
   /// server has.
+  /// `rpc` is the call where it came over gRPC, and outlives this one.
   Answer Call(const std::string& method, const Credentials& credentials, absl::Time wanted,
-              const std::function<absl::Status(google::protobuf::Message*)>& fill) const;
+              const std::function<absl::Status(google::protobuf::Message*)>& fill,
+              const grpc::ServerContextBase* rpc = nullptr) const;
 
   /// One call of a stream that changes something: likewise admitted, bounded and written to the audit log. Whoever
   /// serves the stream hands out its messages.

@@ -60,9 +60,9 @@ void RegisterBackups(Methods* methods, Backups* backups, Restores* restores) {
   methods->Add<pb::GetBackupsRequest, pb::GetBackupsResponse>(
       service + "GetBackups", [backups](const auto& r, CallContext* c) { return backups->List(r, c->deadline); });
   methods->Add<pb::ExpireBackupsRequest, pb::ExpireBackupsResponse>(
-      service + "ExpireBackups", [backups](const auto& r, CallContext* c) { return backups->Expire(r, c->deadline); });
+      service + "ExpireBackups", [backups](const auto& r, CallContext* c) { return backups->Expire(r, *c); });
   methods->Add<pb::VerifyBackupsRequest, pb::VerifyBackupsResponse>(
-      service + "VerifyBackups", [backups](const auto& r, CallContext* c) { return backups->Verify(r, c->deadline); });
+      service + "VerifyBackups", [backups](const auto& r, CallContext* c) { return backups->Verify(r, *c); });
   methods->Add<v1::RestoreBackupRequest, v1::RestoreBackupResponse>(
       "/multigres.admin.v1.BackupService/RestoreBackup",
       [restores](const auto& r, CallContext* c) { return restores->Restore(r, c->deadline); });

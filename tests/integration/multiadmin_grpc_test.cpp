@@ -2,6 +2,8 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <thread>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -197,6 +199,22 @@ TEST_F(MultiadminGrpcTest, PoolerStatusAndRestarts) {
   restarts.set_enabled(true);
   ASSERT_TRUE(stub().SetPostgresRestartsEnabled(Context().get(), restarts, &told).ok());
   EXPECT_EQ(sandbox_->restarts_enabled(), 1);
+}
+
+TEST_F(MultiadminGrpcTest, CallThatIsCancelled_EndsWhatThePoolerDoesForIt) {
+  pb::VerifyBackupsRequest request;
+  request.set_database("postgres");
+  request.set_table_group("default");
+  request.set_shard("0-inf");
+  pb::VerifyBackupsResponse response;
+  std::unique_ptr<grpc::ClientContext> context = Context();
+  std::thread caller([&] {
+    EXPECT_EQ(stub().VerifyBackups(context.get(), request, &response).error_code(), grpc::StatusCode::CANCELLED);
+  });
+  EXPECT_TRUE(sandbox_->AwaitVerification(true));
+  context->TryCancel();
+  caller.join();
+  EXPECT_TRUE(sandbox_->AwaitVerification(false));
 }
 
 TEST_F(MultiadminGrpcTest, ManyPoolerStatuses_EachInItsPlace) {

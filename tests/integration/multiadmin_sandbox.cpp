@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -28,8 +31,31 @@ class ScriptedManager final : public multipoolermanager::MultipoolerManager::Ser
     enabled = request->enabled() ? 1 : 0;
     return grpc::Status::OK;
   }
+  /// Lasts as long as somebody wants it.
+  grpc::Status VerifyBackups(grpc::ServerContext* context, const multipoolermanagerdata::VerifyBackupsRequest*,
+                             multipoolermanagerdata::VerifyBackupsResponse*) override {
+    std::unique_lock lock(mutex);
+    verifying = true;
+    changed.notify_all();
+    const absl::Time end = absl::Now() + absl::Seconds(20);
+    while (!context->IsCancelled() && absl::Now() < end) {
+      changed.wait_for(lock, std::chrono::milliseconds(10));  // a call tells nobody of its cancellation
+    }
+    verifying = false;
+    changed.notify_all();
+    return grpc::Status::CANCELLED;
+  }
+  bool Await(bool wanted) {
+    std::unique_lock lock(mutex);
+    return changed.wait_for(lock, std::chrono::seconds(10), [&] { return verifying == wanted; });
+  }
   std::atomic<int> enabled = -1;
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool verifying = false;
 };
+
+bool MultiadminSandbox::AwaitVerification(bool wanted) { return manager_->Await(wanted); }
 
 namespace {
 

@@ -38,6 +38,8 @@ class MultiadminSandbox {
   ChildProcess& process() { return *process_; }
   /// What SetPostgresRestartsEnabled told zone1's pooler last; -1: nothing.
   int restarts_enabled() const;
+  /// Whether zone1's pooler verifies its backups, or has stopped to, within ten seconds.
+  bool AwaitVerification(bool wanted);
 
  private:
   void WriteRecords();

@@ -21,9 +21,7 @@ class BackupService final : public v1::PoolerBackupService::Service {
                                v1::ResetForRestoreResponse* response) override {
     // A replay takes what it takes.
     absl::Duration limit = request->prepare() ? absl::Hours(12) : absl::Minutes(2);
-    return Answer(
-        manager_->ResetForRestore(*request, Within(context, limit), [context] { return context->IsCancelled(); }),
-        response, rpc::ToGrpc);
+    return Answer(manager_->ResetForRestore(*request, Within(context, limit), Left(context)), response, rpc::ToGrpc);
   }
 
   grpc::Status GetRestoreOutcome(grpc::ServerContext* context, const v1::GetRestoreOutcomeRequest* request,

@@ -21,6 +21,7 @@
 #include "components/multipooler/backup/restore_settings.h"
 #include "components/multipooler/manager/backup_server.h"
 #include "components/multipooler/manager/base_backup.h"
+#include "components/multipooler/manager/leaving_flag.h"
 #include "components/multipooler/manager/manager.h"
 #include "components/multipooler/manager/postgres_settings.h"
 #include "components/multipooler/manager/restore_order.h"
@@ -32,7 +33,7 @@ namespace {
 namespace data = multipoolermanagerdata;
 
 constexpr absl::Duration kBackupLimit = absl::Minutes(30);
-constexpr absl::Duration kTopologyLimit = absl::Seconds(5);
+constexpr absl::Duration kTopologyLimit = absl::Seconds(3);
 constexpr absl::Duration kAskLimit = absl::Seconds(5);
 constexpr absl::Duration kStopLimit = absl::Seconds(30);
 constexpr absl::Duration kRecordLimit = absl::Seconds(5);
@@ -56,8 +57,14 @@ std::optional<backup::Primary> PrimaryOnThisMachine(const Config& config, const 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<backup::Repository>> Manager::OpenRepository() const {
-  MG_ASSIGN_OR_RETURN(auto database, topology_->GetDatabase(config_.shard.database(), absl::Now() + kTopologyLimit));
-  const std::string& path = database.record.backup_location().filesystem().path();
+  auto database = topology_->GetDatabase(config_.shard.database(), absl::Now() + kTopologyLimit);
+  if (absl::IsUnavailable(database.status()) || absl::IsDeadlineExceeded(database.status())) {
+    return MakeError(absl::StatusCode::kUnavailable,
+                     absl::StrCat("the topology's etcd does not answer: ", database.status().message()),
+                     {.reason = "TOPOLOGY_UNAVAILABLE", .hint = "see multigres status", .subject = "etcd"});
+  }
+  MG_RETURN_IF_ERROR(database.status());
+  const std::string& path = database->record.backup_location().filesystem().path();
   if (path.empty() || path[0] != '/') {
     return absl::FailedPreconditionError(
         absl::StrCat("database '", config_.shard.database(), "' has no backup location in a file system"));
@@ -143,10 +150,12 @@ absl::StatusOr<data::GetBackupByJobIdResponse> Manager::GetBackupByJobId(const d
 }
 
 absl::StatusOr<data::ExpireBackupsResponse> Manager::ExpireBackups(const data::ExpireBackupsRequest& request,
-                                                                   absl::Time deadline) {
+                                                                   absl::Time deadline,
+                                                                   const std::function<bool()>& left) {
   MG_ASSIGN_OR_RETURN(std::unique_ptr<backup::Repository> repository, OpenRepository());
+  LeavingFlag cancelled(left, &stop_);
   std::map<std::string, std::string> overrides(request.overrides().begin(), request.overrides().end());
-  MG_ASSIGN_OR_RETURN(std::vector<std::string> removed, repository->Expire(overrides, deadline, &stop_));
+  MG_ASSIGN_OR_RETURN(std::vector<std::string> removed, repository->Expire(overrides, deadline, cancelled.get()));
   data::ExpireBackupsResponse response;
   for (const std::string& id : removed) {
     log::Info("backup expired", {{"backup", id}});
@@ -155,10 +164,12 @@ absl::StatusOr<data::ExpireBackupsResponse> Manager::ExpireBackups(const data::E
   return response;
 }
 
-absl::StatusOr<data::VerifyBackupsResponse> Manager::VerifyBackups(absl::Time deadline) {
+absl::StatusOr<data::VerifyBackupsResponse> Manager::VerifyBackups(absl::Time deadline,
+                                                                   const std::function<bool()>& left) {
+  LeavingFlag cancelled(left, &stop_);
   MG_ASSIGN_OR_RETURN(std::unique_ptr<backup::Repository> repository, OpenRepository());
   absl::Time begun = absl::Now();
-  MG_ASSIGN_OR_RETURN(std::string output, repository->Verify(deadline, &stop_));
+  MG_ASSIGN_OR_RETURN(std::string output, repository->Verify(deadline, cancelled.get()));
   data::VerifyBackupsResponse response;
   response.set_raw_output(std::move(output));
   rpc::SetDuration(absl::Now() - begun, response.mutable_duration());

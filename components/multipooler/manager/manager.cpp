@@ -262,7 +262,9 @@ void Manager::LeaveOutReplayed(PostgresView* view) const {
 void Manager::SetView(const PostgresView& view) {
   std::lock_guard lock(mutex_);
   ++epoch_;
-  state_.view = view;
+  PostgresView next = view;
+  ComeAfter(state_.view, &next);
+  state_.view = std::move(next);
   state_.connected = true;
   state_.postgres = PgState::kRunning;
   state_.initialized |= view.has_rule;
@@ -294,6 +296,7 @@ multipoolermanagerdata::StatusResponse Manager::Status() {
     state = Snapshot();
     if (view.ok()) {
       LeaveOutReplayed(&*view);
+      ComeAfter(state.view, &*view);
       state.view = *std::move(view);
     } else {
       state.connected = false;

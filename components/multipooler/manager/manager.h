@@ -95,8 +95,10 @@ class Manager {
   absl::StatusOr<multipoolermanagerdata::GetBackupByJobIdResponse> GetBackupByJobId(
       const multipoolermanagerdata::GetBackupByJobIdRequest& request, absl::Time deadline);
   absl::StatusOr<multipoolermanagerdata::ExpireBackupsResponse> ExpireBackups(
-      const multipoolermanagerdata::ExpireBackupsRequest& request, absl::Time deadline);
-  absl::StatusOr<multipoolermanagerdata::VerifyBackupsResponse> VerifyBackups(absl::Time deadline);
+      const multipoolermanagerdata::ExpireBackupsRequest& request, absl::Time deadline,
+      const std::function<bool()>& left);
+  absl::StatusOr<multipoolermanagerdata::VerifyBackupsResponse> VerifyBackups(absl::Time deadline,
+                                                                              const std::function<bool()>& left);
   absl::StatusOr<multigres::pooler::v1::ResetForRestoreResponse> ResetForRestore(
       const multigres::pooler::v1::ResetForRestoreRequest& request, absl::Time deadline,
       const std::function<bool()>& left);

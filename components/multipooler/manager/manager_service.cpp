@@ -53,8 +53,8 @@ class ManagerService final : public multipoolermanager::MultipoolerManager::Serv
 
   grpc::Status WaitForLSN(grpc::ServerContext* context, const data::WaitForLSNRequest* request,
                           data::WaitForLSNResponse*) override {
-    return ToRpcError(manager_->WaitForLsn(request->target_lsn(), absl::FromChrono(context->deadline()),
-                                           [context] { return context->IsCancelled(); }));
+    return ToRpcError(
+        manager_->WaitForLsn(request->target_lsn(), absl::FromChrono(context->deadline()), Left(context)));
   }
 
   grpc::Status StartReplication(grpc::ServerContext* context, const data::StartReplicationRequest*,
@@ -91,11 +91,12 @@ class ManagerService final : public multipoolermanager::MultipoolerManager::Serv
   }
   grpc::Status ExpireBackups(grpc::ServerContext* context, const data::ExpireBackupsRequest* request,
                              data::ExpireBackupsResponse* response) override {
-    return Answer(manager_->ExpireBackups(*request, Within(context, kExpireLimit)), response, ToRpcError);
+    return Answer(manager_->ExpireBackups(*request, Within(context, kExpireLimit), Left(context)), response,
+                  ToRpcError);
   }
   grpc::Status VerifyBackups(grpc::ServerContext* context, const data::VerifyBackupsRequest*,
                              data::VerifyBackupsResponse* response) override {
-    return Answer(manager_->VerifyBackups(Within(context, kVerifyLimit)), response, ToRpcError);
+    return Answer(manager_->VerifyBackups(Within(context, kVerifyLimit), Left(context)), response, ToRpcError);
   }
 
   grpc::Status ManagerHealthStream(grpc::ServerContext* context, HealthStream* stream) override {

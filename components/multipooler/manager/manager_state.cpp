@@ -102,6 +102,10 @@ void FillStandby(const PostgresView& view, data::StandbyReplicationStatus* out) 
     rpc::SetTime(absl::FromUnixNanos(static_cast<std::int64_t>(view.last_message * 1e9)),
                  out->mutable_last_msg_receive_time());
   }
+  if (view.receive_advanced > 0) {
+    rpc::SetTime(absl::FromUnixNanos(static_cast<std::int64_t>(view.receive_advanced * 1e9)),
+                 out->mutable_last_receive_lsn_advance_time());
+  }
   rpc::SetDuration(absl::Seconds(view.receiver_status_interval_s), out->mutable_wal_receiver_status_interval());
   rpc::SetDuration(absl::Milliseconds(view.receiver_timeout_ms), out->mutable_wal_receiver_timeout());
 }

@@ -147,6 +147,7 @@ void Manager::Look() {
       state_.connected = true;
       state_.postgres = PgState::kRunning;
       if (epoch_ == epoch) {
+        ComeAfter(state_.view, &*view);
         state_.view = *std::move(view);
         state_.initialized |= state_.view->has_rule && !Exists(BootstrapSentinel(config_));
         if (state_.view->in_recovery && state_.leading) {

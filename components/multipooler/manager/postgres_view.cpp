@@ -111,6 +111,12 @@ absl::StatusOr<PostgresView> ReadView(pgsql::Connection& connection, absl::Time 
   return view;
 }
 
+void ComeAfter(const std::optional<PostgresView>& before, PostgresView* view) {
+  if (before.has_value() && !view->receive_lsn.empty()) {
+    view->receive_advanced = before->receive_lsn == view->receive_lsn ? before->receive_advanced : view->read_at;
+  }
+}
+
 std::vector<clustermetadata::ID> PresentMembers(const PostgresView& view, const clustermetadata::ID& self) {
   consensus::Cohort cohort = consensus::CohortOf(view.rule.decision());
   std::vector<clustermetadata::ID> present = {self};

@@ -44,9 +44,13 @@ struct PostgresView {
   double last_message = 0;      ///< Unix seconds of the last message from the primary; 0: none
   int receiver_status_interval_s = 0;
   int receiver_timeout_ms = 0;
-  double heartbeat = 0;  ///< Unix seconds of the leader's last heartbeat that has been replayed; 0: none
-  double read_at = 0;    ///< Unix seconds of this reading, by this machine's clock
+  double receive_advanced = 0;  ///< Unix seconds of the reading that first showed receive_lsn; 0: not seen to advance
+  double heartbeat = 0;         ///< Unix seconds of the leader's last heartbeat that has been replayed; 0: none
+  double read_at = 0;           ///< Unix seconds of this reading, by this machine's clock
 };
+
+/// Fills in what only two readings together show. `before`: the last one, if any.
+void ComeAfter(const std::optional<PostgresView>& before, PostgresView* view);
 
 absl::StatusOr<PostgresView> ReadView(pgsql::Connection& connection, absl::Time deadline);
 

@@ -2,10 +2,8 @@
 // fills a new data directory from the backup and replays it to the wished moment. Only what has been done so is
 // trusted with the place of the present data.
 #include <cerrno>
-#include <condition_variable>
 #include <cstdio>
 #include <mutex>
-#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -18,6 +16,7 @@
 #include "components/multipooler/backup/rehearsal.h"
 #include "components/multipooler/backup/repository.h"
 #include "components/multipooler/manager/backup_server.h"
+#include "components/multipooler/manager/leaving_flag.h"
 #include "components/multipooler/manager/manager.h"
 #include "components/multipooler/manager/postgres_settings.h"
 #include "components/multipooler/manager/restore_order.h"
@@ -28,7 +27,6 @@ namespace {
 namespace v1 = multigres::pooler::v1;
 
 constexpr absl::Duration kArchiveLimit = absl::Seconds(30);
-constexpr absl::Duration kLook = absl::Milliseconds(50);  // how soon it is noticed that nobody wants it any more
 constexpr absl::Duration kListLimit = absl::Seconds(30);
 constexpr absl::Duration kFillLimit = absl::Hours(12);
 
@@ -116,27 +114,11 @@ absl::StatusOr<v1::ResetForRestoreResponse> Manager::PrepareRestore(const v1::Re
   }
   absl::Time begun = absl::Now();
   log::Info("a restore is prepared beside the present data", {{"backup", order.backup_id()}});
-  // Both parts are other programs' work, which end by a flag; whoever asked for it says by a function that he has left.
-  std::atomic<bool> cancelled = false;
-  std::mutex mutex;
-  std::condition_variable changed;
-  bool ended = false;
-  std::thread watch([&] {
-    std::unique_lock lock(mutex);
-    while (!changed.wait_for(lock, absl::ToChronoMilliseconds(kLook), [&] { return ended; })) {
-      cancelled = stop_ || left();
-    }
-  });
-  absl::Status status = FillAndRehearse(order, deadline, &cancelled);
+  LeavingFlag cancelled(left, &stop_);
+  absl::Status status = FillAndRehearse(order, deadline, cancelled.get());
   if (status.ok()) {
     status = WritePreparedOrder(config_, order);
   }
-  {
-    std::lock_guard lock(mutex);
-    ended = true;
-    changed.notify_all();
-  }
-  watch.join();
   if (!status.ok()) {
     log::Error("the restore cannot be done; the present data stays", {{"error", status}});
     if (absl::Status removed = RemoveTree(FreshDirectory(config_)); !removed.ok()) {

@@ -5,6 +5,7 @@
 #include <grpcpp/support/status.h>
 
 #include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -15,6 +16,11 @@ namespace mg::multipooler {
 /// The caller's deadline, but `limit` from now at the latest.
 inline absl::Time Within(const grpc::ServerContext* context, absl::Duration limit) {
   return std::min(absl::FromChrono(context->deadline()), absl::Now() + limit);
+}
+
+/// Whether nobody waits for the answer any more.
+inline std::function<bool()> Left(const grpc::ServerContext* context) {
+  return [context] { return context->IsCancelled(); };
 }
 
 /// `encode` makes the error that goes on the wire.
