@@ -135,8 +135,9 @@ void Keeper::Sweep() {
     std::set<std::string> directories;
     FindDirectories(place.root, 0, &directories);
     for (const std::string& directory : directories) {
-      // The rotation's own rename; where the user has no watches left, the period does it.
-      (void)::inotify_add_watch(watch_.get(), directory.c_str(), IN_MOVED_TO | IN_ONLYDIR);
+      // The rotation's last step, the making of the next current.log: before it, after the rename, the old file may
+      // still be written to and is left alone. Where the user has no watches left, the period does it.
+      (void)::inotify_add_watch(watch_.get(), directory.c_str(), IN_CREATE | IN_ONLYDIR);
       if (first_) {
         CleanUpCompression(directory);
       }

@@ -9,6 +9,7 @@
 #include <map>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "common/cri/cri_writer.h"
 #include "common/fs/fs.h"
@@ -66,6 +67,22 @@ class KeeperTest : public testing::Test {
       }
     }
   }
+  /// Of what the keeper does to a component's files.
+  UniqueFd Watch(const std::string& component) const {
+    UniqueFd watch(::inotify_init1(IN_CLOEXEC));
+    ::inotify_add_watch(watch.get(), JoinPath(root_, component).c_str(), IN_DELETE | IN_MOVED_TO);
+    return watch;
+  }
+  void WaitUntilAllIsCompressed(const UniqueFd& watch) const {
+    absl::Time limit = absl::Now() + absl::Seconds(20);
+    while ((Count()[1] > 0 || Count()[2] == 0) && absl::Now() < limit) {
+      pollfd fd{watch.get(), POLLIN, 0};
+      ASSERT_EQ(::poll(&fd, 1, 20000), 1);
+      char events[4096];
+      ASSERT_GT(::read(watch.get(), events, sizeof events), 0);
+    }
+    EXPECT_EQ(Count()[1], 0);
+  }
   std::string root_;
   std::map<std::string, int> written_;
   std::atomic<bool> stop_ = false;
@@ -106,20 +123,36 @@ TEST_F(KeeperTest, MoreThanAClusterMayHave_GoesOldestFirstOverAllComponents) {
 
 TEST_F(KeeperTest, WhenAFileIsRotated_TheThreadCompressesIt) {
   Write("etcd", 10);
-  std::string directory = JoinPath(root_, "etcd");
-  UniqueFd watch(::inotify_init1(IN_CLOEXEC));
-  ::inotify_add_watch(watch.get(), directory.c_str(), IN_DELETE | IN_MOVED_TO);
+  UniqueFd watch = Watch("etcd");
   Keeper keeper([this] { return std::vector<Keeper::Place>{{.root = root_}}; });
   Write("etcd", 1000);
-  absl::Time limit = absl::Now() + absl::Seconds(20);
-  while ((Count()[1] > 0 || Count()[2] == 0) && absl::Now() < limit) {
-    pollfd fd{watch.get(), POLLIN, 0};
-    ASSERT_EQ(::poll(&fd, 1, 20000), 1);
-    char events[4096];
-    ASSERT_GT(::read(watch.get(), events, sizeof events), 0);
-  }
-  EXPECT_EQ(Count()[1], 0);
+  WaitUntilAllIsCompressed(watch);
   EXPECT_EQ(Texts("etcd").size(), 1010u);
+}
+
+TEST_F(KeeperTest, WhenItLooksInTheMidstOfARotation_TheFileIsCompressedAfterIt) {
+  Write("etcd", 10);
+  UniqueFd watch = Watch("etcd");
+  absl::Mutex mutex;
+  int looks = 0;
+  Keeper keeper([&] {
+    absl::MutexLock lock(&mutex);
+    ++looks;
+    return std::vector<Keeper::Place>{{.root = root_}};
+  });
+  auto looked = [&](int more_than, absl::Duration limit) {
+    absl::MutexLock lock(&mutex);
+    auto enough = [&] { return looks > more_than; };
+    return mutex.AwaitWithTimeout(absl::Condition(&enough), limit);
+  };
+  ASSERT_TRUE(looked(0, absl::Seconds(20)));
+  ASSERT_EQ(::rename(JoinPath(root_, "etcd/current.log").c_str(),
+                     JoinPath(root_, "etcd/20261123T160000.123456789Z.log").c_str()),
+            0);
+  // One that the rename wakes looks once more, finds nothing to do yet, and sleeps again.
+  looked(2, absl::Milliseconds(300));
+  Write("etcd", 1);
+  WaitUntilAllIsCompressed(watch);
 }
 
 }  // namespace
