@@ -57,6 +57,10 @@ int main(int argc, char** argv) {
   mg::cli::Terminal terminal = mg::cli::DetectTerminal(
       "auto", environment.contains("NO_COLOR"), environment["TERM"] == "dumb", environment.contains("CLICOLOR_FORCE"));
   if (!parsed.ok()) {
+    std::vector<std::string> said = words;
+    for (const std::string& word : words) {
+      said.push_back(word.substr(word.find('=') + 1));  // of --flag=value; a word without is the same again
+    }
     // A flag that one of upstream's spellings does not have: its manner, its exit status.
     auto begins = [&](const std::string& spelling) {
       const std::vector<std::string> path = absl::StrSplit(spelling, ' ');
@@ -66,12 +70,12 @@ int main(int argc, char** argv) {
       if (command.upstream
               ? begins(command.path)
               : command.upstream_aliases && std::any_of(command.aliases.begin(), command.aliases.end(), begins)) {
-        std::fprintf(stderr, "Error: %s\n", std::string(parsed.status().message()).c_str());
+        std::fprintf(stderr, "Error: %s\n", mg::cli::Visible(parsed.status().message(), said).c_str());
         std::fputs(mg::cli::HelpText(commands, command.path, false).c_str(), stderr);
         return mg::kExitFailed;
       }
     }
-    std::fputs(mg::cli::ErrorText(parsed.status(), WantedFormat(words), terminal.err_colour).c_str(), stderr);
+    std::fputs(mg::cli::ErrorText(parsed.status(), WantedFormat(words), terminal.err_colour, said).c_str(), stderr);
     return mg::kExitUsage;
   }
   switch (parsed->kind) {

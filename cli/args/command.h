@@ -64,6 +64,8 @@ struct Arguments {
   /// The last value, or `fallback`.
   std::string Get(const std::string& flag, const std::string& fallback = "") const;
   std::vector<std::string> GetAll(const std::string& flag) const;
+  /// All that was said beyond the names of flags: values and positionals.
+  std::vector<std::string> Said() const;
 };
 
 }  // namespace mg::cli

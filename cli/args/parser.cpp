@@ -23,6 +23,14 @@ std::vector<std::string> Arguments::GetAll(const std::string& flag) const {
   return it == values.end() ? std::vector<std::string>() : it->second;
 }
 
+std::vector<std::string> Arguments::Said() const {
+  std::vector<std::string> words = positionals;
+  for (const auto& [flag, given] : values) {
+    words.insert(words.end(), given.begin(), given.end());
+  }
+  return words;
+}
+
 const std::vector<Flag>& GlobalFlags() {
   static const auto* const kFlags = new std::vector<Flag>{
       {.name = "output",

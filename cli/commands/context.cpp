@@ -234,10 +234,10 @@ int Context::Fail(const absl::Status& failure) const {
   if (arguments_.command->upstream || (arguments_.InUpstreamsWords() && format_ == Format::kText)) {
     // One line, as theirs; what they never ask for, a token, needs a way out.
     const std::string hint = absl::IsUnauthenticated(status) ? DetailOf(status).value_or(ErrorDetail{}).hint : "";
-    Err(absl::StrCat("Error: ", std::string(status.message()), hint.empty() ? "" : "; ", hint, "\n"));
+    Err(absl::StrCat("Error: ", Visible(status.message(), arguments_.Said()), hint.empty() ? "" : "; ", hint, "\n"));
     return kExitFailed;
   }
-  Err(ErrorText(status, format_, terminal_.err_colour));
+  Err(ErrorText(status, format_, terminal_.err_colour, arguments_.Said()));
   return ExitCodeOf(status);
 }
 

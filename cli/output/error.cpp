@@ -1,8 +1,11 @@
 #include "cli/output/error.h"
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "cli/output/render.h"
 #include "common/status/error_codes.h"
 #include "common/status/exit_code.h"
@@ -20,12 +23,14 @@ std::string WhyOf(const absl::Status& status, const ErrorCode& code) {
   return colon == std::string::npos ? std::string(code.why) : message.substr(colon + 2);
 }
 
-/// Names come back in messages; what would change the colour of a terminal, or its line, is shown instead.
-std::string Visible(absl::string_view text) {
+std::string Escaped(absl::string_view text) { return absl::StrReplaceAll(text, {{"|", "\\|"}, {"<", "\\<"}}); }
+
+/// One line in which nothing is obeyed.
+std::string Shown(absl::string_view text) {
   std::string result;
   for (char c : text) {
     const auto byte = static_cast<unsigned char>(c);
-    if ((byte < 0x20 && c != '\n' && c != '\t') || byte == 0x7f) {
+    if ((byte < 0x20 && c != '\t') || byte == 0x7f) {
       absl::StrAppend(&result, "\\x", absl::Hex(byte, absl::kZeroPad2));
     } else {
       result += c;
@@ -34,11 +39,20 @@ std::string Visible(absl::string_view text) {
   return result;
 }
 
-std::string Escaped(absl::string_view text) { return absl::StrReplaceAll(text, {{"|", "\\|"}, {"<", "\\<"}}); }
-
 }  // namespace
 
-std::string ErrorText(const absl::Status& status, Format format, bool colour) {
+std::string Visible(absl::string_view text, const std::vector<std::string>& said) {
+  std::string message(absl::StripTrailingAsciiWhitespace(text));
+  for (const std::string& word : said) {
+    if (absl::StrContains(word, '\n')) {
+      message = absl::StrReplaceAll(message, {{word, Shown(word)}});
+    }
+  }
+  std::vector<std::string> lines = absl::StrSplit(message, '\n');
+  return absl::StrJoin(lines, "\n  ", [](std::string* out, const std::string& line) { *out += Shown(line); });
+}
+
+std::string ErrorText(const absl::Status& status, Format format, bool colour, const std::vector<std::string>& said) {
   ErrorDetail detail = DetailOf(status).value_or(ErrorDetail{});
   const ErrorCode& code = ErrorCodeOf(status);
   std::string next = detail.hint.empty() ? std::string(code.next) : detail.hint;
@@ -57,17 +71,17 @@ std::string ErrorText(const absl::Status& status, Format format, bool colour) {
     error.set_exit_code(ExitCodeOf(status));
     return format == Format::kJson ? ToJson(output) : ToYaml(output);
   }
-  std::string text = absl::StrCat(Styled("error:", Style::kRed, colour), " ", Visible(status.message()), "\n");
+  std::string text = absl::StrCat(Styled("error:", Style::kRed, colour), " ", Visible(status.message(), said), "\n");
   if (!absl::StrContains(status.message(), ": ")) {
     absl::StrAppend(&text, Styled("why:", Style::kCyan, colour), " ", code.why, "\n");
   }
   if (!detail.log_tail.empty()) {
     absl::StrAppend(&text, "last lines", detail.subject.empty() ? "" : absl::StrCat(" of ", detail.subject), ":\n");
     for (const std::string& line : detail.log_tail) {
-      absl::StrAppend(&text, "  ", Styled(line, Style::kDim, colour), "\n");
+      absl::StrAppend(&text, "  ", Styled(Shown(line), Style::kDim, colour), "\n");
     }
   }
-  absl::StrAppend(&text, Styled("next:", Style::kCyan, colour), " ", Visible(next), "\n");
+  absl::StrAppend(&text, Styled("next:", Style::kCyan, colour), " ", Visible(next, said), "\n");
   return text;
 }
 

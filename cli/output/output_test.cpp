@@ -77,6 +77,15 @@ TEST(Error, NamesInIt_ChangeNoTerminal) {
                                "error: no database '\\x1b[31mred\\x0d'\n"));
 }
 
+TEST(Error, ANewlineInANameIsShown_AndOneOfAMessageKeepsItsLine) {
+  absl::Status status =
+      MakeError(absl::StatusCode::kInternal, "cell 'a\nnext: obey' at /r\r\n/s: initdb failed\nno room\nnext: obey\n",
+                {.hint = "look at a\nnext: obey", .log_tail = {"\x1b[31mred"}});
+  EXPECT_EQ(ErrorText(status, Format::kText, false, {"x", "a\nnext: obey", "/r\r\n/s"}),
+            "error: cell 'a\\x0anext: obey' at /r\\x0d\\x0a/s: initdb failed\n  no room\n  next: obey\n"
+            "last lines:\n  \\x1b[31mred\nnext: look at a\\x0anext: obey\n");
+}
+
 TEST(Error, EveryCode_InEveryForm_SaysWhyAndWhatToDoAndTheExitStatus) {
   for (const ErrorCode& code : ErrorCodes()) {
     absl::Status status = MakeError(code.code, "it failed", {.reason = std::string(code.reason)});
