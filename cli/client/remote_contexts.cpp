@@ -73,11 +73,35 @@ absl::StatusOr<RemoteContexts> RemoteContexts::Open(const std::map<std::string, 
 
 std::string RemoteContexts::Path(const std::string& file) const { return JoinPath(directory_, file); }
 
-absl::StatusOr<std::vector<RemoteContext>> RemoteContexts::List() const {
-  std::vector<RemoteContext> contexts;
+RemoteContexts::Entry RemoteContexts::Load(const std::string& name) const {
+  Entry entry;
+  entry.context.set_name(name);
+  const std::string path = Path(name + kSuffix);
+  absl::StatusOr<std::string> json = ReadFile(path);
+  if (!json.ok()) {
+    entry.usable = json.status();
+    return entry;
+  }
+  RemoteContext context;
+  google::protobuf::util::JsonParseOptions options;
+  options.ignore_unknown_fields = true;  // of a newer version
+  if (!google::protobuf::util::JsonStringToMessage(*json, &context, options).ok() || !HostOf(context.endpoint()).ok()) {
+    entry.usable = MakeError(
+        absl::StatusCode::kInvalidArgument, absl::StrCat(path, ": this is no context"),
+        {.reason = "BAD_FILE",
+         .hint = absl::StrCat("remove it with 'multigres context remove ", name, "', and add the context anew")});
+    return entry;
+  }
+  context.set_name(name);
+  entry.context = std::move(context);
+  return entry;
+}
+
+absl::StatusOr<std::vector<RemoteContexts::Entry>> RemoteContexts::List() const {
+  std::vector<Entry> contexts;
   DIR* directory = ::opendir(directory_.c_str());
   if (directory == nullptr) {
-    return errno == ENOENT ? absl::StatusOr<std::vector<RemoteContext>>(contexts)
+    return errno == ENOENT ? absl::StatusOr<std::vector<Entry>>(std::move(contexts))
                            : ErrnoStatus(errno, absl::StrCat("read ", directory_));
   }
   std::vector<std::string> files;
@@ -89,28 +113,19 @@ absl::StatusOr<std::vector<RemoteContext>> RemoteContexts::List() const {
   ::closedir(directory);
   std::sort(files.begin(), files.end());
   for (const std::string& file : files) {
-    MG_ASSIGN_OR_RETURN(std::string json, ReadFile(Path(file)));
-    RemoteContext context;
-    google::protobuf::util::JsonParseOptions options;
-    options.ignore_unknown_fields = true;  // of a newer version
-    if (!google::protobuf::util::JsonStringToMessage(json, &context, options).ok()) {
-      return MakeError(absl::StatusCode::kInvalidArgument, absl::StrCat(Path(file), ": this is no context"),
-                       {.reason = "BAD_FILE", .hint = "remove the file, and add the context anew"});
-    }
-    context.set_name(std::string(absl::StripSuffix(file, kSuffix)));
-    contexts.push_back(std::move(context));
+    contexts.push_back(Load(std::string(absl::StripSuffix(file, kSuffix))));
   }
   return contexts;
 }
 
-absl::StatusOr<RemoteContext> RemoteContexts::Get(const std::string& name) const {
-  MG_ASSIGN_OR_RETURN(std::vector<RemoteContext> contexts, List());
+absl::StatusOr<RemoteContexts::Entry> RemoteContexts::Find(const std::string& name) const {
+  MG_ASSIGN_OR_RETURN(std::vector<Entry> entries, List());
   std::vector<std::string> known = {kLocalContext};
-  for (RemoteContext& context : contexts) {
-    if (context.name() == name) {
-      return std::move(context);
+  for (Entry& entry : entries) {
+    if (entry.context.name() == name) {
+      return std::move(entry);
     }
-    known.push_back(context.name());
+    known.push_back(entry.context.name());
   }
   std::optional<std::string> near = text::Closest(name, known);
   return MakeError(absl::StatusCode::kNotFound, absl::StrCat("there is no context '", absl::Utf8SafeCEscape(name), "'"),
@@ -119,13 +134,19 @@ absl::StatusOr<RemoteContext> RemoteContexts::Get(const std::string& name) const
                                              : absl::StrCat("there are: ", absl::StrJoin(known, ", "))});
 }
 
+absl::StatusOr<RemoteContext> RemoteContexts::Get(const std::string& name) const {
+  MG_ASSIGN_OR_RETURN(Entry entry, Find(name));
+  MG_RETURN_IF_ERROR(entry.usable);
+  return std::move(entry.context);
+}
+
 absl::Status RemoteContexts::Add(RemoteContext context, const std::string& token) const {
   MG_RETURN_IF_ERROR(CheckName(context.name()));
   MG_RETURN_IF_ERROR(HostOf(context.endpoint()).status());
   if (context.cert_file().empty() != context.key_file().empty()) {
     return Usage("a client certificate and its key go together", "give both --cert-file and --key-file");
   }
-  if (Get(context.name()).ok()) {
+  if (Find(context.name()).ok()) {
     return MakeError(absl::StatusCode::kAlreadyExists, absl::StrCat("there is a context '", context.name(), "'"),
                      {.reason = "CONTEXT_EXISTS"});
   }
@@ -152,8 +173,8 @@ absl::Status RemoteContexts::Remove(const std::string& name) const {
     return MakeError(absl::StatusCode::kInvalidArgument,
                      "the context 'local' is this machine's own, and cannot be removed", {.reason = "USAGE"});
   }
-  MG_ASSIGN_OR_RETURN(RemoteContext context, Get(name));
-  MG_ASSIGN_OR_RETURN(std::string current, Chosen(""));
+  MG_RETURN_IF_ERROR(Find(name).status());
+  MG_ASSIGN_OR_RETURN(std::string current, ChosenName(""));
   if (current == name) {
     MG_RETURN_IF_ERROR(Use(kLocalContext));
   }
@@ -165,7 +186,7 @@ absl::Status RemoteContexts::Remove(const std::string& name) const {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> RemoteContexts::Chosen(const std::string& wanted) const {
+absl::StatusOr<std::string> RemoteContexts::ChosenName(const std::string& wanted) const {
   std::string name = wanted;
   if (name.empty()) {
     absl::StatusOr<std::string> current = ReadFile(Path(kCurrent));
@@ -174,10 +195,14 @@ absl::StatusOr<std::string> RemoteContexts::Chosen(const std::string& wanted) co
     }
     name = current.ok() ? std::string(absl::StripAsciiWhitespace(*current)) : kLocalContext;
   }
-  if (name == kLocalContext) {
-    return "";
+  return name == kLocalContext ? "" : name;
+}
+
+absl::StatusOr<std::string> RemoteContexts::Chosen(const std::string& wanted) const {
+  MG_ASSIGN_OR_RETURN(std::string name, ChosenName(wanted));
+  if (!name.empty()) {
+    MG_RETURN_IF_ERROR(Get(name).status());
   }
-  MG_RETURN_IF_ERROR(Get(name).status());
   return name;
 }
 

@@ -27,21 +27,31 @@ class RemoteContexts {
   /// Finds the place; reads and makes nothing.
   static absl::StatusOr<RemoteContexts> Open(const std::map<std::string, std::string>& environment);
 
+  /// One file. A broken one hides no other: it has its name, and why it cannot be used.
+  struct Entry {
+    multigres::cli::v1::RemoteContext context;
+    absl::Status usable;
+  };
   /// By name.
-  absl::StatusOr<std::vector<multigres::cli::v1::RemoteContext>> List() const;
-  /// CONTEXT_NOT_FOUND with the nearest name.
+  absl::StatusOr<std::vector<Entry>> List() const;
+  /// CONTEXT_NOT_FOUND with the nearest name; BAD_FILE, or why its file cannot be read.
   absl::StatusOr<multigres::cli::v1::RemoteContext> Get(const std::string& name) const;
   /// CONTEXT_EXISTS; INVALID_ARGUMENT for a bad name or endpoint. The token, when there is one, goes into its file.
   absl::Status Add(multigres::cli::v1::RemoteContext context, const std::string& token) const;
-  /// Its token goes too; when it was in use, `local` is from now on.
+  /// Its token goes too; when it was in use, `local` is from now on. A broken one can be removed like any other.
   absl::Status Remove(const std::string& name) const;
   /// Of the name that was asked for, else of the one in use: the name of a remote context, or empty for `local`.
   absl::StatusOr<std::string> Chosen(const std::string& wanted) const;
+  /// The same, whether it can be used or not, and whether it is there or not.
+  absl::StatusOr<std::string> ChosenName(const std::string& wanted) const;
   absl::Status Use(const std::string& name) const;
 
  private:
   explicit RemoteContexts(std::string directory) : directory_(std::move(directory)) {}
   std::string Path(const std::string& file) const;
+  Entry Load(const std::string& name) const;
+  /// Of that name, broken or not; CONTEXT_NOT_FOUND.
+  absl::StatusOr<Entry> Find(const std::string& name) const;
 
   std::string directory_;
 };

@@ -81,6 +81,27 @@ TEST_F(RemoteContextsTest, BadNamesEndpointsAndTokens_AreRefused_AndLeaveNothing
   EXPECT_TRUE(Open().List().value().empty());
 }
 
+TEST_F(RemoteContextsTest, ABrokenFile_HidesNoOther_AndCanBeRemoved) {
+  ASSERT_TRUE(Open().Add(Make("good", "127.0.0.1:1"), "").ok());
+  for (const char* content : {"{", "{\"endpoint\": \"nowhere\"}", ""}) {
+    ASSERT_TRUE(WriteFileAtomically(home_ + "/contexts/bad.json", content).ok());
+    ASSERT_TRUE(WriteFileAtomically(home_ + "/contexts/current", "bad\n").ok());
+    std::vector<RemoteContexts::Entry> entries = Open().List().value();
+    ASSERT_EQ(entries.size(), 2u);
+    EXPECT_EQ(entries[0].context.name(), "bad");
+    EXPECT_EQ(Reason(entries[0].usable), "BAD_FILE");
+    EXPECT_EQ(entries[1].context.endpoint(), "127.0.0.1:1");
+    EXPECT_TRUE(Open().Get("good").ok());
+    EXPECT_EQ(Reason(Open().Get("bad").status()), "BAD_FILE");
+    EXPECT_EQ(Reason(Open().Chosen("").status()), "BAD_FILE");
+    EXPECT_EQ(Open().ChosenName("").value(), "bad");
+    EXPECT_EQ(Reason(Open().Add(Make("bad", "127.0.0.1:1"), "")), "CONTEXT_EXISTS");
+    ASSERT_TRUE(Open().Remove("bad").ok());
+    EXPECT_EQ(Open().Chosen("").value(), "");
+    EXPECT_EQ(Open().List()->size(), 1u);
+  }
+}
+
 TEST_F(RemoteContextsTest, ATokenWithoutTls_GoesToThisMachineOnly) {
   EXPECT_EQ(Reason(Open().Add(Make("far", "db.example.com:15070"), "t")), "TOKEN_IN_CLEAR");
   EXPECT_FALSE(std::filesystem::exists(home_ + "/contexts/far.token"));

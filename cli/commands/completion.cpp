@@ -132,12 +132,11 @@ std::set<std::string> Ask(Context& context, LiveNames live) {
       break;
     case LiveNames::kContexts: {
       absl::StatusOr<RemoteContexts> contexts = RemoteContexts::Open(context.environment());
-      absl::StatusOr<std::vector<multigres::cli::v1::RemoteContext>> records =
-          contexts.ok() ? contexts->List() : contexts.status();
+      absl::StatusOr<std::vector<RemoteContexts::Entry>> entries = contexts.ok() ? contexts->List() : contexts.status();
       names.insert(kLocalContext);
-      if (records.ok()) {
-        for (const auto& record : *records) {
-          names.insert(record.name());
+      if (entries.ok()) {
+        for (const RemoteContexts::Entry& entry : *entries) {
+          names.insert(entry.context.name());
         }
       }
       break;

@@ -37,15 +37,41 @@ v1::ContextOutput Local(bool current) {
   return out;
 }
 
+v1::ContextOutput Shown(const RemoteContexts::Entry& entry, bool current) {
+  if (entry.usable.ok()) {
+    return Shown(entry.context, current);
+  }
+  v1::ContextOutput out;
+  out.set_name(entry.context.name());
+  out.set_current(current);
+  out.set_problem(std::string(entry.usable.message()));
+  return out;
+}
+
 absl::StatusOr<v1::ContextListOutput> Read(Context& context) {
   MG_ASSIGN_OR_RETURN(RemoteContexts contexts, RemoteContexts::Open(context.environment()));
-  MG_ASSIGN_OR_RETURN(std::string current,
-                      contexts.Chosen(context.args().Get("context", context.Env("MULTIGRES_CONTEXT"))));
-  MG_ASSIGN_OR_RETURN(std::vector<v1::RemoteContext> records, contexts.List());
+  const std::string wanted = context.args().Get("context", context.Env("MULTIGRES_CONTEXT"));
+  MG_ASSIGN_OR_RETURN(std::string current, contexts.ChosenName(wanted));
+  MG_ASSIGN_OR_RETURN(std::vector<RemoteContexts::Entry> entries, contexts.List());
   v1::ContextListOutput output;
   *output.add_contexts() = Local(current.empty());
-  for (const v1::RemoteContext& record : records) {
-    *output.add_contexts() = Shown(record, record.name() == current);
+  bool there = current.empty();
+  for (const RemoteContexts::Entry& entry : entries) {
+    const bool is_current = entry.context.name() == current;
+    *output.add_contexts() = Shown(entry, is_current);
+    there |= is_current;
+    if (!entry.usable.ok()) {
+      const std::string hint = DetailOf(entry.usable).value_or(ErrorDetail{}).hint;
+      context.Warn(absl::StrCat("warning: context ", entry.context.name(), " cannot be used: ",
+                                std::string(entry.usable.message()), hint.empty() ? "" : "; ", hint, "\n"));
+    }
+  }
+  if (!there && !wanted.empty()) {
+    return contexts.Get(current).status();
+  }
+  if (!there) {
+    context.Warn(absl::StrCat("warning: the context in use, ", current,
+                              ", is not there any more; choose another one with 'multigres context use'\n"));
   }
   return output;
 }
@@ -58,23 +84,30 @@ int RunList(Context& context) {
   return context.Emit(*output, [&] {
     Table table({"CURRENT", "NAME", "ENDPOINT", "TRANSPORT", "TOKEN"}, 2);
     for (const v1::ContextOutput& one : output->contexts()) {
-      table.Add({one.current() ? "*" : "", one.name(), one.endpoint(), one.transport(), one.token() ? "yes" : "no"});
+      const bool broken = !one.problem().empty();
+      table.Add({one.current() ? "*" : "", one.name(), one.endpoint(), broken ? "broken" : one.transport(),
+                 broken        ? ""
+                 : one.token() ? "yes"
+                               : "no"});
     }
     return table.Render(context.terminal().out_is_tty ? context.terminal().width : 0, context.terminal().out_colour);
   });
 }
 
 int RunCurrent(Context& context) {
-  absl::StatusOr<v1::ContextListOutput> output = Read(context);
-  if (!output.ok()) {
-    return context.Fail(output.status());
+  absl::StatusOr<RemoteContexts> contexts = RemoteContexts::Open(context.environment());
+  absl::StatusOr<std::string> name =
+      contexts.ok() ? contexts->Chosen(context.args().Get("context", context.Env("MULTIGRES_CONTEXT")))
+                    : contexts.status();
+  absl::StatusOr<v1::RemoteContext> record = v1::RemoteContext();
+  if (name.ok() && !name->empty()) {
+    record = contexts->Get(*name);
   }
-  for (const v1::ContextOutput& one : output->contexts()) {
-    if (one.current()) {
-      return context.Emit(one, [&] { return absl::StrCat(one.name(), "\n"); });
-    }
+  if (!name.ok() || !record.ok()) {
+    return context.Fail(name.ok() ? record.status() : name.status());
   }
-  return context.Fail(absl::InternalError("no context is current"));
+  const v1::ContextOutput one = name->empty() ? Local(true) : Shown(*record, true);
+  return context.Emit(one, [&] { return absl::StrCat(one.name(), "\n"); });
 }
 
 int RunUse(Context& context) {
@@ -149,13 +182,18 @@ int RunAdd(Context& context) {
 int RunRemove(Context& context) {
   const std::string& name = context.args().positionals[0];
   absl::StatusOr<RemoteContexts> contexts = RemoteContexts::Open(context.environment());
-  absl::StatusOr<v1::RemoteContext> record = !contexts.ok()          ? contexts.status()
-                                             : name == kLocalContext ? contexts->Remove(name)
-                                                                     : contexts->Get(name);
-  absl::Status status = record.ok() ? contexts->Remove(name) : record.status();
-  return status.ok()
-             ? context.Emit(Shown(*record, false), [&] { return absl::StrCat("removed ", name, " and its token\n"); })
-             : context.Fail(status);
+  absl::StatusOr<std::vector<RemoteContexts::Entry>> entries = contexts.ok() ? contexts->List() : contexts.status();
+  absl::Status status = entries.ok() ? contexts->Remove(name) : entries.status();
+  if (!status.ok()) {
+    return context.Fail(status);
+  }
+  v1::ContextOutput removed;
+  for (const RemoteContexts::Entry& entry : *entries) {
+    if (entry.context.name() == name) {
+      removed = Shown(entry, false);
+    }
+  }
+  return context.Emit(removed, [&] { return absl::StrCat("removed ", name, " and its token\n"); });
 }
 
 }  // namespace

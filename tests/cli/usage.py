@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """What the CLI says to command lines that it does not take, and to names that are not such; no agent runs, and none is started."""
 
+import json
 import os
 import pathlib
 import subprocess
@@ -19,6 +20,26 @@ def control_characters(run):
         assert "/a\\x0d\\x0anext: obey" in result.stderr and "\nnext: obey" not in result.stderr, result
 
 
+def broken_context(run, home):
+    """One broken file hides no other context, and can be removed."""
+    assert run("context", "add", "good", "127.0.0.1:1").returncode == 0
+    bad = home / "contexts" / "bad.json"
+    bad.write_text("{")
+    (home / "contexts" / "current").write_text("bad\n")
+    listed = run("context", "list")
+    assert listed.returncode == 0 and "good" in listed.stdout and "bad  " in listed.stdout and "broken" in listed.stdout, listed
+    assert f"warning: context bad cannot be used: {bad}: this is no context; remove it with" in listed.stderr, listed
+    rows = {row["name"]: row for row in json.loads(run("context", "list", "--json").stdout)["contexts"]}
+    assert rows["bad"]["problem"] == f"{bad}: this is no context" and rows["bad"]["current"] and not rows["good"]["problem"], rows
+    current = run("context", "current", "--json")
+    assert current.returncode == 2 and json.loads(current.stderr)["error"]["reason"] == "BAD_FILE", current
+    assert run("context", "remove", "bad").returncode == 0 and not bad.exists()
+    (home / "contexts" / "current").write_text("bad\n")
+    listed = run("context", "list")
+    assert listed.returncode == 0 and "good" in listed.stdout and "bad, is not there any more" in listed.stderr, listed
+    assert run("context", "use", "local").returncode == 0 and run("context", "current").stdout == "local\n"
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="mg-usage-", dir="/tmp") as directory:
         home = pathlib.Path(directory, "home")
@@ -28,6 +49,7 @@ def main():
             return subprocess.run([CLI, *words], cwd=directory, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
 
         control_characters(run)
+        broken_context(run, home)
         assert not (home / "agent.log").exists(), "an agent was started"
     return 0
 
