@@ -139,11 +139,13 @@ Words FindCommand(const std::vector<Command>& commands, const std::vector<std::s
   return words;
 }
 
+bool IsWord(const std::string& word) { return !absl::StartsWith(word, "-"); }
+
 absl::Status UnknownCommand(const std::vector<Command>& commands, const Words& words) {
   std::string noun = absl::StrJoin(words.matched, " ");
   std::string word;
   for (const std::string& candidate : words.rest) {
-    if (!absl::StartsWith(candidate, "-")) {
+    if (IsWord(candidate)) {
       word = candidate;
       break;
     }
@@ -158,6 +160,17 @@ absl::Status UnknownCommand(const std::vector<Command>& commands, const Words& w
   }
   std::string program = noun.empty() ? "multigres" : absl::StrCat("multigres ", noun);
   std::string see_help = absl::StrCat("see '", program, " --help'");
+  if (auto dashes = std::find(words.rest.begin(), words.rest.end(), "--");
+      dashes != words.rest.end() && std::none_of(words.rest.begin(), dashes, IsWord)) {
+    // Only arguments stand behind it, so nothing there is a mistyped command.
+    std::vector<std::string> path = words.matched;
+    const Words behind = FindCommand(commands, {dashes + 1, words.rest.end()});
+    path.insert(path.end(), behind.matched.begin(), behind.matched.end());
+    return UsageError(absl::StrCat("'", program, "' needs a command before the '--'"),
+                      path.size() == words.matched.size()
+                          ? see_help
+                          : absl::StrCat("leave out the '--': 'multigres ", absl::StrJoin(path, " "), "'"));
+  }
   if (word.empty()) {
     return UsageError(absl::StrCat("'", program, "' needs a command"), see_help);
   }
@@ -183,6 +196,59 @@ absl::Status ExplainExtra(const Command& command, const std::string& word) {
   std::optional<std::string> near = text::Closest(name, candidates);
   return UsageError(absl::StrCat("unknown flag '", name, "' for 'multigres ", command.path, "'"),
                     near.has_value() ? absl::StrCat("did you mean '", *near, "'?") : SeeHelp(command));
+}
+
+const Flag* FindOwnOrGlobal(const Command& command, absl::string_view word) {
+  const Flag* own = FindFlag(command.flags, word);
+  return own != nullptr ? own : FindFlag(GlobalFlags(), word);
+}
+
+/// CLI11 says what it expected of its own types; which flag it stopped at, and what that wants, is here.
+absl::Status ExplainParse(const Command& command, const std::vector<std::string>& rest) {
+  for (size_t i = 0; i < rest.size() && rest[i] != "--"; ++i) {
+    const size_t equals = rest[i].find('=');
+    std::string name = rest[i].substr(0, equals);
+    if (name.size() > 2 && name[0] == '-' && name[1] != '-') {
+      name = absl::StrCat("-", name.substr(name.size() - 1));  // of several letters only the last may have a value
+    }
+    const Flag* flag = FindOwnOrGlobal(command, name);
+    if (flag == nullptr) {
+      continue;
+    }
+    if (flag->value.empty()) {
+      if (equals != std::string::npos) {
+        return UsageError(absl::StrCat("--", flag->name, " takes no value"), absl::StrCat("write --", flag->name));
+      }
+      continue;
+    }
+    // A value may be any word, also one that looks like a flag.
+    if (equals == std::string::npos && i + 1 == rest.size()) {
+      return UsageError(absl::StrCat("--", flag->name, " needs a value"),
+                        flag->choices.empty() ? absl::StrCat("write --", flag->name, " ", flag->value, ": ", flag->help)
+                                              : absl::StrCat("use one of: ", absl::StrJoin(flag->choices, ", ")));
+    }
+    i += equals == std::string::npos ? 1 : 0;
+  }
+  return UsageError(absl::StrCat("the arguments of 'multigres ", command.path, "' cannot be told apart"),
+                    SeeHelp(command));
+}
+
+/// --json and --yaml are short for an --output; two different ones have no meaning.
+absl::Status CheckFormats(const Command& command, const Arguments& arguments) {
+  std::string first, format;
+  for (const char* flag : {"output", "json", "yaml"}) {
+    if (!arguments.Has(flag) || FindFlag(command.flags, absl::StrCat("--", flag)) != nullptr) {
+      continue;  // not given, or a command's own flag that means something else
+    }
+    const std::string wanted = arguments.Get(flag, flag) == "true" ? flag : arguments.Get(flag);
+    const std::string said = wanted == flag ? absl::StrCat("--", flag) : absl::StrCat("--", flag, " ", wanted);
+    if (!format.empty() && wanted != format) {
+      return UsageError(absl::StrCat(first, " and ", said, " exclude each other"), "give one of them");
+    }
+    first = first.empty() ? said : first;
+    format = wanted;
+  }
+  return absl::OkStatus();
 }
 
 /// Storage that CLI11 binds to.
@@ -260,12 +326,13 @@ absl::StatusOr<Arguments> ParseFlags(const Command& command, const std::vector<s
     app.parse(reversed);
   } catch (const CLI::ExtrasError&) {
     return ExplainExtra(command, app.remaining().front());
-  } catch (const CLI::ParseError& error) {
-    return UsageError(error.what(), SeeHelp(command));
+  } catch (const CLI::ParseError&) {
+    return ExplainParse(command, rest);
   }
   for (const Bound& b : bound) {
     MG_RETURN_IF_ERROR(TakeValues(b, &arguments));
   }
+  MG_RETURN_IF_ERROR(CheckFormats(command, arguments));
   return arguments;
 }
 

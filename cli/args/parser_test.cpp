@@ -71,6 +71,41 @@ TEST(Parse, ValueOutsideTheChoices_IsRefused) {
   EXPECT_EQ(HintOf(Parse(commands, {"logs", "--level", "loud"}).status()), "use one of: info, error");
 }
 
+TEST(Parse, TwoFormats_ExcludeEachOther) {
+  std::vector<Command> commands = Commands();
+  for (const auto& words : std::vector<std::vector<std::string>>{
+           {"up", "--json", "--yaml"}, {"--yaml", "up", "-o", "json"}, {"up", "--json", "--output=text"}}) {
+    absl::Status status = Parse(commands, words).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_EQ(HintOf(status), "give one of them");
+  }
+  EXPECT_EQ(Parse(commands, {"up", "--json", "--output", "yaml"}).status().message(),
+            "--output yaml and --json exclude each other");
+  EXPECT_TRUE(Parse(commands, {"up", "--json", "--output", "json"}).ok());
+}
+
+TEST(Parse, ValuesThatAreMissingOrTooMany_AreSentences) {
+  std::vector<Command> commands = Commands();
+  auto message = [&](const std::vector<std::string>& words) {
+    return std::string(Parse(commands, words).status().message());
+  };
+  EXPECT_EQ(message({"up", "--output"}), "--output needs a value");
+  EXPECT_EQ(HintOf(Parse(commands, {"up", "--output"}).status()), "use one of: text, json, yaml");
+  EXPECT_EQ(HintOf(Parse(commands, {"up", "--cells"}).status()), "write --cells N: number of cells");
+  EXPECT_EQ(message({"logs", "-wo"}), "--output needs a value");
+  EXPECT_EQ(message({"logs", "--kinds", "-w", "--level"}), "--level needs a value");
+  EXPECT_EQ(message({"up", "--dry-run=x"}), "--dry-run takes no value");
+}
+
+TEST(Parse, CommandBehindTwoDashes_IsToldToComeFirst) {
+  std::vector<Command> commands = Commands();
+  absl::Status status = Parse(commands, {"--", "topology", "cell", "get", "x"}).status();
+  EXPECT_EQ(status.message(), "'multigres' needs a command before the '--'");
+  EXPECT_EQ(HintOf(status), "leave out the '--': 'multigres topology cell get'");
+  EXPECT_EQ(HintOf(Parse(commands, {"topology", "--", "cell"}).status()), "see 'multigres topology --help'");
+  EXPECT_EQ(HintOf(Parse(commands, {"--", "x"}).status()), "see 'multigres --help'");
+}
+
 TEST(Parse, RepeatedFlag_SplitsAtCommas) {
   std::vector<Command> commands = Commands();
   absl::StatusOr<ParseResult> result = Parse(commands, {"logs", "a", "--kinds", "x,y", "--kinds", "z", "b", "-w"});

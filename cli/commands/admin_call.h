@@ -32,13 +32,13 @@ absl::Status CallAdmin(Context& context,
   rpc::SetDeadline(&rpc, deadline);
   route.prepare(&rpc);
   std::unique_ptr<typename Service::Stub> stub = Service::NewStub(route.channel);
-  const absl::Time began = absl::Now();
   absl::Status status = route.outcome((stub.get()->*method)(&rpc, request, response));
   if (absl::IsDeadlineExceeded(status) && status.message() == "Deadline Exceeded") {
     // gRPC's own text names no one.
-    return MakeError(absl::StatusCode::kDeadlineExceeded,
-                     absl::StrCat("the Admin API did not answer within ", text::HumanDuration(absl::Now() - began)),
-                     {});
+    return MakeError(
+        absl::StatusCode::kDeadlineExceeded,
+        absl::StrCat("the Admin API did not answer within ", context.args().Get("timeout", text::HumanDuration(limit))),
+        {});
   }
   MG_RETURN_IF_ERROR(status);
   const auto& trailer = rpc.GetServerTrailingMetadata();

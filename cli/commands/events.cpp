@@ -1,8 +1,10 @@
 #include <algorithm>
 #include <csignal>
+#include <iterator>
 #include <mutex>
 #include <thread>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "cli/args/moment.h"
@@ -23,6 +25,8 @@ namespace mg::cli {
 namespace agent = multigres::agent::v1;
 
 namespace {
+
+constexpr absl::Duration kLongestFailover = absl::Minutes(2);
 
 std::string LineOf(const agent::Event& event, bool colour, size_t* width) {
   absl::Time time = rpc::ToTime(event.time());
@@ -48,12 +52,16 @@ class EventPrinter {
  public:
   EventPrinter(const Context& context, absl::Time since) : context_(context), since_(since) {}
 
-  void Print(const agent::Event& event) {
+  bool Wants(const agent::Event& event) const {
     const std::vector<std::string>& names = context_.args().positionals;
-    if (rpc::ToTime(event.time()) < since_ ||
-        (!names.empty() && std::none_of(names.begin(), names.end(), [&](const std::string& word) {
-          return text::SelectsComponent(word, event.component());
-        }))) {
+    return rpc::ToTime(event.time()) >= since_ &&
+           (names.empty() || std::any_of(names.begin(), names.end(), [&](const std::string& word) {
+              return text::SelectsComponent(word, event.component());
+            }));
+  }
+
+  void Print(const agent::Event& event) {
+    if (!Wants(event)) {
       return;
     }
     std::lock_guard lock(mutex_);
@@ -73,9 +81,10 @@ class EventPrinter {
   size_t width_ = 18;
 };
 
-/// The steps of changes of the primary, as the components log them.
-void FollowFailovers(const Context& context, AgentClient* client, absl::Time since, absl::Time deadline,
-                     const std::string& cluster, EventPrinter* printer) {
+/// The steps of changes of the primary, as the components log them: of those that began after `since` what comes after
+/// `shown`.
+void FollowFailovers(const Context& context, AgentClient* client, absl::Time since, absl::Time shown,
+                     absl::Time deadline, const std::string& cluster, EventPrinter* printer) {
   agent::TailLogsRequest request = FailoverRecords(context, since);
   request.set_follow(true);
   std::vector<agent::LogRecord> records;
@@ -86,62 +95,28 @@ void FollowFailovers(const Context& context, AgentClient* client, absl::Time sin
         records.insert(records.end(), batch.records().begin(), batch.records().end());
         std::vector<agent::Event> events = EventsOf(TellFailovers(records), cluster);
         for (; told < events.size(); ++told) {
-          printer->Print(events[told]);
+          if (rpc::ToTime(events[told].time()) > shown) {
+            printer->Print(events[told]);
+          }
         }
         return true;
       },
       deadline);
 }
 
-int RunEvents(Context& context) {
-  agent::WatchEventsRequest request;
-  *request.mutable_cluster() = context.Selector();
-  request.set_follow(context.args().Has("watch"));
-  request.set_from_start(!context.args().Has("watch"));
-  absl::Time since = absl::InfinitePast();
-  if (context.args().Has("since")) {
-    std::string text = context.args().Get("since");
-    request.set_from_start(true);
-    if (absl::StatusOr<absl::Time> moment = ParseMoment(text, "since", absl::Now(), absl::LocalTimeZone());
-        moment.ok()) {
-      since = *moment;
-    } else {
-      request.set_cursor(text);
-    }
-  }
-  absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/true);
-  absl::StatusOr<absl::Time> deadline =
-      context.Deadline(request.follow() ? absl::InfiniteDuration() : absl::Duration(absl::Minutes(1)));
-  if (!client.ok() || !deadline.ok()) {
-    return context.Fail(client.ok() ? deadline.status() : client.status());
-  }
-  ::signal(SIGPIPE, SIG_DFL);
-  EventPrinter printer(context, since);
-  if (request.follow()) {
-    absl::Time begun = context.args().Has("since") ? since : absl::Now();
-    std::thread failovers(
-        [&] { FollowFailovers(context, *client, begun, *deadline, context.Selector().name(), &printer); });
-    absl::Status status = (*client)->Stream(request, [&](const agent::WatchEventsResponse& batch) {
-      for (const agent::Event& event : batch.events()) {
-        printer.Print(event);
-      }
-      return absl::Now() < *deadline;
-    });
-    (*client)->Cancel();
-    failovers.join();
-    return status.ok() ? 0 : context.Fail(status);
-  }
+/// What has happened and is kept, oldest first, the steps of changes of the primary among it.
+absl::StatusOr<std::vector<agent::Event>> ReadPast(Context& context, AgentClient* client,
+                                                   agent::WatchEventsRequest request, absl::Time since,
+                                                   absl::Time deadline) {
+  request.set_follow(false);
   std::vector<agent::Event> events;
-  absl::Status status = (*client)->Stream(request, [&](const agent::WatchEventsResponse& batch) {
+  MG_RETURN_IF_ERROR(client->Stream(request, [&](const agent::WatchEventsResponse& batch) {
     events.insert(events.end(), batch.events().begin(), batch.events().end());
-    return absl::Now() < *deadline;
-  });
-  if (!status.ok()) {
-    return context.Fail(status);
-  }
+    return absl::Now() < deadline;
+  }));
   absl::Time first = events.empty() ? since : std::max(since, rpc::ToTime(events.front().time()));
   absl::StatusOr<std::vector<multigres::cli::v1::FailoverOutput>> failovers =
-      events.empty() ? std::vector<multigres::cli::v1::FailoverOutput>() : ReadFailovers(context, first, *deadline);
+      events.empty() ? std::vector<multigres::cli::v1::FailoverOutput>() : ReadFailovers(context, first, deadline);
   if (!failovers.ok() && !absl::IsNotFound(failovers.status())) {
     context.Err(absl::StrCat("warning: changes of the primary are left out: ", failovers.status().message(), "\n"));
   } else if (failovers.ok()) {
@@ -155,10 +130,80 @@ int RunEvents(Context& context) {
       events.insert(place, event);
     }
   }
-  for (const agent::Event& event : events) {
-    printer.Print(event);
+  return events;
+}
+
+/// -1: all.
+absl::StatusOr<int> TailOf(const Arguments& args) {
+  const std::string tail = args.Get("tail", "all");
+  int count = -1;
+  if (tail != "all" && (!absl::SimpleAtoi(tail, &count) || count < 0)) {
+    return MakeError(absl::StatusCode::kInvalidArgument, absl::StrCat("--tail: '", tail, "' is not a number of events"),
+                     {.reason = "USAGE", .hint = "use a number, or all"});
   }
-  return 0;
+  return count;
+}
+
+int RunEvents(Context& context) {
+  agent::WatchEventsRequest request;
+  *request.mutable_cluster() = context.Selector();
+  const bool watch = context.args().Has("watch"), tailed = context.args().Has("tail");
+  request.set_follow(watch);
+  request.set_from_start(!watch || tailed);
+  absl::Time since = absl::InfinitePast();
+  if (context.args().Has("since")) {
+    std::string text = context.args().Get("since");
+    request.set_from_start(true);
+    if (absl::StatusOr<absl::Time> moment = ParseMoment(text, "since", absl::Now(), absl::LocalTimeZone());
+        moment.ok()) {
+      since = *moment;
+    } else {
+      request.set_cursor(text);
+    }
+  }
+  absl::StatusOr<int> tail = TailOf(context.args());
+  absl::StatusOr<AgentClient*> client = tail.ok() ? context.Agent(/*start=*/true) : tail.status();
+  absl::StatusOr<absl::Time> deadline =
+      context.Deadline(request.follow() ? absl::InfiniteDuration() : absl::Duration(absl::Minutes(1)));
+  if (!client.ok() || !deadline.ok()) {
+    return context.Fail(client.ok() ? deadline.status() : client.status());
+  }
+  ::signal(SIGPIPE, SIG_DFL);
+  EventPrinter printer(context, since);
+  absl::Time shown = absl::InfinitePast();
+  if (!watch || tailed) {
+    absl::StatusOr<std::vector<agent::Event>> events = ReadPast(context, *client, request, since, *deadline);
+    if (!events.ok()) {
+      return context.Fail(events.status());
+    }
+    if (!events->empty()) {
+      request.set_cursor(events->back().cursor());
+      shown = rpc::ToTime(events->back().time());
+    }
+    std::vector<agent::Event> wanted;
+    std::copy_if(events->begin(), events->end(), std::back_inserter(wanted),
+                 [&](const agent::Event& event) { return printer.Wants(event); });
+    const size_t count = *tail < 0 ? wanted.size() : std::min(wanted.size(), static_cast<size_t>(*tail));
+    for (size_t i = wanted.size() - count; i < wanted.size(); ++i) {
+      printer.Print(wanted[i]);
+    }
+    if (!watch) {
+      return 0;
+    }
+  }
+  // A change of the primary may be under way, and is told as a whole: its first steps were shown before.
+  absl::Time begun = tailed ? absl::Now() - kLongestFailover : context.args().Has("since") ? since : absl::Now();
+  std::thread failovers(
+      [&] { FollowFailovers(context, *client, begun, shown, *deadline, context.Selector().name(), &printer); });
+  absl::Status status = (*client)->Stream(request, [&](const agent::WatchEventsResponse& batch) {
+    for (const agent::Event& event : batch.events()) {
+      printer.Print(event);
+    }
+    return absl::Now() < *deadline;
+  });
+  (*client)->Cancel();
+  failovers.join();
+  return status.ok() ? 0 : context.Fail(status);
 }
 
 }  // namespace
@@ -174,10 +219,12 @@ Command EventsCommand() {
           "With --json one event per line, each with the cursor to read on from.",
       .positionals = {{.name = "NAME", .help = "only of these components, kinds or cells", .repeated = true}},
       .flags = {{.name = "watch", .letter = 'w', .help = "go on with new events as they come"},
+                {.name = "tail", .letter = 'n', .value = "N", .help = "only the last N events, or all"},
                 {.name = "since",
                  .value = "CURSOR",
                  .help = "only events after this cursor; also a time: 10m, yesterday, 14:30, or RFC 3339"}},
       .examples = {{"multigres events --since 10m", "what happened lately"},
+                   {"multigres events zone2 --tail 5", "the last of one cell"},
                    {"multigres events --watch --json", "as it happens, for a program"}},
       .aliases = {"cluster events"},
       .group = "CLUSTER",

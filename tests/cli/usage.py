@@ -4,6 +4,7 @@
 import json
 import os
 import pathlib
+import socket
 import subprocess
 import sys
 import tempfile
@@ -40,6 +41,34 @@ def broken_context(run, home):
     assert run("context", "use", "local").returncode == 0 and run("context", "current").stdout == "local\n"
 
 
+def what_is_not_understood(run):
+    """Each is a sentence, with what to do, and exit status 2."""
+    for words, message, hint in (
+            (["status", "--json", "--yaml"], "--json and --yaml exclude each other", "give one of them"),
+            (["status", "--json", "-o", "yaml"], "--output yaml and --json exclude each other", "give one of them"),
+            (["status", "--output"], "--output needs a value", "use one of: text, json, yaml"),
+            (["status", "--quiet", "--timeout"], "--timeout needs a value", "write --timeout DURATION: give up after"),
+            (["status", "--quiet=x"], "--quiet takes no value", "write --quiet"),
+            (["--", "topology", "cell", "list"], "'multigres' needs a command before the '--'",
+             "leave out the '--': 'multigres topology cell list'"),
+            (["events", "--tail", "x"], "--tail: 'x' is not a number of events", "use a number, or all")):
+        result = run(*words)
+        text = result.stderr.splitlines()
+        if "--json" in words:
+            error = json.loads(result.stderr)["error"]
+            text = [f"error: {error['message']}", f"next: {error['hint']}"]
+        assert result.returncode == 2 and not result.stdout, (words, result)
+        assert text[0] == f"error: {message}" and text[-1].startswith(f"next: {hint}"), (words, result.stderr)
+
+
+def a_silent_admin_api(run):
+    """How long it was waited for is what was asked for, however short."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        for limit in ("1ms", "0.2s"):
+            result = run("--admin-server", f"127.0.0.1:{server.getsockname()[1]}", "cell", "list", "--timeout", limit)
+            assert result.stderr.startswith(f"error: the Admin API did not answer within {limit}\n") and result.returncode == 4, result
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="mg-usage-", dir="/tmp") as directory:
         home = pathlib.Path(directory, "home")
@@ -49,7 +78,9 @@ def main():
             return subprocess.run([CLI, *words], cwd=directory, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
 
         control_characters(run)
+        what_is_not_understood(run)
         broken_context(run, home)
+        a_silent_admin_api(run)
         assert not (home / "agent.log").exists(), "an agent was started"
     return 0
 

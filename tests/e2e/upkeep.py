@@ -139,6 +139,24 @@ def an_agent_is_replaced_and_a_reboot_survived():
         assert s.sql("select a from t") == "1"
 
 
+def the_last_events(s):
+    """`--tail` cuts what is kept, of the components that were asked for; with --watch new ones follow, each once."""
+    everything = s.run("events", "--json").stdout.splitlines()
+    assert s.run("events", "--json", "--tail", "2").stdout.splitlines() == everything[-2:]
+    assert s.run("events", "--json", "-n", "0").stdout == ""
+    ones = [line for line in everything if json.loads(line).get("component") == "multigateway/zone1"]
+    assert s.run("events", "multigateway", "--json", "--tail", "1").stdout.splitlines() == ones[-1:]
+    watch = subprocess.Popen([s.cli, "events", "--watch", "--tail", "1", "--json"], cwd=s.work, env=s.env, stdout=subprocess.PIPE, text=True)
+    try:
+        assert watch.stdout.readline() == everything[-1] + "\n"
+        s.run("restart", "multigateway/zone1")
+        new = s.run("events", "--json").stdout.splitlines()[len(everything):]
+        assert new and [watch.stdout.readline().rstrip("\n") for _ in new] == new
+    finally:
+        watch.kill()
+        watch.wait()
+
+
 def an_edited_file_changes_only_what_it_says():
     with Sandbox("edit") as s:
         place = s.work / "multigres.yaml"
@@ -153,6 +171,8 @@ def an_edited_file_changes_only_what_it_says():
         assert s.pids() == before, "work_mem needs no restart"
         changed = [line for line in s.run("events").stdout.splitlines() if "configuration-changed" in line]
         assert changed and "work_mem" in changed[-1], changed
+        the_last_events(s)
+        before = s.pids()
         place.write_text("name: edited\ncells: 1\npostgres:\n  settings:\n    work_mem: 7MB\n    shared_buffers: 24MB\n")
         s.run("up")
         assert s.sql("show shared_buffers") == "24MB"
