@@ -29,7 +29,8 @@ const Flag* FindFlag(const Command* command, const std::string& word) {
 LiveNames OfFlag(const Flag& flag) {
   static const auto* const kNames = new std::map<std::string, LiveNames>{
       {"cell", LiveNames::kCells},       {"cells", LiveNames::kCells},      {"database", LiveNames::kDatabases},
-      {"cluster", LiveNames::kClusters}, {"context", LiveNames::kContexts}, {"to", LiveNames::kPoolers}};
+      {"cluster", LiveNames::kClusters}, {"context", LiveNames::kContexts}, {"to", LiveNames::kPoolers},
+      {"leader", LiveNames::kPoolers},   {"cohort", LiveNames::kPoolers}};
   auto found = kNames->find(flag.name);
   return found == kNames->end() || flag.value == "N" ? LiveNames::kNone : found->second;
 }
@@ -159,8 +160,16 @@ void OfferFlags(Completion* completion, const Command* command) {
 }
 
 void OfferValues(Completion* completion, const Flag& flag) {
+  const size_t comma = flag.repeated ? completion->prefix.rfind(',') : std::string::npos;
+  if (comma != std::string::npos) {
+    completion->listed = absl::StrSplit(completion->prefix.substr(0, comma), ',');
+    completion->before += completion->prefix.substr(0, comma + 1);
+    completion->prefix.erase(0, comma + 1);
+  }
   for (const std::string& choice : flag.choices) {
-    Offer(completion, absl::StrCat(completion->before, choice), "");
+    if (std::find(completion->listed.begin(), completion->listed.end(), choice) == completion->listed.end()) {
+      Offer(completion, absl::StrCat(completion->before, choice), "");
+    }
   }
   completion->live = OfFlag(flag);
 }
@@ -231,7 +240,11 @@ _multigres() {
   local line value
   while IFS= read -r line; do
     value=${line%%$'\t'*}
-    found+=("${value//:/\\:}:${line#*$'\t'}")
+    if [[ $line == *$'\t'* ]]; then
+      found+=("${value//:/\\:}:${line#*$'\t'}")
+    else
+      found+=("${value//:/\\:}")
+    fi
   done < <("${words[1]}" __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)
   if (( ${#found} )); then
     _describe -t values multigres found

@@ -32,9 +32,10 @@ enum class LiveNames {
 struct Completion {
   std::vector<Candidate> candidates;  ///< those that begin with `prefix`
   LiveNames live = LiveNames::kNone;
-  std::string prefix;   ///< of the word that is completed: live names must begin with it
-  std::string before;   ///< stands before each live name: `--cell=`
-  Arguments arguments;  ///< global flags that the line has: they choose the cluster and the context
+  std::string prefix;  ///< of the word that is completed: live names must begin with it
+  std::string before;  ///< stands before each live name: `--cell=`, and the items of a list before the last one
+  std::vector<std::string> listed = {};  ///< those items: they are not offered again
+  Arguments arguments;                   ///< global flags that the line has: they choose the cluster and the context
 };
 
 /// `words` are those after the program's name; the last one is completed, and may be empty. bash gives `--flag = value`

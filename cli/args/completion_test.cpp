@@ -12,6 +12,10 @@ std::vector<Command> Commands() {
       {.path = "topology cell list", .summary = "list cells"},
       {.path = "topology cell get", .summary = "one cell", .positionals = {{.name = "NAME"}}},
       {.path = "pooler list", .summary = "list poolers", .flags = {{.name = "cell", .value = "CELL"}}},
+      {.path = "db create",
+       .summary = "make one",
+       .flags = {{.name = "cells", .value = "CELL", .repeated = true},
+                 {.name = "kinds", .value = "KIND", .choices = {"a", "b", "bc"}, .repeated = true}}},
       {.path = "completion", .summary = "a script", .positionals = {{.name = "SHELL"}}},
       {.path = "getcell", .summary = "upstream's", .hidden = true}};
 }
@@ -27,7 +31,7 @@ std::string Values(const std::vector<std::string>& words) {
 LiveNames Live(const std::vector<std::string>& words) { return Complete(Commands(), words).live; }
 
 TEST(Completion, OffersCommandsAndNouns_AndNothingHidden) {
-  EXPECT_EQ(Values({""}), "up cluster topology pooler completion ");
+  EXPECT_EQ(Values({""}), "up cluster topology pooler db completion ");
   EXPECT_EQ(Values({"to"}), "topology ");
   EXPECT_EQ(Values({"topology", ""}), "cell ");
   EXPECT_EQ(Values({"topology", "cell", ""}), "list get ");
@@ -57,9 +61,24 @@ TEST(Completion, KnowsWhichLiveNamesBelongThere) {
   EXPECT_EQ(one.arguments.Get("cluster"), "shop");
 }
 
+TEST(Completion, CompletesTheLastItemOfAList) {
+  for (const auto& words : std::vector<std::vector<std::string>>{{"db", "create", "--cells", "zone1,zone2,zo"},
+                                                                 {"db", "create", "--cells", "=", "zone1,zone2,zo"}}) {
+    Completion completion = Complete(Commands(), words);
+    EXPECT_EQ(completion.live, LiveNames::kCells);
+    EXPECT_EQ(completion.before + "|" + completion.prefix, "zone1,zone2,|zo");
+    EXPECT_EQ(completion.listed, (std::vector<std::string>{"zone1", "zone2"}));
+  }
+  EXPECT_EQ(Complete(Commands(), {"db", "create", "--cells=zone1,"}).before, "--cells=zone1,");
+  EXPECT_EQ(Values({"db", "create", "--kinds", "b,"}), "b,a b,bc ");
+  EXPECT_EQ(Values({"db", "create", "--kinds=b,a,b"}), "--kinds=b,a,bc ");
+  // What takes one name has no items.
+  EXPECT_EQ(Complete(Commands(), {"pooler", "list", "--cell", "zone1,"}).prefix, "zone1,");
+}
+
 TEST(Completion, OfAnything_DoesNotFail) {
   EXPECT_EQ(Values({}), "");
-  EXPECT_EQ(Values({"="}), "up cluster topology pooler completion ");
+  EXPECT_EQ(Values({"="}), "up cluster topology pooler db completion ");
   EXPECT_EQ(Values({"--", ""}), "");
   EXPECT_EQ(Values({"--cluster"}), "--cluster ");
 }

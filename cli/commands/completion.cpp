@@ -1,6 +1,7 @@
 // completion: the shells' scripts, and what they ask for.
 #include "cli/args/completion.h"
 
+#include <algorithm>
 #include <optional>
 #include <set>
 
@@ -167,7 +168,8 @@ int RunComplete(Context& context) {
   // Never destroyed: closing its connection in order would keep the person waiting; main ends the process without.
   auto* const inner = new Context(context.commands(), completion.arguments, context.environment());
   for (const std::string& name : Ask(*inner, completion.live)) {
-    if (absl::StartsWith(name, completion.prefix)) {
+    const bool listed = std::find(completion.listed.begin(), completion.listed.end(), name) != completion.listed.end();
+    if (!listed && absl::StartsWith(name, completion.prefix)) {
       absl::StrAppend(&text, completion.before, name, "\n");
     }
   }

@@ -155,7 +155,7 @@ absl::StatusOr<RuleArguments> ReadRuleArguments(Context& context) {
     MG_ASSIGN_OR_RETURN(clustermetadata::Multipooler leader, FindPooler(context, members, args.Get("leader")));
     result.leader = leader.id();
   }
-  for (absl::string_view name : absl::StrSplit(args.Has("cohort") ? args.Get("cohort") : "", ',', absl::SkipEmpty())) {
+  for (const std::string& name : args.GetAll("cohort")) {
     MG_ASSIGN_OR_RETURN(clustermetadata::Multipooler member,
                         FindPooler(context, members, std::string(absl::StripAsciiWhitespace(name))));
     result.cohort.push_back(member.id());
@@ -310,7 +310,10 @@ std::vector<Command> ShardCommands() {
                  {.name = "table-group", .value = "NAME", .help = "the shard's table group, as in SHARD"},
                  {.name = "shard", .value = "NAME", .help = "the shard's name, as in SHARD"},
                  {.name = "leader", .value = "NAME", .help = "who should lead: multipooler/zone2, zone2 or CELL_NAME"},
-                 {.name = "cohort", .value = "NAMES", .help = "who counts for durability, with commas between"},
+                 {.name = "cohort",
+                  .value = "NAMES",
+                  .help = "who counts for durability, with commas between",
+                  .repeated = true},
                  {.name = "durability", .value = "POLICY", .help = "AT_LEAST_2 or MULTI_CELL_AT_LEAST_2"},
                  {.name = "outgoing-rule-term", .value = "N", .help = "the term of the rule that is replaced"},
                  {.name = "outgoing-leader-subterm", .value = "N", .help = "its subterm"},
