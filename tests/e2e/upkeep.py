@@ -157,6 +157,24 @@ def the_last_events(s):
         watch.wait()
 
 
+def a_database_waits_for_the_new_configuration(s, place):
+    """It would be made by the new one beside components of the old one."""
+    before = place.read_text()
+    place.write_text(before.replace("7MB", "9MB"))
+    refused = s.run("topology", "db", "create", "shop", "--json", check=False)
+    error = json.loads(refused.stderr[refused.stderr.index("{"):])["error"]
+    assert error["reason"] == "CONFIGURATION_CHANGED" and "work_mem" in error["message"], error
+    assert refused.returncode == error["exitCode"] == 4 and error["hint"] == "run 'multigres up' first, which applies it", error
+    assert s.run("topology", "db", "list").stdout == "postgres\n"
+    s.run("up")
+    assert s.sql("show work_mem") == "9MB"
+    s.run("topology", "db", "create", "shop")
+    assert s.run("topology", "db", "list").stdout == "postgres\nshop\n"
+    s.run("topology", "db", "delete", "shop", "--yes")
+    place.write_text(before)
+    s.run("up")
+
+
 def an_edited_file_changes_only_what_it_says():
     with Sandbox("edit") as s:
         place = s.work / "multigres.yaml"
@@ -172,6 +190,7 @@ def an_edited_file_changes_only_what_it_says():
         changed = [line for line in s.run("events").stdout.splitlines() if "configuration-changed" in line]
         assert changed and "work_mem" in changed[-1], changed
         the_last_events(s)
+        a_database_waits_for_the_new_configuration(s, place)
         before = s.pids()
         place.write_text("name: edited\ncells: 1\npostgres:\n  settings:\n    work_mem: 7MB\n    shared_buffers: 24MB\n")
         s.run("up")
