@@ -104,6 +104,8 @@ struct Server::Impl {
   BuildInfo build_info;
   GrpcGuard grpc_guard;
   HttpRefusal refusal;
+  int longest_request = kMaxMessage;
+  std::size_t grpc_memory = 0;  ///< 0: no limit
   std::vector<grpc::Service*> services;
   Pages pages;
   std::unique_ptr<HttpServer> http;
@@ -205,6 +207,11 @@ void Server::SetGrpcGuard(GrpcGuard guard) {
   impl_->grpc_guard = std::move(guard);
 }
 
+void Server::LimitGrpc(int request, std::size_t memory) {
+  impl_->longest_request = request;
+  impl_->grpc_memory = memory;
+}
+
 void Server::SetStatusPage(std::function<std::string()> page) { impl_->pages.SetStatus(std::move(page)); }
 void Server::SetReadyCheck(std::function<bool()> ready) { impl_->pages.SetReady(std::move(ready)); }
 void Server::OnRun(std::function<void()> hook) { impl_->on_run.push_back(std::move(hook)); }
@@ -245,7 +252,10 @@ absl::Status Server::Impl::StartGrpc() {
   if (grpc_guard) {
     builder.experimental().SetInterceptorCreators(GuardReflection(grpc_guard));
   }
-  builder.SetMaxReceiveMessageSize(kMaxMessage);
+  builder.SetMaxReceiveMessageSize(longest_request);
+  if (grpc_memory != 0) {
+    builder.SetResourceQuota(grpc::ResourceQuota(name).Resize(grpc_memory));
+  }
   builder.SetMaxSendMessageSize(kMaxMessage);
   // Two servers on one port must be an error, not a lottery.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);

@@ -38,6 +38,8 @@ const std::vector<ErrorCode>& ErrorCodes() {
        "choose another name, or look at the one that is there"},
       {"ALREADY_RUNS", kAlreadyExists, "a supervised process of that name runs already",
        "multigres status shows it; stop it first"},
+      {"ARCHIVE_GAP", kDataLoss, "a part of the log that was archived is missing or damaged",
+       "make a new backup: what is written from then on can be restored from that one"},
       {"AUTHENTICATION_MALFORMED", kUnauthenticated,
        "the authorization that was sent has another form than 'Bearer TOKEN'",
        "send the token as it was printed when it was made"},

@@ -1,6 +1,8 @@
 /// multiadmin: the Admin API. Registers nothing in the topology.
 #include <grpcpp/impl/service_type.h>
 
+#include <malloc.h>
+
 #include <cstdio>
 
 #include "absl/strings/str_cat.h"
@@ -89,6 +91,10 @@ class Api {
   std::vector<std::unique_ptr<grpc::Service>> services_;
 };
 
+// As over HTTP: the longest list of names that makes sense is far shorter.
+constexpr int kLongestRequest = 4 << 20;
+constexpr std::size_t kMemoryOfRequests = 16 << 20;
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -98,6 +104,10 @@ int main(int argc, char** argv) {
       return 0;
     }
   }
+  // So that what a flood has taken is given back: few arenas, and large blocks on their own.
+  mallopt(M_ARENA_MAX, 2);
+  mallopt(M_MMAP_THRESHOLD, 64 << 10);
+  mallopt(M_TRIM_THRESHOLD, 256 << 10);
   mg::servenv::Server server("multiadmin", "The Admin API of a cluster.");
   std::vector<std::string> servers;
   std::string root;
@@ -132,6 +142,8 @@ int main(int argc, char** argv) {
     return Fail(api.status());
   }
   (*api)->AddTo(&server);
+  // A body comes in before anybody can look at its token.
+  server.LimitGrpc(kLongestRequest, kMemoryOfRequests);
   if (options.auth == "none") {
     mg::log::Warn("the Admin API asks nobody who they are", {{"flag", "--auth=none"}});
   }

@@ -176,6 +176,7 @@ absl::StatusOr<std::optional<std::size_t>> RestoreRun::AskFirst(const Order& ord
     }
     if (answers[i]->done()) {
       done = i;
+      archived_lsn_ = answers[i]->archived_lsn();
     }
     terms_used_ = std::max(terms_used_, answers[i]->highest_term());
   }
@@ -241,6 +242,7 @@ absl::Status RestoreRun::Prepare(Order order, absl::Time deadline) {
     return archived.status();
   }));
   order.set_archive_now(false);
+  order.set_reach_lsn(archived_lsn_);
   order.set_prepare(true);
   return Step("rehearse", absl::StrCat("backup ", order.backup_id(), " is recovered beside the present data"),
               [&](std::string*, bool*) -> absl::Status {

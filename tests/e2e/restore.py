@@ -159,6 +159,31 @@ def a_moment_that_a_restore_took_back_can_be_had_all_the_same():
         assert rows() == "1,2,3", rows()
 
 
+def a_gap_in_the_archive_is_not_the_end_of_what_was_written():
+    with Sandbox("gap") as s:
+        s.run("up", "--cells", "1")
+        s.sql("create table h (a int)")
+        s.json("backup", "create", "--primary")
+        repository = next(s.home.glob("clusters/*/data/backups/postgres/default/0-inf"))
+        names = []
+        for number in (1, 2, 3):
+            s.sql(f"insert into h values ({number})")
+            names.append(s.sql("select pg_walfile_name(pg_switch_wal())"))
+
+        def kept(name):
+            return [p for p in repository.rglob(name + "*") if "partial" not in p.name and "backup" not in p.name and p.is_file()]
+
+        eventually(lambda: all(kept(name) for name in names), 30, "three segments in the archive")
+        s.run("backup", "verify")
+        for path in kept(names[1]):
+            path.unlink()
+        verified = s.run("backup", "verify", "--json", check=False)
+        assert verified.returncode == 1 and '"ARCHIVE_GAP"' in verified.stderr and names[1] in verified.stderr, verified
+        refused = s.run("backup", "restore", "--yes", "--json", check=False)
+        assert refused.returncode == 1 and '"ARCHIVE_GAP"' in refused.stderr, refused
+        assert s.sql("select count(*) from h") == "3", "nothing was done"
+
+
 def new_data_that_does_not_start_gives_way_to_the_former():
     with Sandbox("putback") as s:
         s.run("up")
@@ -203,4 +228,4 @@ def new_data_that_does_not_start_gives_way_to_the_former():
 
 
 if __name__ == "__main__":
-    main([a_restore_shows_its_steps_and_can_be_called_off_and_followed, a_moment_that_a_restore_took_back_can_be_had_all_the_same, new_data_that_does_not_start_gives_way_to_the_former])
+    main([a_restore_shows_its_steps_and_can_be_called_off_and_followed, a_moment_that_a_restore_took_back_can_be_had_all_the_same, a_gap_in_the_archive_is_not_the_end_of_what_was_written, new_data_that_does_not_start_gives_way_to_the_former])

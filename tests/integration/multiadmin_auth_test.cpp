@@ -9,6 +9,7 @@
 #include <fstream>
 #include <random>
 #include <sstream>
+#include <thread>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -505,6 +506,37 @@ TEST_F(MultiadminAuthTest, WhatIsNoRequest_IsRefusedAndHarmsNothing) {
   EXPECT_EQ(Call("/multigres.admin.v1.CellService/CreateCell", local_, std::string(17 << 20, 'x')).error_code(),
             grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_EQ(Post("/multigres.admin.v1.CellService/NoSuchThing", local_)->status, 501);
+  EXPECT_TRUE(Call("/multigres.admin.v1.IdentityService/WhoAmI", local_).ok());
+}
+
+/// Of a process, in MiB; it holds what is its alone.
+double PrivateMemory(int pid) {
+  std::ifstream rollup(absl::StrCat("/proc/", pid, "/smaps_rollup"));
+  std::string word;
+  double kib = 0, all = 0;
+  while (rollup >> word) {
+    if (absl::StartsWith(word, "Private_") && rollup >> kib) {
+      all += kib;
+    }
+  }
+  return all / 1024;
+}
+
+TEST_F(MultiadminAuthTest, FloodOfLongRequestsFromNobody_CostsLittleMemory) {
+  const std::string body(15 << 20, 'x');
+  const double before = PrivateMemory(sandbox_->process().pid());
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 8; ++i) {
+    callers.emplace_back([&] {
+      for (int round = 0; round < 4; ++round) {
+        EXPECT_FALSE(Call("/multiadmin.MultiadminService/GetCell", "", body).ok());
+      }
+    });
+  }
+  for (std::thread& caller : callers) {
+    caller.join();
+  }
+  EXPECT_LT(PrivateMemory(sandbox_->process().pid()) - before, 120);
   EXPECT_TRUE(Call("/multigres.admin.v1.IdentityService/WhoAmI", local_).ok());
 }
 

@@ -49,6 +49,7 @@ struct RestoreRequest {
   std::string backup_id;
   absl::Time target_time = absl::InfiniteFuture();  ///< replay up to here; InfiniteFuture: all there is
   std::string timeline = "latest";                  ///< recovery_target_timeline: one of timelines.h's ways
+  std::string reach_lsn;  ///< that recovery must get to on the newest timeline; empty: it is not known
   bool standby = false;   ///< as a standby that goes on; else its log is ended and a new timeline begun
   std::string directory;  ///< made; must not exist
 };
@@ -75,6 +76,8 @@ class Engine {
   /// Removes all but the newest `retention_full` full backups, what depends on the removed ones, and WAL that nothing
   /// needs any more.
   virtual absl::Status Expire(int retention_full, absl::Time deadline, const std::atomic<bool>* cancelled) = 0;
+  /// Directories in which recovery from its backups finds WAL.
+  virtual std::vector<std::string> WalDirectories() const = 0;
   /// Reads every backup and compares checksums. The output is for a person; an error when one is damaged.
   virtual absl::StatusOr<std::string> Verify(absl::Time deadline, const std::atomic<bool>* cancelled) = 0;
   /// Fills `request.directory` with a data directory that is ready to be started. What was made is removed on error.

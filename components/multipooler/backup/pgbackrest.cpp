@@ -59,6 +59,9 @@ class PgBackRest final : public Engine {
   absl::StatusOr<Metadata> Take(const TakeRequest& request, absl::Time deadline,
                                 const std::atomic<bool>* cancelled) override;
   absl::StatusOr<std::vector<Metadata>> List(absl::Time deadline) override;
+  std::vector<std::string> WalDirectories() const override {
+    return {JoinPath(Repo(), absl::StrCat("archive/", kStanza)), JoinPath(repository_, "wal")};
+  }
   absl::StatusOr<int> TimelineOf(const std::string& backup_id, absl::Time deadline) override;
   absl::Status Expire(int retention_full, absl::Time deadline, const std::atomic<bool>* cancelled) override;
   absl::StatusOr<std::string> Verify(absl::Time deadline, const std::atomic<bool>* cancelled) override;

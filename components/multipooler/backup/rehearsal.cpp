@@ -26,6 +26,31 @@ std::string LastFatal(const std::string& log) {
   return found.empty() ? last : found;
 }
 
+std::string LastCommit(const std::string& log) {
+  constexpr absl::string_view kWords = "last completed transaction was at log time ";
+  const absl::string_view::size_type at = absl::string_view(log).rfind(kWords);
+  if (at == std::string::npos) {
+    return "";
+  }
+  absl::string_view rest = absl::string_view(log).substr(at + kWords.size());
+  return std::string(rest.substr(0, rest.find('\n')));
+}
+
+namespace {
+
+absl::Status Gap(const std::string& last_commit) {
+  return MakeError(
+      absl::StatusCode::kDataLoss,
+      absl::StrCat("the archive has a gap: ",
+                   last_commit.empty() ? "nothing behind the backup can be recovered"
+                                       : absl::StrCat("the last commit that can be recovered is of ", last_commit)),
+      {.reason = "ARCHIVE_GAP",
+       .hint =
+           "--to-time with an earlier moment gives what there is; 'multigres backup verify' tells what is missing"});
+}
+
+}  // namespace
+
 bool EndedBeforeTarget(const absl::Status& rehearsed) {
   return absl::StrContains(rehearsed.message(), "recovery ended before configured recovery target was reached");
 }
@@ -46,7 +71,10 @@ absl::Status Rehearse(const RestoreRequest& request, const Server& server, absl:
       "logging_collector=off",
       "log_destination=stderr",
       "shared_buffers=16MB"};
-  if (request.target_time == absl::InfiniteFuture()) {
+  const bool reaches = request.target_time == absl::InfiniteFuture() && !request.reach_lsn.empty();
+  if (reaches) {
+    settings.push_back("recovery_target_lsn=" + request.reach_lsn);
+  } else if (request.target_time == absl::InfiniteFuture()) {
     settings.emplace_back("recovery_target=immediate");
   }
   for (std::string& setting : settings) {
@@ -59,7 +87,11 @@ absl::Status Rehearse(const RestoreRequest& request, const Server& server, absl:
                                                       .run_as = server.run_as,
                                                       .timeout = deadline - absl::Now(),
                                                       .cancelled = cancelled}));
-  return result.exit_code == 0 ? absl::OkStatus() : absl::FailedPreconditionError(LastFatal(result.standard_error));
+  if (result.exit_code == 0) {
+    return absl::OkStatus();
+  }
+  absl::Status failure = absl::FailedPreconditionError(LastFatal(result.standard_error));
+  return reaches && EndedBeforeTarget(failure) ? Gap(LastCommit(result.standard_error)) : failure;
 }
 
 }  // namespace mg::multipooler::backup

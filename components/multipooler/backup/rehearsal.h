@@ -11,14 +11,18 @@
 
 namespace mg::multipooler::backup {
 
-/// Replays up to the directory's recovery target, or as far as makes its data consistent where it has none, and stops
-/// there. The next start goes on from where this ended. FAILED_PRECONDITION with what PostgreSQL said when recovery
-/// ends otherwise. Blocking, until `deadline` or until `*cancelled`.
+/// Replays up to the directory's recovery target, where it has none up to the position that must be reached, where none
+/// is known as far as makes its data consistent; and stops there. The next start goes on from where this ended.
+/// FAILED_PRECONDITION with what PostgreSQL said when recovery ends otherwise; DATA_LOSS with ARCHIVE_GAP when it does
+/// not get to that position. Blocking, until `deadline` or until `*cancelled`.
 absl::Status Rehearse(const RestoreRequest& request, const Server& server, absl::Time deadline,
                       const std::atomic<bool>* cancelled);
 
 /// Whether it says so because the log, on the timeline that was followed, ended before the target.
 bool EndedBeforeTarget(const absl::Status& rehearsed);
+
+/// When the last transaction ended that a recovery has replayed, in the words of its log; empty: it does not say so.
+std::string LastCommit(const std::string& log);
 
 /// The last FATAL or PANIC of a server's log, without its prefix; the log's last line when there is none.
 std::string LastFatal(const std::string& log);

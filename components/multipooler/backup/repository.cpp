@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/fs/fs.h"
 #include "common/status/status.h"
+#include "components/multipooler/backup/archive_gaps.h"
 #include "components/multipooler/backup/base_backups.h"
 #include "components/multipooler/backup/pgbackrest.h"
 
@@ -35,7 +36,8 @@ std::string EngineName(const std::string& backup_id) {
 }
 
 Repository::Repository(const std::string& location, const clustermetadata::ShardKey& shard, Server server)
-    : path_(absl::StrCat(location, "/", shard.database(), "/", shard.table_group(), "/", shard.shard())) {
+    : path_(absl::StrCat(location, "/", shard.database(), "/", shard.table_group(), "/", shard.shard())),
+      segment_size_(SegmentSize(JoinPath(server.data_directory, "pg_wal"))) {
   if (std::unique_ptr<Engine> engine = FindPgBackRest(path_, server)) {
     engines_.push_back(std::move(engine));
   }
@@ -121,8 +123,38 @@ absl::StatusOr<std::string> Repository::Verify(absl::Time deadline, const std::a
     if (!part.empty()) {
       absl::StrAppend(&output, engine->name(), ":\n", part);
     }
+    MG_RETURN_IF_ERROR(VerifyWal(engine.get(), deadline));
   }
   return output;
+}
+
+absl::Status Repository::VerifyWal(Engine* engine, absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(std::vector<Metadata> backups, engine->List(deadline));
+  MG_ASSIGN_OR_RETURN(std::vector<Timeline> timelines, ReadTimelines(path_));
+  Segments present;
+  for (const std::string& directory : engine->WalDirectories()) {
+    MG_ASSIGN_OR_RETURN(Segments some, ReadSegments(directory, segment_size_));
+    present.merge(some);
+  }
+  for (const Metadata& backup : backups) {
+    if (backup.status() != Metadata::COMPLETE) {
+      continue;
+    }
+    MG_ASSIGN_OR_RETURN(int timeline, engine->TimelineOf(backup.backup_id(), deadline));
+    const BackupEnd end{.id = backup.backup_id(), .timeline = timeline, .lsn = backup.stop_lsn()};
+    const std::vector<Segment> missing = MissingAfter(end, LineOf(timelines, end), present, segment_size_);
+    if (!missing.empty()) {
+      return MakeError(
+          absl::StatusCode::kDataLoss,
+          absl::StrCat(
+              "the archive has a gap: from backup ", backup.backup_id(), " the way ends before segment ",
+              NameOf(missing.front(), segment_size_),
+              missing.size() == 1 ? ", which is" : absl::StrCat(", which is, with ", missing.size() - 1, " more,"),
+              " not there"),
+          {.reason = "ARCHIVE_GAP"});
+    }
+  }
+  return absl::OkStatus();
 }
 
 absl::StatusOr<Metadata> Repository::Find(const std::string& backup_id, absl::Time deadline) {

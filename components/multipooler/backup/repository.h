@@ -1,6 +1,7 @@
 /// The backups of one shard, whichever program made them. Any thread.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -42,7 +43,10 @@ class Repository {
   Engine* Preferred(const std::string& archive_mode) const;
   absl::StatusOr<Engine*> OwnerOf(const std::string& backup_id) const;
 
+  absl::Status VerifyWal(Engine* engine, absl::Time deadline);
+
   const std::string path_;
+  const std::uint64_t segment_size_;              ///< of this pooler's server, bytes
   std::vector<std::unique_ptr<Engine>> engines_;  ///< the preferred one first
 };
 

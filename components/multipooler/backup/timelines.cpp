@@ -99,6 +99,14 @@ absl::StatusOr<std::vector<Timeline>> ReadTimelines(const std::string& repositor
   return all;
 }
 
+Timeline LineOf(const std::vector<Timeline>& timelines, const BackupEnd& backup) {
+  Timeline line{.id = backup.timeline, .ancestors = {}};
+  for (const Timeline& timeline : timelines) {
+    line = Contains(timeline, backup) ? timeline : line;
+  }
+  return line;
+}
+
 absl::StatusOr<std::vector<std::string>> WaysTo(std::vector<Timeline> timelines, const BackupEnd& backup,
                                                 const Wish& wish) {
   // One that began before the archive did has no history there.

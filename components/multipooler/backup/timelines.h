@@ -34,6 +34,9 @@ struct Wish {
 /// Those whose history the repository has, ascending; the first one, which has none, is always there.
 absl::StatusOr<std::vector<Timeline>> ReadTimelines(const std::string& repository);
 
+/// The newest one that a backup leads to.
+Timeline LineOf(const std::vector<Timeline>& timelines, const BackupEnd& backup);
+
 /// Values of recovery_target_timeline, of which the first that reaches the wished moment is right. A history may have
 /// come into the archive later than its timeline began, so more than one can be. `timelines` as they were read.
 /// FAILED_PRECONDITION with BACKUP_OF_ANOTHER_TIMELINE when no way leads from the backup to there.

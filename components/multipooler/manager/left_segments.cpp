@@ -10,19 +10,17 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "common/consensus/position.h"
 #include "common/consensus/timeline_history.h"
 #include "common/fs/fs.h"
 #include "common/fs/owner.h"
 #include "common/status/status.h"
+#include "components/multipooler/backup/archive_gaps.h"
 
 namespace mg::multipooler {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::uint64_t kDefaultSegment = 16 << 20;
 
 bool AllHex(const std::string& text, std::size_t length) {
   return text.size() == length &&
@@ -35,26 +33,17 @@ std::optional<std::uint64_t> SegmentOf(const consensus::LeftTimeline& left, std:
   return lsn.ok() ? std::optional(*lsn / size) : std::nullopt;
 }
 
-std::string SegmentName(std::uint32_t timeline, std::uint64_t segment, std::uint64_t size) {
-  const std::uint64_t per_id = (std::uint64_t{1} << 32) / size;
-  return absl::StrFormat("%08X%08X%08X", timeline, segment / per_id, segment % per_id);
-}
-
 }  // namespace
 
 absl::Status KeepLeftSegments(const std::string& data_directory, const std::string& owner) {
   const std::string wal = JoinPath(data_directory, "pg_wal");
   std::string newest;
-  std::uint64_t size = kDefaultSegment;
+  const std::uint64_t size = backup::SegmentSize(wal);
   std::error_code error;
   for (fs::directory_iterator entry(wal, error), end; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
     if (absl::EndsWith(name, ".history") && AllHex(name.substr(0, 8), 8)) {
       newest = std::max(newest, name);
-    } else if (AllHex(name, 24)) {
-      std::error_code unknown;
-      const std::uintmax_t bytes = entry->file_size(unknown);
-      size = unknown || bytes == 0 ? size : bytes;
     }
   }
   if (error) {
@@ -72,12 +61,12 @@ absl::Status KeepLeftSegments(const std::string& data_directory, const std::stri
     if (SegmentOf(left[i], size) != last || SegmentOf(left[i - 1], size) != last) {
       continue;
     }
-    const std::string name = SegmentName(static_cast<std::uint32_t>(left[i].timeline), *last, size);
+    const std::string name = backup::NameOf({left[i].timeline, *last}, size);
     const std::string path = JoinPath(wal, name);
     // The present timeline's segment begins with a copy of all that is before it.
     const std::string source = Exists(absl::StrCat(path, ".partial"))
                                    ? absl::StrCat(path, ".partial")
-                                   : JoinPath(wal, SegmentName(present, *last, size));
+                                   : JoinPath(wal, backup::NameOf({present, *last}, size));
     if (Exists(path) || !Exists(source)) {
       continue;
     }

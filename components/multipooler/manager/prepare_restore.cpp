@@ -53,10 +53,12 @@ absl::StatusOr<v1::ResetForRestoreResponse> Manager::ArchiveNow(absl::Time deadl
   MG_ASSIGN_OR_RETURN(ConnectionPtr connection, Connect(deadline));
   // No client is told of it, so it waits for no standby.
   MG_RETURN_IF_ERROR(connection->Execute("SET synchronous_commit = local", deadline).status());
+  MG_ASSIGN_OR_RETURN(pgsql::Result before, connection->Execute("SELECT pg_current_wal_insert_lsn()", deadline));
   MG_RETURN_IF_ERROR(connection->Execute("SELECT pg_current_xact_id()", deadline).status());
   MG_ASSIGN_OR_RETURN(pgsql::Result ended, connection->Execute("SELECT pg_walfile_name(pg_switch_wal())", deadline));
   MG_RETURN_IF_ERROR(WaitForArchive(*connection, ended.Text(0, 0), deadline));
   log::Info("all WAL up to now is archived", {{"segment", ended.Text(0, 0)}});
+  response.set_archived_lsn(before.Text(0, 0));
   response.set_done(true);
   return response;
 }
@@ -91,7 +93,10 @@ absl::Status Manager::FillAndRehearse(const v1::ResetForRestoreRequest& order, a
   absl::Status status;
   for (const std::string& timeline : ways) {
     MG_RETURN_IF_ERROR(FillFresh(order, timeline, cancelled));
-    status = backup::Rehearse(RequestOf(config_, order), ServerOf(config_), deadline, cancelled);
+    backup::RestoreRequest request = RequestOf(config_, order);
+    // Of another timeline's end nothing is known.
+    request.reach_lsn = timeline == "latest" ? order.reach_lsn() : "";
+    status = backup::Rehearse(request, ServerOf(config_), deadline, cancelled);
     if (!backup::EndedBeforeTarget(status)) {
       break;
     }
