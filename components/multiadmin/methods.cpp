@@ -73,6 +73,14 @@ Methods::Answer Methods::Call(const std::string& name, const Credentials& creden
   absl::Time begun = rule->audited() ? absl::Now() : absl::InfinitePast();
   std::string who = caller->name;
   Role role = caller->role;
+  AuditRecord record{.caller = who,
+                     .role = role,
+                     .peer = credentials.peer,
+                     .method = name,
+                     .subject = rule->audited() ? RequestText(*request) : ""};
+  if (answer.status.ok() && rule->audited()) {
+    WriteBeginning(*rule, record);
+  }
   if (answer.status.ok()) {
     CallContext context{.deadline = std::min(wanted, absl::Now() + rule->limit),
                         .caller = *std::move(caller),
@@ -88,15 +96,18 @@ Methods::Answer Methods::Call(const std::string& name, const Credentials& creden
     log::Warn("a list is incomplete", {{"errors", ErrorsText(answer.errors)}});
   }
   if (rule->audited()) {
-    audit_->Write({.caller = who,
-                   .role = role,
-                   .peer = credentials.peer,
-                   .method = name,
-                   .subject = RequestText(*request),
-                   .outcome = answer.status,
-                   .took = absl::Now() - begun});
+    record.outcome = answer.status;
+    record.took = absl::Now() - begun;
+    audit_->Write(record);
   }
   return answer;
+}
+
+void Methods::WriteBeginning(const RpcRule& rule, AuditRecord record) const {
+  if (rule.takes_long()) {
+    record.begins = true;
+    audit_->Write(record);
+  }
 }
 
 absl::Status Methods::Stream(const std::string& name, const Credentials& credentials, absl::Time wanted,
@@ -108,14 +119,16 @@ absl::Status Methods::Stream(const std::string& name, const Credentials& credent
   }
   MG_ASSIGN_OR_RETURN(Caller caller, gate_->Admit(*rule, credentials, [&] { return RequestText(request); }));
   absl::Time begun = absl::Now();
+  AuditRecord record{.caller = caller.name,
+                     .role = caller.role,
+                     .peer = credentials.peer,
+                     .method = name,
+                     .subject = RequestText(request)};
+  WriteBeginning(*rule, record);
   StreamEnd end = act(std::min(wanted, begun + rule->limit));
-  audit_->Write({.caller = caller.name,
-                 .role = caller.role,
-                 .peer = credentials.peer,
-                 .method = name,
-                 .subject = RequestText(request),
-                 .outcome = end.status.ok() ? end.told : end.status,
-                 .took = absl::Now() - begun});
+  record.outcome = end.status.ok() ? end.told : end.status;
+  record.took = absl::Now() - begun;
+  audit_->Write(record);
   return end.status;
 }
 

@@ -95,6 +95,8 @@ class Methods {
   void AddMethod(const std::string& method, const google::protobuf::Message& request,
                  const google::protobuf::Message& response, Act act);
 
+  void WriteBeginning(const RpcRule& rule, AuditRecord record) const;
+
   Gate* const gate_;
   Audit* const audit_;
   std::map<std::string, Method> methods_;

@@ -540,6 +540,25 @@ TEST_F(MultiadminAuthTest, FloodOfLongRequestsFromNobody_CostsLittleMemory) {
   EXPECT_TRUE(Call("/multigres.admin.v1.IdentityService/WhoAmI", local_).ok());
 }
 
+TEST_F(MultiadminAuthTest, CallThatMayTakeLong_IsInTheAuditLogFromItsBeginning) {
+  v1::DeleteDatabaseRequest request;
+  request.set_name("never-there");
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(Soon()));
+  context.AddMetadata("authorization", "Bearer " + local_);
+  auto stream = v1::DatabaseService::NewStub(sandbox_->channel())->DeleteDatabase(&context, request);
+  v1::DeleteDatabaseResponse step;
+  while (stream->Read(&step)) {
+  }
+  EXPECT_FALSE(stream->Finish().ok());
+  const std::string audit = AuditLog();
+  const std::size_t first = audit.find("never-there");
+  ASSERT_NE(first, std::string::npos);
+  EXPECT_TRUE(absl::StrContains(audit.substr(first, audit.find('\n', first) - first), "\"outcome\":\"BEGUN\""))
+      << audit;
+  EXPECT_NE(audit.find("never-there", audit.find('\n', first)), std::string::npos) << "its end";
+}
+
 TEST_F(MultiadminAuthTest, ThoseWhoDawdle_KeepNobodyOut) {
   std::vector<UniqueFd> open;
   for (int i = 0; i < 400; ++i) {

@@ -39,7 +39,9 @@ absl::StatusOr<std::unique_ptr<Audit>> Audit::Open(const std::string& directory)
 }
 
 void Audit::Write(const AuditRecord& record) {
-  std::string outcome = record.outcome.ok() ? "OK" : absl::StatusCodeToString(record.outcome.code());
+  std::string outcome = record.begins         ? "BEGUN"
+                        : record.outcome.ok() ? "OK"
+                                              : absl::StatusCodeToString(record.outcome.code());
   std::string who = record.caller.empty() ? "unknown" : record.caller;
   if (writer_ == nullptr) {
     log::Write(record.outcome.ok() ? log::Level::kInfo : log::Level::kWarn, "audit",

@@ -1,5 +1,6 @@
 /// The audit log: one record for every call that changes something, and for every one that was refused: who, what, on
-/// what, outcome. A log source of its own (a directory in the form that shims write), else part of the program's log.
+/// what, outcome; and one before it for a call that may take long, which this process may not live to see the end of.
+/// A log source of its own (a directory in the form that shims write), else part of the program's log.
 /// Any thread.
 #pragma once
 
@@ -23,6 +24,7 @@ struct AuditRecord {
   std::string peer;
   std::string method;   ///< /package.Service/Method
   std::string subject;  ///< the request as JSON, cut at 500 bytes; empty: it is none, or none that can be read
+  bool begins = false;  ///< its outcome has a record of its own, later
   absl::Status outcome = absl::OkStatus();
   absl::Duration took = absl::ZeroDuration();
 };

@@ -17,6 +17,8 @@ struct RpcRule {
   absl::string_view does;                    ///< one line, for the documentation
   absl::Duration limit = absl::Seconds(30);  ///< how long it may take at most, whatever the caller would wait
 
+  /// Its end may be far away.
+  bool takes_long() const { return limit > absl::Seconds(30); }
   /// What changes something is written to the audit log; what only reads is not.
   bool audited() const { return role != multigres::admin::v1::ROLE_VIEWER; }
 };
