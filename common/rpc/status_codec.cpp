@@ -3,6 +3,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/rpc/rpc.h"
+#include "common/rpc/trailers.h"
 #include "common/status/status.h"
 #include "common/text/utf8.h"
 #include "google/rpc/error_details.pb.h"
@@ -12,24 +13,47 @@ namespace mg::rpc {
 namespace {
 
 constexpr char kDomain[] = "multigres.dev";
-// A peer refuses a call whose headers are over 8 KiB, details (in base64) and message included.
-constexpr size_t kMaxMessage = 1000;
-constexpr size_t kMaxLogTail = 3000;
-
-std::string Shorten(absl::string_view text) {
-  return text::ToValidUtf8(text.size() <= kMaxMessage ? text : text.substr(0, kMaxMessage));
-}
+// Each is a sentence or a name, and none of ours is longer.
+constexpr size_t kMaxHint = 600;
+constexpr size_t kMaxSubject = 200;
+constexpr size_t kMaxReason = 100;
 
 /// The last lines, as many as fit.
-std::string JoinTail(const std::vector<std::string>& lines) {
+std::string JoinTail(const std::vector<std::string>& lines, size_t room) {
   size_t first = lines.size();
   for (size_t size = 0; first > 0; --first) {
     size += lines[first - 1].size() + 1;
-    if (size > kMaxLogTail) {
+    if (size > room) {
       break;
     }
   }
   return text::ToValidUtf8(absl::StrJoin(lines.begin() + static_cast<std::ptrdiff_t>(first), lines.end(), "\n"));
+}
+
+grpc::Status Make(const absl::Status& status, const std::optional<ErrorDetail>& detail, const TextRoom& room) {
+  std::string message = Shorten(status.message(), room.message);
+  auto code = static_cast<grpc::StatusCode>(status.code());
+  if (!detail) {
+    return grpc::Status(code, message);
+  }
+  google::rpc::ErrorInfo info;
+  info.set_reason(Shorten(detail->reason, kMaxReason));
+  info.set_domain(kDomain);
+  auto& metadata = *info.mutable_metadata();
+  if (!detail->hint.empty()) {
+    metadata["hint"] = Shorten(detail->hint, kMaxHint);
+  }
+  if (!detail->subject.empty()) {
+    metadata["subject"] = Shorten(detail->subject, kMaxSubject);
+  }
+  if (std::string tail = JoinTail(detail->log_tail, room.log_tail); !tail.empty()) {
+    metadata["log_tail"] = std::move(tail);
+  }
+  google::rpc::Status wire;
+  wire.set_code(static_cast<int>(code));
+  wire.set_message(message);
+  wire.add_details()->PackFrom(info);
+  return grpc::Status(code, message, wire.SerializeAsString());
 }
 
 }  // namespace
@@ -38,30 +62,8 @@ grpc::Status ToGrpc(const absl::Status& status) {
   if (status.ok()) {
     return grpc::Status::OK;
   }
-  std::string message = Shorten(status.message());
-  auto code = static_cast<grpc::StatusCode>(status.code());
-  std::optional<ErrorDetail> detail = DetailOf(status);
-  if (!detail) {
-    return grpc::Status(code, message);
-  }
-  google::rpc::ErrorInfo info;
-  info.set_reason(detail->reason);
-  info.set_domain(kDomain);
-  auto& metadata = *info.mutable_metadata();
-  if (!detail->hint.empty()) {
-    metadata["hint"] = Shorten(detail->hint);
-  }
-  if (!detail->subject.empty()) {
-    metadata["subject"] = Shorten(detail->subject);
-  }
-  if (!detail->log_tail.empty()) {
-    metadata["log_tail"] = JoinTail(detail->log_tail);
-  }
-  google::rpc::Status wire;
-  wire.set_code(static_cast<int>(code));
-  wire.set_message(message);
-  wire.add_details()->PackFrom(info);
-  return grpc::Status(code, message, wire.SerializeAsString());
+  return FitIntoTrailers(
+      [&status, detail = DetailOf(status)](const TextRoom& room) { return Make(status, detail, room); });
 }
 
 absl::Status FromGrpc(const grpc::Status& status) {

@@ -2,8 +2,12 @@
 #include <grpcpp/support/status.h>
 #include <gtest/gtest.h>
 
+#include "absl/strings/match.h"
+#include "absl/strings/strip.h"
 #include "common/rpc/rpc.h"
+#include "common/rpc/trailers.h"
 #include "common/status/status.h"
+#include "common/text/utf8.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -64,6 +68,38 @@ TEST(StatusCodec, WhenTheDetailIsLargeOrNotUtf8_FitsIntoHeaders) {
   auto back = DetailOf(FromGrpc(wire));
   ASSERT_TRUE(back.has_value());
   EXPECT_EQ(back->log_tail.back(), "last \xEF\xBF\xBD line");
+}
+
+TEST(StatusCodec, WhenTheMessageIsOfAnyLength_CodeReasonAndItsBeginningGetThrough) {
+  const ErrorDetail detail = {.reason = "X",
+                              .hint = std::string(100'000, 'h'),
+                              .subject = std::string(100'000, 's'),
+                              .log_tail = std::vector<std::string>(100, std::string(200, 'l'))};
+  for (const char* letter : {"m", "\xC3\xA9", "\xFF", "%"}) {
+    for (int length : {10, 900, 1500, 2990, 4000, 100'000}) {
+      std::string message;
+      for (int i = 0; i < length; ++i) {
+        message += letter;
+      }
+      const std::string valid = text::ToValidUtf8(message);
+      for (const ErrorDetail& more : {ErrorDetail{}, ErrorDetail{.reason = "X", .hint = "h"}, detail}) {
+        grpc::Status wire = ToGrpc(MakeError(absl::StatusCode::kInternal, message, more));
+        EXPECT_LT(TrailerBytes(wire), 7500u) << letter << length;
+        absl::Status back = FromGrpc(wire);
+        EXPECT_EQ(back.code(), absl::StatusCode::kInternal);
+        EXPECT_EQ(DetailOf(back).value_or(ErrorDetail{}).reason, more.reason);
+        EXPECT_EQ(text::ToValidUtf8(back.message()), back.message());
+        if (back.message() != valid) {
+          absl::string_view begin = back.message();
+          EXPECT_TRUE(absl::ConsumeSuffix(&begin, " … (shortened)")) << back.message();
+          EXPECT_TRUE(absl::StartsWith(valid, begin));
+          EXPECT_GT(begin.size(), 500u);
+        }
+        EXPECT_TRUE(back.message() == valid || valid.size() > 1000) << letter << length;
+      }
+    }
+  }
+  EXPECT_EQ(FromGrpc(ToGrpc(absl::InternalError(std::string(2990, 'm')))).message().size(), 2990u);
 }
 
 }  // namespace

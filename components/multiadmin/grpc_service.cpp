@@ -66,7 +66,8 @@ grpc::Status Serve(const Methods& methods, const std::string& name, grpc::Server
                    : absl::InvalidArgumentError(absl::StrCat("the body is no ", message->GetDescriptor()->full_name()));
       },
       context);
-  if (!answer.errors.empty()) {
+  // An error needs the room itself; a list that was not made is not partial.
+  if (answer.status.ok() && !answer.errors.empty()) {
     context->AddTrailingMetadata("multigres-partial-cells", ErrorCells(answer.errors));
     context->AddTrailingMetadata("multigres-partial-errors", ErrorsText(answer.errors));
   }

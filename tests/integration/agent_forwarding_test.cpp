@@ -1,6 +1,7 @@
 // What arrives at the agent for the Admin API reaches the Admin API, and comes back, unchanged.
 #include <grpcpp/channel.h>
 #include <grpcpp/client_context.h>
+#include <grpcpp/create_channel.h>
 #include <grpcpp/generic/async_generic_service.h>
 #include <grpcpp/generic/generic_stub.h>
 #include <grpcpp/server.h>
@@ -57,6 +58,13 @@ class Admin final : public multiadmin::MultiadminService::Service {
     if (request->name() == "silent") {
       return rpc::ToGrpc(MakeError(absl::StatusCode::kUnavailable, "the etcd of that cell does not answer",
                                    {.reason = "CELL_SILENT"}));
+    }
+    if (request->name() == "long") {
+      return rpc::ToGrpc(
+          MakeError(absl::StatusCode::kNotFound, std::string(100'000, 'm'), {.reason = "CELL_NOT_FOUND"}));
+    }
+    if (request->name() == "foreign") {
+      return grpc::Status(grpc::StatusCode::NOT_FOUND, std::string(100'000, 'm'));
     }
     response->mutable_cell()->set_name(absl::StrCat(
         request->name(), " ",
@@ -263,6 +271,27 @@ TEST_F(AgentForwarding, Unary_WhenItFails_KeepsTheStatusAndItsDetails) {
   EXPECT_EQ(status.message(), "no cell missing");
   ASSERT_TRUE(DetailOf(status).has_value());
   EXPECT_EQ(DetailOf(status)->reason, "CELL_NOT_FOUND");
+}
+
+TEST_F(AgentForwarding, Unary_WhenTheErrorIsLong_KeepsItsCodeItsReasonAndItsBeginning) {
+  multiadmin::GetCellRequest request;
+  request.set_name("long");
+  multiadmin::GetCellResponse response;
+  // Straight from a client with gRPC's own bounds, and through the agent.
+  grpc::ClientContext context;
+  auto direct = multiadmin::MultiadminService::NewStub(
+      grpc::CreateChannel(absl::StrCat("127.0.0.1:", port_), grpc::InsecureChannelCredentials()));
+  for (const grpc::Status& wire : {direct->GetCell(&context, request, &response), GetCell("long", &response)}) {
+    absl::Status status = rpc::FromGrpc(wire);
+    EXPECT_EQ(status.code(), absl::StatusCode::kNotFound) << status;
+    EXPECT_EQ(DetailOf(status).value_or(ErrorDetail{}).reason, "CELL_NOT_FOUND");
+    EXPECT_TRUE(absl::StartsWith(status.message(), std::string(1000, 'm')));
+    EXPECT_TRUE(absl::EndsWith(status.message(), "m … (shortened)"));
+  }
+  // Others keep to no bound.
+  grpc::Status foreign = GetCell("foreign", &response);
+  EXPECT_EQ(foreign.error_code(), grpc::StatusCode::NOT_FOUND) << foreign.error_message();
+  EXPECT_EQ(foreign.error_message().size(), 100'000u);
 }
 
 TEST_F(AgentForwarding, Unary_WhenSomethingBehindTheAdminApiIsAway_SaysWhat) {

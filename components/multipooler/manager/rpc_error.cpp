@@ -5,9 +5,9 @@
 #include <optional>
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "common/pgsql/connection.h"
 #include "common/rpc/rpc.h"
+#include "common/rpc/trailers.h"
 #include "common/status/status.h"
 #include "google/rpc/status.pb.h"
 #include "mtrpc.pb.h"
@@ -15,30 +15,23 @@
 namespace mg::multipooler {
 namespace {
 
-constexpr std::size_t kMaxMessage = 8192 - 512;  // gRPC's default limit of trailing metadata, less room for the rest
-constexpr std::size_t kRoomForLines = 500;       // a longer message leaves none for a log's last lines
+constexpr std::size_t kMaxDiagnosticText = 300;  // of PostgreSQL's detail and hint; its message is ours, or part of it
 
-}  // namespace
-
-grpc::Status ToRpcError(const absl::Status& status) {
-  if (status.ok()) {
-    return grpc::Status::OK;
-  }
-  std::string message(status.message());
-  if (message.size() > kMaxMessage) {
-    message = absl::StrCat(message.substr(0, kMaxMessage), "… (cut)");
-  }
+grpc::Status Make(const absl::Status& status, const std::optional<pgsql::Diagnostic>& diagnostic,
+                  const std::optional<ErrorDetail>& detail, const rpc::TextRoom& room) {
+  // Three times: each reader of upstream's looks at another one.
+  const std::string message = rpc::Shorten(status.message(), room.message);
   mtrpc::RPCError error;
   error.set_message(message);
   error.set_code(static_cast<mtrpc::Code>(status.code()));
-  if (std::optional<pgsql::Diagnostic> diagnostic = pgsql::DiagnosticOf(status); diagnostic.has_value()) {
+  if (diagnostic.has_value()) {
     query::PgDiagnostic* out = error.mutable_pg_diagnostic();
     out->set_message_type('E');
     out->set_severity(diagnostic->severity);
     out->set_code(diagnostic->sqlstate);
-    out->set_message(diagnostic->message);
-    out->set_detail(diagnostic->detail);
-    out->set_hint(diagnostic->hint);
+    out->set_message(rpc::Shorten(diagnostic->message, room.message));
+    out->set_detail(rpc::Shorten(diagnostic->detail, kMaxDiagnosticText));
+    out->set_hint(rpc::Shorten(diagnostic->hint, kMaxDiagnosticText));
   }
   google::rpc::Status details;
   details.set_code(static_cast<int>(status.code()));
@@ -46,14 +39,24 @@ grpc::Status ToRpcError(const absl::Status& status) {
   details.add_details()->PackFrom(error);
   // Ours beside upstream's: the stable reason and the hint, without which a caller could only guess by the code.
   google::rpc::Status own;
-  std::optional<ErrorDetail> detail = DetailOf(status);
-  if (detail.has_value() && message.size() > kRoomForLines) {
-    detail->log_tail.clear();
+  std::optional<ErrorDetail> kept = detail;
+  if (kept.has_value() && room.log_tail == 0) {
+    kept->log_tail.clear();
   }
-  if (detail.has_value() && own.ParseFromString(rpc::ToGrpc(MakeError(status.code(), "", *detail)).error_details())) {
+  if (kept.has_value() && own.ParseFromString(rpc::ToGrpc(MakeError(status.code(), "", *kept)).error_details())) {
     details.mutable_details()->MergeFrom(own.details());
   }
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), message, details.SerializeAsString());
+}
+
+}  // namespace
+
+grpc::Status ToRpcError(const absl::Status& status) {
+  if (status.ok()) {
+    return grpc::Status::OK;
+  }
+  return rpc::FitIntoTrailers([&status, diagnostic = pgsql::DiagnosticOf(status), detail = DetailOf(status)](
+                                  const rpc::TextRoom& room) { return Make(status, diagnostic, detail, room); });
 }
 
 }  // namespace mg::multipooler

@@ -2,9 +2,13 @@
 
 #include <grpcpp/support/status.h>
 
+#include <algorithm>
 #include <string>
+#include <vector>
 
+#include "absl/strings/match.h"
 #include "common/rpc/rpc.h"
+#include "common/rpc/trailers.h"
 #include "common/status/status.h"
 #include "google/rpc/status.pb.h"
 #include "gtest/gtest.h"
@@ -33,6 +37,31 @@ TEST(ToRpcError_, OfAnErrorWithoutOne_CarriesUpstreamsOnly) {
   google::rpc::Status details;
   ASSERT_TRUE(details.ParseFromString(ToRpcError(absl::AbortedError("x")).error_details()));
   EXPECT_EQ(details.details_size(), 1);
+}
+
+TEST(ToRpcError_, OfAnErrorOfAnyLength_GetsThroughWithItsCodeAndReason) {
+  for (std::size_t length : {900U, 4000U, 100'000U}) {
+    for (const char* letter : {"m", "\xC3\xA9"}) {
+      std::string message;
+      while (message.size() < length) {
+        message += letter;
+      }
+      grpc::Status wire = ToRpcError(MakeError(absl::StatusCode::kUnavailable, message,
+                                               {.reason = "X",
+                                                .hint = std::string(5000, 'h'),
+                                                .log_tail = std::vector<std::string>(100, std::string(100, 'l'))}));
+      EXPECT_LT(rpc::TrailerBytes(wire), 7500U) << length;
+      absl::Status told = rpc::FromGrpc(wire);
+      EXPECT_EQ(told.code(), absl::StatusCode::kUnavailable);
+      EXPECT_EQ(DetailOf(told).value_or(ErrorDetail{}).reason, "X");
+      EXPECT_TRUE(told.message() == message || absl::EndsWith(told.message(), " … (shortened)")) << told.message();
+      EXPECT_GE(told.message().size(), std::min<std::size_t>(length, 500));
+      google::rpc::Status details;
+      mtrpc::RPCError upstream;
+      ASSERT_TRUE(details.ParseFromString(wire.error_details()) && details.details(0).UnpackTo(&upstream));
+      EXPECT_EQ(upstream.message(), told.message());
+    }
+  }
 }
 
 }  // namespace
