@@ -78,6 +78,7 @@ class Admin final : public multiadmin::MultiadminService::Service {
 /// Methods that nobody has a type for: Echo answers each message with itself; Hang does nothing until it is cancelled.
 class Untyped : public grpc::CallbackGenericService {
  public:
+  /// Until a message is here: a call's headers come before it.
   bool WaitForCall() { return WaitFor(begun_); }
   bool WaitForCancel() { return WaitFor(cancelled_); }
 
@@ -86,6 +87,11 @@ class Untyped : public grpc::CallbackGenericService {
    public:
     Echo(Untyped* owner, bool hang) : owner_(owner), hang_(hang) { StartRead(&message_); }
     void OnReadDone(bool ok) override {
+      {
+        std::lock_guard<std::mutex> lock(owner_->mutex_);
+        owner_->begun_ |= ok;
+        owner_->changed_.notify_all();
+      }
       if (hang_) {
         return;
       }
@@ -119,11 +125,6 @@ class Untyped : public grpc::CallbackGenericService {
   }
 
   grpc::ServerGenericBidiReactor* CreateReactor(grpc::GenericCallbackServerContext* context) override {
-    {
-      std::lock_guard<std::mutex> lock(mutex_);
-      begun_ = true;
-      changed_.notify_all();
-    }
     return new Echo(this, context->method() == "/multigres.admin.v1.Later/Hang");
   }
 
