@@ -1,6 +1,7 @@
 """Backups as a user makes them: create, list, verify, expire; a whole database brought back to a moment; a standby from a backup."""
 
 import datetime
+import json
 import os
 import time
 
@@ -17,6 +18,25 @@ def standby(s):
 
 def term(s):
     return int(s.sql("select decision_coordinator_term from multigres.current_rule"))
+
+
+def a_damaged_backup_is_told_of_soon(s, backup):
+    """pgBackRest would try a file that cannot be unpacked again and again, for 38 s."""
+    place = next(s.home.glob(f"clusters/*/data/backups/postgres/default/0-inf/pgbackrest/backup/multigres/{backup}/pg_data"))
+    victim = max(place.rglob("*.gz"), key=lambda path: path.stat().st_size)
+    whole = victim.read_bytes()
+    victim.chmod(0o640)
+    victim.write_bytes(whole[:len(whole) // 2] + bytes(16) + whole[len(whole) // 2 + 16:])
+    for more in ([], ["--standby", standby(s)]):
+        begun = time.monotonic()
+        refused = s.run("backup", "restore", backup, *more, "--yes", "--timeout", "60s", "--json", check=False)
+        took = time.monotonic() - begun
+        error = json.loads(refused.stderr[refused.stderr.rindex("{\n \"error\""):])["error"]  # steps come before it
+        assert refused.returncode == 1 and error["reason"] == "BACKUP_DAMAGED", refused
+        assert took < 14, took  # pgBackRest's first wait alone is 15 s
+        eventually(lambda: healthy(s), 60, "the former data")
+    assert s.sql("select count(*) from t") == "3"
+    victim.write_bytes(whole)
 
 
 def a_database_comes_back_from_a_backup_and_the_log_after_it():
@@ -78,6 +98,8 @@ def a_database_comes_back_from_a_backup_and_the_log_after_it():
             refused = s.run("backup", "restore", second["backupId"], "--yes", "--timeout", "60s", check=False)
             assert refused.returncode == 1 and "is damaged" in refused.stderr, refused
             assert s.sql("select count(*) from t") == "3"
+        else:
+            a_damaged_backup_is_told_of_soon(s, second["backupId"])
         assert first["backupId"] in s.run("backup", "expire", "--keep", "1", "--yes").stdout
         assert [b["backupId"] for b in s.json("backup", "list")["backups"]] == [second["backupId"]]
 

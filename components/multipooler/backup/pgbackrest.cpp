@@ -29,6 +29,12 @@ using google::protobuf::Value;
 constexpr char kStanza[] = "multigres";
 constexpr int kRetentionFull = 7;
 
+// Exit statuses of pgBackRest: a checksum differs; what is compressed or framed has not its form; it knows no such
+// option.
+constexpr int kChecksumError = 26;
+constexpr int kFormatError = 29;
+constexpr int kOptionInvalidError = 31;
+
 const Value& Field(const Value& value, const std::string& name) {
   static const auto* const kNothing = new Value();
   auto found = value.struct_value().fields().find(name);
@@ -75,7 +81,8 @@ class PgBackRest final : public Engine {
   std::vector<std::string> Common(const std::string& level = "warn") const;
   void AddServer(int number, const std::string& data, const std::string& socket, int port,
                  std::vector<std::string>* argv) const;
-  /// The output of a successful run. INTERNAL with what it said else.
+  /// The output of a successful run. Else with what it said UNIMPLEMENTED when it does not know an option,
+  /// BACKUP_DAMAGED of a restore, or INTERNAL.
   absl::StatusOr<std::string> Run(std::vector<std::string> argv, absl::Time deadline,
                                   const std::atomic<bool>* cancelled) const;
 
@@ -123,9 +130,6 @@ absl::StatusOr<std::string> PgBackRest::Run(std::vector<std::string> argv, absl:
                                                       .run_as = server_.run_as,
                                                       .timeout = deadline - absl::Now(),
                                                       .cancelled = cancelled}));
-  // pgBackRest's own: a checksum differs, or what is compressed or framed has not its form.
-  constexpr int kChecksumError = 26;
-  constexpr int kFormatError = 29;
   if (command == "restore" && (result.exit_code == kChecksumError || result.exit_code == kFormatError)) {
     return MakeError(
         absl::StatusCode::kDataLoss,
@@ -133,8 +137,10 @@ absl::StatusOr<std::string> PgBackRest::Run(std::vector<std::string> argv, absl:
         {.reason = "BACKUP_DAMAGED", .hint = "restore another one: multigres backup list, multigres backup verify"});
   }
   if (result.exit_code != 0) {
-    return absl::InternalError(absl::StrCat("pgbackrest ", command, " failed with exit status ", result.exit_code, ": ",
-                                            result.standard_error, result.standard_output));
+    return absl::Status(
+        result.exit_code == kOptionInvalidError ? absl::StatusCode::kUnimplemented : absl::StatusCode::kInternal,
+        absl::StrCat("pgbackrest ", command, " failed with exit status ", result.exit_code, ": ", result.standard_error,
+                     result.standard_output));
   }
   return result.standard_output;
 }
@@ -243,8 +249,14 @@ absl::Status PgBackRest::Restore(const RestoreRequest& request, absl::Time deadl
     argv.push_back("--pg1-path=" + request.directory);
     argv.push_back("--set=" + request.backup_id);
     argv.emplace_back("--type=none");  // recovery's settings are our own
+    std::vector<std::string> soon = argv;
     argv.emplace_back("restore");
-    MG_RETURN_IF_ERROR(Run(std::move(argv), deadline, cancelled).status());
+    // A file that it cannot read it tries again at once, and then after long waits; but what is damaged in a directory
+    // of this machine stays damaged. The option is one of pgBackRest's internal ones, which another version may lack.
+    soon.emplace_back("--job-retry=1");
+    soon.emplace_back("restore");
+    absl::Status restored = Run(std::move(soon), deadline, cancelled).status();
+    MG_RETURN_IF_ERROR(absl::IsUnimplemented(restored) ? Run(std::move(argv), deadline, cancelled).status() : restored);
     std::string get = absl::StrCat(ShellQuote(program_), " --stanza=", kStanza, " --repo1-path=", ShellQuote(Repo()),
                                    " --config=/dev/null --log-level-file=off --lock-path=", ShellQuote(LockPath()),
                                    // Where it is recovered, which is not always where it is to serve.
