@@ -215,11 +215,17 @@ void Context::Err(const std::string& text) const {
   std::fflush(stderr);
 }
 
+/// gRPC's own words for time that is up name nobody.
 absl::Status Context::Explained(const absl::Status& status) const {
   if (declined_ && absl::IsCancelled(status)) {
     return MakeError(status.code(), status.message(), {.reason = "NOT_CONFIRMED"});
   }
   const absl::StatusOr<std::string> remote = Remote();
+  if (absl::IsDeadlineExceeded(status) && status.message() == "Deadline Exceeded") {
+    return MakeError(status.code(),
+                     absl::StrCat(remote.ok() && remote->empty() ? "the agent" : "the Admin API", " did not answer ",
+                                  arguments_.Has("timeout") ? "within " : "in time", arguments_.Get("timeout")));
+  }
   if (!remote.ok() || remote->empty()) {
     return status;
   }

@@ -118,7 +118,10 @@ absl::StatusOr<std::vector<agent::Event>> ReadPast(Context& context, AgentClient
   absl::StatusOr<std::vector<multigres::cli::v1::FailoverOutput>> failovers =
       events.empty() ? std::vector<multigres::cli::v1::FailoverOutput>() : ReadFailovers(context, first, deadline);
   if (!failovers.ok() && !absl::IsNotFound(failovers.status())) {
-    context.Err(absl::StrCat("warning: changes of the primary are left out: ", failovers.status().message(), "\n"));
+    context.Err(absl::StrCat(
+        "warning: changes of the primary are left out: ",
+        absl::IsDeadlineExceeded(failovers.status()) ? "the logs were not read in time" : failovers.status().message(),
+        "\n"));
   } else if (failovers.ok()) {
     for (agent::Event& event : EventsOf(*failovers, events.empty() ? "" : events.front().cluster())) {
       auto place = std::upper_bound(events.begin(), events.end(), event, [](const auto& a, const auto& b) {

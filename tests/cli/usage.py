@@ -69,18 +69,31 @@ def a_silent_admin_api(run):
             assert result.stderr.startswith(f"error: the Admin API did not answer within {limit}\n") and result.returncode == 4, result
 
 
+def a_silent_agent(run, directory):
+    place = pathlib.Path(directory, "silent")
+    place.mkdir(mode=0o700)
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(place / "agent.sock"))
+        (place / "agent.sock").chmod(0o600)
+        server.listen()
+        result = run("status", "--timeout", "100ms", agent=place / "agent.sock")
+        assert result.stderr.startswith("error: the agent did not answer within 100ms\n") and result.returncode == 4, result
+
+
 def main():
     with tempfile.TemporaryDirectory(prefix="mg-usage-", dir="/tmp") as directory:
         home = pathlib.Path(directory, "home")
         env = {"PATH": os.environ["PATH"], "HOME": directory, "MULTIGRES_HOME": str(home), "XDG_RUNTIME_DIR": directory}
 
-        def run(*words):
-            return subprocess.run([CLI, *words], cwd=directory, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+        def run(*words, agent=None):
+            more = {"MULTIGRES_AGENT_SOCKET": str(agent)} if agent else {}
+            return subprocess.run([CLI, *words], cwd=directory, env={**env, **more}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
 
         control_characters(run)
         what_is_not_understood(run)
         broken_context(run, home)
         a_silent_admin_api(run)
+        a_silent_agent(run, directory)
         assert not (home / "agent.log").exists(), "an agent was started"
     return 0
 
