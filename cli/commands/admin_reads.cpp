@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "cli/bundle/secrets.h"
 #include "cli/client/agent_client.h"
 #include "cli/commands/admin_call.h"
 #include "common/text/text.h"
@@ -298,16 +299,38 @@ absl::StatusOr<std::vector<Multipooler>> ReadPoolers(Context& context, const std
   return poolers;
 }
 
-std::vector<v1::ShardOutput> ReadShards(Context& context, const std::vector<Multipooler>& poolers) {
-  std::vector<Answer> answers = AskAll(context, poolers);
-  const PoolerNames names(context, poolers);
+absl::StatusOr<std::vector<Multipooler>> FilteredPoolers(Context& context) {
+  MG_ASSIGN_OR_RETURN(std::vector<Multipooler> poolers,
+                      ReadPoolers(context, context.args().Get("database"), context.args().Get("cell"), nullptr));
+  if (poolers.empty()) {
+    MG_RETURN_IF_ERROR(CheckFilters(context));
+  }
+  return poolers;
+}
+
+void HideSecrets(multipoolermanagerdata::Status* status) {
+  if (status->has_replication_status() && status->replication_status().has_primary_conn_info()) {
+    std::string* raw = status->mutable_replication_status()->mutable_primary_conn_info()->mutable_raw();
+    *raw = Secrets().Remove(*raw);
+  }
+}
+
+namespace {
+
+std::vector<v1::ShardOutput> Shards(const std::vector<Multipooler>& poolers, const std::vector<Answer>& answers,
+                                    const PoolerNames& names, bool whole) {
   std::map<std::string, v1::ShardOutput> shards;
   std::map<std::string, clustermetadata::ShardRule> rules;
   for (size_t i = 0; i < poolers.size(); ++i) {
     std::string name = ShardName(poolers[i].shard_key());
     v1::ShardOutput& shard = shards[name];
     shard.set_name(name);
-    Fill(poolers[i], names.Of(poolers[i]), answers[i], shard.add_poolers());
+    v1::PoolerOutput* pooler = shard.add_poolers();
+    Fill(poolers[i], names.Of(poolers[i]), answers[i], pooler);
+    if (whole && answers[i].status.ok()) {
+      *pooler->mutable_status() = answers[i].response.status();
+      HideSecrets(pooler->mutable_status());
+    }
     const clustermetadata::ShardRule& rule =
         answers[i].response.consensus_status().current_position().position().decision();
     if (answers[i].status.ok() && Higher(rule.rule_number(), rules[name].rule_number())) {
@@ -329,6 +352,30 @@ std::vector<v1::ShardOutput> ReadShards(Context& context, const std::vector<Mult
     result.push_back(std::move(shard));
   }
   return result;
+}
+
+}  // namespace
+
+std::vector<v1::ShardOutput> ReadShards(Context& context, const std::vector<Multipooler>& poolers, bool whole) {
+  std::vector<Answer> answers = AskAll(context, poolers);
+  return Shards(poolers, answers, PoolerNames(context, poolers), whole);
+}
+
+absl::StatusOr<v1::ShardOutput> ReadPooler(Context& context, const Multipooler& pooler,
+                                           const std::vector<Multipooler>& all) {
+  std::vector<Multipooler> asked = {pooler};
+  for (const Multipooler& other : all) {
+    if (ShardName(other.shard_key()) == ShardName(pooler.shard_key()) &&
+        other.routing_state().role() == clustermetadata::ROUTING_ROLE_PRIMARY &&
+        (other.id().cell() != pooler.id().cell() || other.id().name() != pooler.id().name())) {
+      asked.push_back(other);
+    }
+  }
+  std::vector<Answer> answers = AskAll(context, asked);
+  MG_RETURN_IF_ERROR(answers[0].status);
+  v1::ShardOutput shard = Shards(asked, answers, PoolerNames(context, all), /*whole=*/true).front();
+  shard.mutable_poolers()->DeleteSubrange(1, shard.poolers_size() - 1);
+  return shard;
 }
 
 template <typename Record>

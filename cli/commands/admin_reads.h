@@ -9,6 +9,7 @@
 #include "cli/commands/context.h"
 #include "clustermetadata.pb.h"
 #include "multigres/cli/v1/output.pb.h"
+#include "multipoolermanagerdata.pb.h"
 
 namespace mg::cli {
 
@@ -58,9 +59,18 @@ absl::Status CheckFilters(Context& context);
 absl::StatusOr<std::vector<clustermetadata::Multipooler>> ReadPoolers(Context& context, const std::string& database,
                                                                       const std::string& cell,
                                                                       std::vector<std::string>* unreadable);
-/// Asks every pooler at once. What does not answer has its reason.
+/// Those of --database and --cell. A filter that lets nothing through is asked whether it names what there is.
+absl::StatusOr<std::vector<clustermetadata::Multipooler>> FilteredPoolers(Context& context);
+/// Asks every pooler at once. What does not answer has its reason. `whole`: with all that each says of itself.
 std::vector<multigres::cli::v1::ShardOutput> ReadShards(Context& context,
-                                                        const std::vector<clustermetadata::Multipooler>& poolers);
+                                                        const std::vector<clustermetadata::Multipooler>& poolers,
+                                                        bool whole = false);
+/// Its shard with this pooler alone, with all that it says of itself; fails where that one does not answer. `all` has
+/// the names, and whom its lag is measured by.
+absl::StatusOr<multigres::cli::v1::ShardOutput> ReadPooler(Context& context, const clustermetadata::Multipooler& pooler,
+                                                           const std::vector<clustermetadata::Multipooler>& all);
+/// Takes passwords out of what a pooler says: whoever set them up by hand may have written one there.
+void HideSecrets(multipoolermanagerdata::Status* status);
 
 /// The pooler, gateway or orch that a person means: KIND/CELL, CELL, the id's name, CELL/NAME or CELL_NAME. NOT_FOUND
 /// names those that there are; FAILED_PRECONDITION when a cell has several.

@@ -3,11 +3,11 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "cli/commands/admin_call.h"
 #include "cli/commands/admin_reads.h"
 #include "cli/commands/commands.h"
+#include "cli/commands/pooler_status.h"
 #include "cli/output/relative.h"
 #include "cli/output/table.h"
 #include "common/text/suggest.h"
@@ -126,23 +126,8 @@ int RunOrchGet(Context& context) {
                                  context.args().positionals[0]));
 }
 
-// A filter that lets nothing through is asked whether it names what there is.
-absl::StatusOr<std::vector<Multipooler>> Poolers(Context& context) {
-  MG_ASSIGN_OR_RETURN(std::vector<Multipooler> poolers,
-                      ReadPoolers(context, context.args().Get("database"), context.args().Get("cell"), nullptr));
-  if (poolers.empty()) {
-    MG_RETURN_IF_ERROR(CheckFilters(context));
-  }
-  return poolers;
-}
-
-absl::StatusOr<Multipooler> NamedPooler(Context& context) {
-  MG_ASSIGN_OR_RETURN(std::vector<Multipooler> all, ReadPoolers(context, "", "", nullptr));
-  return FindPooler(context, all, context.args().positionals.back());
-}
-
 int RunPoolerList(Context& context) {
-  absl::StatusOr<std::vector<Multipooler>> poolers = Poolers(context);
+  absl::StatusOr<std::vector<Multipooler>> poolers = FilteredPoolers(context);
   if (!poolers.ok()) {
     return context.Fail(poolers.status());
   }
@@ -191,111 +176,11 @@ int RunPoolerGet(Context& context) {
   });
 }
 
-std::string LagText(const v1::PoolerOutput& pooler) {
-  std::string text = pooler.has_lag_bytes() ? text::HumanBytes(static_cast<std::uint64_t>(pooler.lag_bytes())) : "";
-  if (pooler.has_lag_seconds()) {
-    absl::StrAppend(&text, text.empty() ? "" : ", ", absl::StrFormat("%.1fs", pooler.lag_seconds()));
-  }
-  return text;
-}
-
-/// That a pooler does not answer, without gRPC's own words; other errors with the names known here.
-absl::Status OfPooler(Context& context, const Multipooler& pooler, const absl::Status& status) {
-  const ErrorDetail detail = DetailOf(status).value_or(ErrorDetail{});
-  if (detail.reason != "POOLER_SILENT") {
-    return NamedAsHere(context, status);
-  }
-  const std::string name = PoolerNames(context, {pooler}).Of(pooler);
-  return MakeError(status.code(), absl::StrCat(name, " does not answer"),
-                   {.reason = detail.reason, .hint = absl::StrCat("multigres why ", name), .subject = name});
-}
-
-int RunPoolerStatus(Context& context) {
-  absl::StatusOr<Multipooler> pooler = NamedPooler(context);
-  if (!pooler.ok()) {
-    return context.Fail(pooler.status());
-  }
-  multiadmin::GetPoolerStatusRequest request;
-  *request.mutable_pooler_id() = pooler->id();
-  multiadmin::GetPoolerStatusResponse response;
-  absl::Status status = CallAdmin<Admin>(context, &Admin::Stub::GetPoolerStatus, request, &response);
-  if (!status.ok()) {
-    return context.Fail(OfPooler(context, *pooler, status));
-  }
-  return context.Emit(response, [&] {
-    const auto& state = response.status();
-    const auto& consensus = response.consensus_status();
-    bool primary = state.has_primary_status();
-    std::string text =
-        absl::StrCat("name        ", PoolerNames(context, {*pooler}).Of(*pooler), "\nrole        ",
-                     primary                          ? "primary"
-                     : state.has_replication_status() ? "standby"
-                                                      : "unknown",
-                     state.pooler_type() == clustermetadata::DRAINED
-                         ? "\nservice     drained: no reads, and leads only where nobody else can"
-                         : "",
-                     topology::RestartsAreOff(*pooler) ? "\nrestarts    off: it is not started again when it ends" : "",
-                     "\npostgres    ",
-                     state.postgres_ready()     ? "answers"
-                     : state.postgres_running() ? "runs and does not answer"
-                                                : "does not run",
-                     "\nposition    ", state.wal_position(), "\nrule        ",
-                     RuleText(consensus.current_position().position().decision().rule_number()), "\npromised    ",
-                     consensus.term_revocation().revoked_below_term() == 0
-                         ? "nothing"
-                         : absl::StrCat("no leader below term ", consensus.term_revocation().revoked_below_term()),
-                     "\n");
-    if (primary) {
-      absl::StatusOr<std::vector<Multipooler>> all = ReadPoolers(context, pooler->shard_key().database(), "", nullptr);
-      const PoolerNames names(context, all.ok() ? *all : std::vector<Multipooler>());
-      absl::StrAppend(
-          &text, "followers   ",
-          absl::StrJoin(state.primary_status().connected_followers(), " ",
-                        [&](std::string* out, const clustermetadata::ID& id) { absl::StrAppend(out, names.Of(id)); }),
-          "\n");
-    } else if (state.has_replication_status()) {
-      const auto& replication = state.replication_status();
-      absl::StrAppend(
-          &text, "follows     ", replication.primary_conn_info().host(), ":", replication.primary_conn_info().port(),
-          "\nlink        ", replication.wal_receiver_status().empty() ? "none" : replication.wal_receiver_status(),
-          "\nreplayed    ", replication.last_replay_lsn(), replication.is_wal_replay_paused() ? " (paused)" : "", "\n");
-    }
-    return text;
-  });
-}
-
-Table PoolerTable(const v1::ShardOutput& shard) {
-  Table table({"NAME", "ROLE", "LSN", "REPLAYED", "LAG", "LINK", "RULE", "SERVING", "PROBLEM"}, 8);
-  for (const v1::PoolerOutput& pooler : shard.poolers()) {
-    table.Add({pooler.name(), pooler.role(), pooler.lsn(), pooler.replayed(), LagText(pooler), pooler.link(),
-               pooler.rule(), pooler.serving(), pooler.error()});
-  }
-  return table;
-}
-
 std::string ShardText(const Context& context, const v1::ShardOutput& shard) {
   return absl::StrCat("shard       ", shard.name(), "\nprimary     ",
                       shard.primary().empty() ? "none" : shard.primary(), "\nrule        ", shard.rule(),
                       "\ndurability  ", shard.durability(), "\ncohort      ", absl::StrJoin(shard.cohort(), " "),
                       "\n\n", Rendered(context, PoolerTable(shard)));
-}
-
-int RunPoolerReplication(Context& context) {
-  absl::StatusOr<std::vector<Multipooler>> poolers = Poolers(context);
-  if (!poolers.ok()) {
-    return context.Fail(poolers.status());
-  }
-  v1::ShardListOutput output;
-  for (v1::ShardOutput& shard : ReadShards(context, *poolers)) {
-    *output.add_shards() = std::move(shard);
-  }
-  return context.Emit(output, [&] {
-    std::string text;
-    for (const v1::ShardOutput& shard : output.shards()) {
-      absl::StrAppend(&text, text.empty() ? "" : "\n", shard.name(), "\n", Rendered(context, PoolerTable(shard)));
-    }
-    return text;
-  });
 }
 
 int SetRestarts(Context& context, bool enabled) {
@@ -378,7 +263,7 @@ int RunUndrain(Context& context) {
 }
 
 int RunShardList(Context& context) {
-  absl::StatusOr<std::vector<Multipooler>> poolers = Poolers(context);
+  absl::StatusOr<std::vector<Multipooler>> poolers = FilteredPoolers(context);
   if (!poolers.ok()) {
     return context.Fail(poolers.status());
   }
@@ -432,7 +317,7 @@ int RunShardGet(Context& context) {
 }
 
 int RunTablegroupList(Context& context) {
-  absl::StatusOr<std::vector<Multipooler>> poolers = Poolers(context);
+  absl::StatusOr<std::vector<Multipooler>> poolers = FilteredPoolers(context);
   if (!poolers.ok()) {
     return context.Fail(poolers.status());
   }
@@ -488,11 +373,15 @@ std::vector<Command> ResourceCommands() {
                 {{"multigres pooler get multipooler/zone1", "as it is registered"}}),
            {pooler}),
       With(Make("pooler status", "ask a pooler how it and its PostgreSQL are", RunPoolerStatus,
-                {{"multigres pooler status zone2", "role, position, rule, promise, link"}}),
+                {{"multigres pooler status zone2", "role, position, rule, promise, replication"}}),
            {pooler}),
-      With(Make("pooler replication", "show positions, lag and links of every pooler", RunPoolerReplication,
-                {{"multigres pooler replication", "how far each standby is"}}),
-           {}, {kCellFlag, kDatabaseFlag}),
+      With(Make("pooler replication",
+                "show positions, lag and links of every pooler, or all about the replication of one",
+                RunPoolerReplication,
+                {{"multigres pooler replication", "how far each standby is"},
+                 {"multigres pooler replication zone2 --watch", "whom it follows, how, and how far it is; live"}}),
+           {{.name = "NAME", .help = "multipooler/zone1, its cell, or its id's name; default: all, as a table"}},
+           {kCellFlag, kDatabaseFlag}),
       With(Make("pooler restarts on", "have a pooler start its PostgreSQL again when it ends",
                 [](Context& context) { return SetRestarts(context, true); },
                 {{"multigres pooler restarts on multipooler/zone1", "the usual state"}}),

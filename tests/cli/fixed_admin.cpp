@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 
+#include "absl/time/time.h"
 #include "common/fs/fs.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
@@ -125,10 +126,33 @@ class FixedAdmin final : public pb::MultiadminService::Service {
     status.set_postgres_running(true);
     status.set_wal_position("0/3000060");
     if (cell == "zone1") {
-      status.mutable_primary_status()->set_lsn("0/3000060");
-      SetId(status.mutable_primary_status()->add_connected_followers(), ID::MULTIPOOLER, "zone2", "ssss4444");
+      auto& primary = *status.mutable_primary_status();
+      status.set_pooler_type(clustermetadata::PRIMARY);
+      status.set_postgres_status(multipoolermanagerdata::POSTGRES_STATUS_PRIMARY);
+      primary.set_lsn("0/3000060");
+      SetId(primary.add_connected_followers(), ID::MULTIPOOLER, "zone2", "ssss4444");
+      primary.set_max_wal_senders(25);
+      auto& sync = *primary.mutable_sync_replication_config();
+      sync.set_synchronous_commit(multipoolermanagerdata::SYNCHRONOUS_COMMIT_REMOTE_WRITE);
+      sync.set_synchronous_method(multipoolermanagerdata::SYNCHRONOUS_METHOD_ANY);
+      sync.set_num_sync(1);
+      sync.add_standby_application_names("zone1_pppp2222");
+      sync.add_standby_application_names("zone2_ssss4444");
+      sync.add_standby_application_names("zone3_xxxx6666");
     } else {
+      status.set_pooler_type(clustermetadata::REPLICA);
+      status.set_postgres_status(multipoolermanagerdata::POSTGRES_STATUS_STANDBY);
       auto& replication = *status.mutable_replication_status();
+      replication.set_wal_replay_pause_state("pause requested");
+      replication.set_last_xact_replay_timestamp(
+          absl::FormatTime("%Y-%m-%d %H:%M:%E3S+00", absl::FromUnixSeconds(SecondsAgo(200)), absl::UTCTimeZone()));
+      replication.mutable_last_msg_receive_time()->set_seconds(SecondsAgo(200));
+      replication.mutable_wal_receiver_status_interval()->set_seconds(1);
+      replication.mutable_wal_receiver_timeout()->set_seconds(10);
+      auto& followed = *replication.mutable_primary_conn_info();
+      followed.set_user("postgres");
+      followed.set_application_name("zone2_ssss4444");
+      followed.set_raw("host=127.0.0.1 port=25432 user=postgres password='not to be shown' passfile=/srv/passfile");
       replication.set_last_receive_lsn("0/3000060");
       replication.set_last_replay_lsn("0/3000028");
       replication.set_wal_receiver_status("streaming");

@@ -27,6 +27,7 @@ OUTPUTS = [
     "topology cell list", "topology cell get zone1", "topology cell get zone9", "topology db list", "topology db get postgres",
     "topology tree", "gateway list", "gateway get zone1", "gateway get zoen1", "gateway queries zone1", "gateway consolidator zone1",
     "pooler list", "pooler get zone1", "pooler status zone1", "pooler status zone2", "pooler status zone3", "pooler replication",
+    "pooler replication zone1", "pooler replication zone2", "pooler replication zone3",
     "orch list", "orch get zone1", "tablegroup list", "shard list", "shard get", "shard get other", "shard rule", "backup list",
 ]
 # These need no agent and no Admin API, and start none.
@@ -66,7 +67,7 @@ def cells(line):
 
 def stable(text, directory, address):
     text = text.replace(directory, "DIR").replace(address or "\0", "ADDRESS").replace("\x1b", "\\e")
-    return re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME", text)
+    return re.sub(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z|\+00)", "TIME", text)
 
 
 def sections(words, extra, env, directory, address):

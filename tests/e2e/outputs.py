@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import re
 import signal
 import urllib.error
 import urllib.request
@@ -93,7 +94,7 @@ def what_the_topology_says():
             assert refused.returncode == 3 and json.loads(refused.stderr)["error"]["hint"], (words, refused)
         assert "restarts" not in s.run("pooler", "status", standby).stdout
         s.run("pooler", "restarts", "off", standby)
-        eventually(lambda: "restarts    off" in s.run("pooler", "status", standby).stdout, 10, "a status that tells of it")
+        eventually(lambda: re.search("^restarts +off", s.run("pooler", "status", standby).stdout, re.M), 10, "a status that tells of it")
         s.run("pooler", "restarts", "on", standby)
         eventually(lambda: "restarts" not in s.run("pooler", "status", standby).stdout, 10, "the usual state")
 

@@ -39,6 +39,7 @@ ARGUMENTS = {
     "gateway queries": [["zone1"], ["zone2", "--limit", "0", "--sort", "calls"]],
     "pooler get": [["zone1"]],
     "pooler status": [["zone1"], ["zone2"]],
+    "pooler replication": [[], ["zone1"], ["zone2"]],
     "pooler restarts on": [["zone2"]],
     "pooler restarts off": [["zone2", "--yes"]],
     "pooler drain": [["zone2", "--yes"], 4],

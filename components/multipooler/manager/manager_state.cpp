@@ -10,7 +10,7 @@
 #include "common/topology/drained.h"
 #include "common/topology/restarts_off.h"
 #include "common/topology/topology.h"
-#include "components/multipooler/manager/postgres_settings.h"
+#include "components/multipooler/manager/conninfo.h"
 
 namespace mg::multipooler {
 namespace {
@@ -87,7 +87,7 @@ void FillStandby(const PostgresView& view, data::StandbyReplicationStatus* out) 
     rpc::SetDuration(absl::Seconds(std::max(view.read_at - view.heartbeat, 0.0)), out->mutable_lag());
   }
   data::PrimaryConnInfo* info = out->mutable_primary_conn_info();
-  info->set_raw(view.primary_conninfo);  // has a passfile, never a password
+  info->set_raw(WithoutPassword(view.primary_conninfo));  // ours has a passfile; set up by hand it may be another
   info->set_host(ConninfoValue(view.primary_conninfo, "host"));
   int port = 0;
   if (absl::SimpleAtoi(ConninfoValue(view.primary_conninfo, "port"), &port)) {

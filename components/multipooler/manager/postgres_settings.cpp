@@ -214,20 +214,6 @@ std::string PrimaryConninfo(const Config& config, const std::string& host, int p
                       " passfile=", ConninfoQuote(ReplicationPassfile(config)), " connect_timeout=5", kFindDead);
 }
 
-std::string ConninfoValue(const std::string& conninfo, const std::string& keyword) {
-  for (absl::string_view word : absl::StrSplit(conninfo, ' ', absl::SkipEmpty())) {
-    std::pair<absl::string_view, absl::string_view> parts = absl::StrSplit(word, absl::MaxSplits('=', 1));
-    if (parts.first == keyword) {
-      absl::string_view value = parts.second;
-      if (value.size() >= 2 && value.front() == '\'' && value.back() == '\'') {
-        value = value.substr(1, value.size() - 2);
-      }
-      return std::string(value);
-    }
-  }
-  return "";
-}
-
 absl::Status WriteReplicationPassfile(const Config& config) {
   MG_ASSIGN_OR_RETURN(std::string password, config.postgres.password());
   std::string line = absl::StrCat("*:*:*:", config.postgres.superuser, ":",

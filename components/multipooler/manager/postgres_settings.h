@@ -51,8 +51,6 @@ absl::Status WaitForAcknowledgement(pgsql::Connection& connection, const cluster
 
 /// primary_conninfo towards a peer: never a password, its file instead.
 std::string PrimaryConninfo(const Config& config, const std::string& host, int port);
-/// Host and port of a conninfo made so; empty and 0 when absent.
-std::string ConninfoValue(const std::string& conninfo, const std::string& keyword);
 
 /// Writes the standbys' password file for PostgreSQL's user.
 absl::Status WriteReplicationPassfile(const Config& config);
