@@ -187,8 +187,13 @@ class FixedAdmin final : public pb::MultiadminService::Service {
         duration->set_nanos(1'500'000);
       }
       row.mutable_last_seen()->set_seconds(SecondsAgo(200));
-      for (double rate : {0.0, 5.0, 10.0}) {
+      const double most = snapshot.queries_size() == 1 ? 10 : 20;
+      for (double rate : {0.0, 0.5 * most, most}) {
         row.add_call_rate_trends(rate);
+        row.add_total_time_ms_trends(15 * (most - rate));
+        row.add_p50_ms_trends(1.5);
+        row.add_p99_ms_trends(rate);
+        row.add_rows_rate_trends(2 * rate);
       }
     }
     return Allowed(context);
