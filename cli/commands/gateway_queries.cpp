@@ -268,6 +268,17 @@ std::string QueriesText(const Context& context, const Multigateway& gateway, con
       QueriesTable(queries, drawn, /*all=*/true).Render(terminal.out_is_tty ? terminal.width : 0, terminal.out_colour));
 }
 
+/// That a gateway does not answer, without gRPC's own words; other errors as they are.
+absl::Status OfGateway(const Multigateway& gateway, const absl::Status& status) {
+  const ErrorDetail detail = DetailOf(status).value_or(ErrorDetail{});
+  if (detail.reason != "GATEWAY_SILENT") {
+    return status;
+  }
+  const std::string name = ComponentName("multigateway", gateway.id());
+  return MakeError(status.code(), absl::StrCat(name, " does not answer"),
+                   {.reason = detail.reason, .hint = absl::StrCat("multigres why ", name), .subject = name});
+}
+
 int RunQueries(Context& context) {
   std::uint32_t limit = kShownRows;
   if (context.args().Has("limit") && !absl::SimpleAtoi(context.args().Get("limit"), &limit)) {
@@ -285,7 +296,7 @@ int RunQueries(Context& context) {
   }
   absl::StatusOr<Queries> queries = ReadQueries(context, *gateway, wanted->get(), limit);
   if (!queries.ok()) {
-    return context.Fail(queries.status());
+    return context.Fail(OfGateway(*gateway, queries.status()));
   }
   return context.Emit(queries->response, [&] { return QueriesText(context, *gateway, *queries); });
 }
@@ -304,7 +315,7 @@ int RunConsolidator(Context& context) {
   multiadmin::GetGatewayConsolidatorResponse response;
   absl::Status status = CallAdmin<Admin>(context, &Admin::Stub::GetGatewayConsolidator, request, &response);
   if (!status.ok()) {
-    return context.Fail(status);
+    return context.Fail(OfGateway(*gateway, status));
   }
   auto* statements = response.mutable_stats()->mutable_prepared_statements();
   statements->erase(std::remove_if(statements->begin(), statements->end(),

@@ -167,6 +167,8 @@ const std::vector<ErrorCode>& ErrorCodes() {
        "set MULTIGRES_AGENT_SOCKET or MULTIGRES_HOME to a place of your own"},
       {"FOREIGN_SOCKET", kPermissionDenied, "another user's process holds the socket",
        "set MULTIGRES_AGENT_SOCKET to a place of your own"},
+      {"GATEWAY_SILENT", kUnavailable, "the gateway is registered, and does not answer",
+       "multigres why, with its name, says more"},
       {"HOME_NOT_WRITABLE", kPermissionDenied, "the state directory cannot be made",
        "set MULTIGRES_HOME to a directory that you may write to"},
       {"IDEMPOTENCY_KEY_REUSED", kInvalidArgument, "the key belongs to another request",

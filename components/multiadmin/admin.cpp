@@ -183,7 +183,7 @@ absl::StatusOr<pb::GetPoolerStatusResponse> Admin::GetPoolerStatus(const pb::Get
                                                                    absl::Time deadline) {
   MG_ASSIGN_OR_RETURN(auto manager, Manager(request.pooler_id(), deadline));
   grpc::ClientContext context;
-  rpc::SetDeadline(&context, deadline);
+  rpc::SetDeadline(&context, EndOfPatience(deadline));
   multipoolermanagerdata::StatusResponse status;
   if (grpc::Status called = manager->Status(&context, {}, &status); !called.ok()) {
     return AsUnavailable(PoolerFailed("get status of", request.pooler_id(), called));
@@ -198,7 +198,7 @@ absl::StatusOr<pb::SetPostgresRestartsEnabledResponse> Admin::SetRestarts(
     const pb::SetPostgresRestartsEnabledRequest& request, absl::Time deadline) {
   MG_ASSIGN_OR_RETURN(auto manager, Manager(request.pooler_id(), deadline));
   grpc::ClientContext context;
-  rpc::SetDeadline(&context, deadline);
+  rpc::SetDeadline(&context, EndOfPatience(deadline));
   multipoolermanagerdata::SetPostgresRestartsEnabledRequest forwarded;
   forwarded.set_enabled(request.enabled());
   multipoolermanagerdata::SetPostgresRestartsEnabledResponse response;

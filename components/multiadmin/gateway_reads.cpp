@@ -6,6 +6,7 @@
 #include "common/status/status.h"
 #include "common/topology/topology.h"
 #include "components/multiadmin/admin.h"
+#include "components/multiadmin/pooler_statuses.h"
 #include "multigatewaymanagerservice.grpc.pb.h"
 
 namespace mg::multiadmin {
@@ -36,21 +37,25 @@ absl::StatusOr<std::string> AddressOfManager(TopologyCache* cache, const cluster
   return absl::NotFoundError(absl::StrCat(Label(id), " not found"));
 }
 
+absl::Status Failed(const clustermetadata::ID& id, const grpc::Status& called) {
+  return MakeError(absl::StatusCode::kUnavailable,
+                   absl::StrCat(Label(id), " does not answer: ", called.error_message()), {.reason = "GATEWAY_SILENT"});
+}
+
 }  // namespace
 
 absl::StatusOr<pb::GetGatewayQueriesResponse> Admin::GetGatewayQueries(const pb::GetGatewayQueriesRequest& request,
                                                                        absl::Time deadline) {
   MG_ASSIGN_OR_RETURN(std::string address, AddressOfManager(cache_, request.gateway_id(), deadline));
   grpc::ClientContext context;
-  rpc::SetDeadline(&context, deadline);
+  rpc::SetDeadline(&context, EndOfPatience(deadline));
   multigatewaymanager::GetQueryRegistryRequest question;
   question.set_limit(request.limit());
   question.set_min_calls(request.min_calls());
   multigatewaymanager::GetQueryRegistryResponse answer;
   grpc::Status called = Manager::NewStub(dialer_.Dial(address))->GetQueryRegistry(&context, question, &answer);
   if (!called.ok()) {
-    return absl::UnavailableError(
-        absl::StrCat(Label(request.gateway_id()), " does not answer: ", called.error_message()));
+    return Failed(request.gateway_id(), called);
   }
   pb::GetGatewayQueriesResponse response;
   *response.mutable_snapshot() = std::move(*answer.mutable_snapshot());
@@ -61,12 +66,11 @@ absl::StatusOr<pb::GetGatewayConsolidatorResponse> Admin::GetGatewayConsolidator
     const pb::GetGatewayConsolidatorRequest& request, absl::Time deadline) {
   MG_ASSIGN_OR_RETURN(std::string address, AddressOfManager(cache_, request.gateway_id(), deadline));
   grpc::ClientContext context;
-  rpc::SetDeadline(&context, deadline);
+  rpc::SetDeadline(&context, EndOfPatience(deadline));
   multigatewaymanager::GetConsolidatorStatsResponse answer;
   grpc::Status called = Manager::NewStub(dialer_.Dial(address))->GetConsolidatorStats(&context, {}, &answer);
   if (!called.ok()) {
-    return absl::UnavailableError(
-        absl::StrCat(Label(request.gateway_id()), " does not answer: ", called.error_message()));
+    return Failed(request.gateway_id(), called);
   }
   pb::GetGatewayConsolidatorResponse response;
   *response.mutable_stats() = std::move(*answer.mutable_stats());

@@ -48,6 +48,11 @@ absl::Status PoolerFailed(absl::string_view what, const clustermetadata::ID& id,
   return absl::Status(static_cast<absl::StatusCode>(called.error_code()), message);
 }
 
+absl::Time EndOfPatience(absl::Time deadline) {
+  const absl::Time now = absl::Now();
+  return std::min(now + kLimit, now + (deadline - now) * 0.8);
+}
+
 absl::StatusOr<v1::GetPoolerStatusesResponse> GetPoolerStatuses(Admin* admin,
                                                                 const v1::GetPoolerStatusesRequest& request,
                                                                 absl::Time deadline) {
@@ -75,7 +80,7 @@ absl::StatusOr<v1::GetPoolerStatusesResponse> GetPoolerStatuses(Admin* admin,
       ended.wait(lock, [&] { return under_way < kAtOnce; });
       ++under_way;
     }
-    rpc::SetDeadline(&call->context, std::min(deadline, absl::Now() + kLimit));
+    rpc::SetDeadline(&call->context, EndOfPatience(deadline));
     call->stub->async()->Status(&call->context, &call->request, &call->response, [&, call](const grpc::Status& status) {
       if (status.ok()) {
         *call->out->mutable_status() = std::move(*call->response.mutable_status());

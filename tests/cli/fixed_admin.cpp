@@ -170,8 +170,13 @@ class FixedAdmin final : public pb::MultiadminService::Service {
     return Allowed(context);
   }
 
-  grpc::Status GetGatewayQueries(grpc::ServerContext* context, const pb::GetGatewayQueriesRequest*,
+  grpc::Status GetGatewayQueries(grpc::ServerContext* context, const pb::GetGatewayQueriesRequest* request,
                                  pb::GetGatewayQueriesResponse* response) override {
+    if (request->gateway_id().cell() == "zone2") {
+      return mg::rpc::ToGrpc(mg::MakeError(absl::StatusCode::kUnavailable,
+                                           "gateway 'zone2/ghjk7899' does not answer: Deadline Exceeded",
+                                           {.reason = "GATEWAY_SILENT"}));
+    }
     auto& snapshot = *response->mutable_snapshot();
     snapshot.set_tracked_fingerprints(2);
     for (const char* sql : {"select * from a_table_with_a_long_name where first_column = $1 and second_column > $2",

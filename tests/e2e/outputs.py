@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import signal
+import time
 import urllib.error
 import urllib.request
 
@@ -85,6 +86,11 @@ def what_the_topology_says():
             # Its PostgreSQL answers as before, and is not at fault.
             status = json.loads(s.run("status", "--json", check=False).stdout)
             assert [c["name"] for c in status["components"] if not c["ready"]] == [standby], status["components"]
+            for words in (["pooler", "status", standby], ["pooler", "replication", standby]):
+                begun = time.monotonic()
+                silent = s.run(*words, "--json", check=False)
+                assert silent.returncode == 6 and json.loads(silent.stderr)["error"]["reason"] == "POOLER_SILENT", (words, silent)
+                assert time.monotonic() - begun < 6, words
         finally:
             os.kill(pooler, signal.SIGCONT)
         eventually(lambda: all(p["ready"] for p in s.json("shard", "get")["poolers"]), 20, "it answers again")

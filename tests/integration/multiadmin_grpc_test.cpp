@@ -1,6 +1,8 @@
 /// The Admin API over gRPC, as the contract has it.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include <thread>
 
@@ -8,12 +10,14 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "common/fs/unique_fd.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
 #include "multigres/admin/v1/cell.grpc.pb.h"
 #include "multigres/admin/v1/shard.grpc.pb.h"
 #include "multigres/admin/v1/topology.grpc.pb.h"
 #include "tests/integration/multiadmin_sandbox.h"
+#include "tests/integration/pgctld_sandbox.h"
 
 namespace mg::tests {
 namespace {
@@ -215,6 +219,69 @@ TEST_F(MultiadminGrpcTest, CallThatIsCancelled_EndsWhatThePoolerDoesForIt) {
   context->TryCancel();
   caller.join();
   EXPECT_TRUE(sandbox_->AwaitVerification(false));
+}
+
+/// A port that takes connections and says nothing, as that of a frozen process does.
+class FrozenListener {
+ public:
+  FrozenListener() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t size = sizeof(address);
+    EXPECT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::listen(listener_.get(), 16), 0);
+    EXPECT_EQ(::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+    port_ = ntohs(address.sin_port);
+  }
+  int port() const { return port_; }
+
+ private:
+  UniqueFd listener_;
+  int port_ = 0;
+};
+
+TEST(MultiadminFrozenTest, SilentComponents_AreToldBeforeTheCallerGivesUp) {
+  if (!EtcdSandbox::Possible()) {
+    GTEST_SKIP() << "no etcd";
+  }
+  MultiadminSandbox sandbox;
+  FrozenListener frozen;
+  clustermetadata::Multipooler pooler;
+  pooler.mutable_id()->set_component(clustermetadata::ID::MULTIPOOLER);
+  pooler.mutable_id()->set_cell("zone1");
+  pooler.mutable_id()->set_name("frozen");
+  pooler.set_hostname("127.0.0.1");
+  (*pooler.mutable_port_map())["grpc"] = frozen.port();
+  clustermetadata::Multigateway gateway;
+  *gateway.mutable_id() = pooler.id();
+  gateway.mutable_id()->set_component(clustermetadata::ID::MULTIGATEWAY);
+  gateway.set_hostname("127.0.0.1");
+  (*gateway.mutable_port_map())["grpc"] = frozen.port();
+  ASSERT_TRUE(sandbox.topology().PutPooler(pooler, absl::Now() + absl::Seconds(20)).ok());
+  ASSERT_TRUE(sandbox.topology().PutGateway(gateway, absl::Now() + absl::Seconds(20)).ok());
+  pb::GetPoolerStatusRequest of_pooler;
+  *of_pooler.mutable_pooler_id() = pooler.id();
+  pb::GetPoolerStatusResponse status;
+  ASSERT_TRUE(Eventually([&] {
+    return sandbox.stub().GetPoolerStatus(Context().get(), of_pooler, &status).error_code() !=
+           grpc::StatusCode::NOT_FOUND;
+  }));
+  for (absl::Duration patience : {absl::Seconds(2), absl::Seconds(20)}) {
+    const absl::Time begun = absl::Now();
+    EXPECT_EQ(Reason(sandbox.stub().GetPoolerStatus(Context(patience).get(), of_pooler, &status)), "POOLER_SILENT");
+    EXPECT_LT(absl::Now() - begun, absl::Seconds(8));
+    pb::SetPostgresRestartsEnabledRequest restarts;
+    *restarts.mutable_pooler_id() = pooler.id();
+    pb::SetPostgresRestartsEnabledResponse told;
+    EXPECT_EQ(Reason(sandbox.stub().SetPostgresRestartsEnabled(Context(patience).get(), restarts, &told)),
+              "POOLER_SILENT");
+    pb::GetGatewayQueriesRequest of_gateway;
+    *of_gateway.mutable_gateway_id() = gateway.id();
+    pb::GetGatewayQueriesResponse queries;
+    EXPECT_EQ(Reason(sandbox.stub().GetGatewayQueries(Context(patience).get(), of_gateway, &queries)),
+              "GATEWAY_SILENT");
+  }
 }
 
 TEST_F(MultiadminGrpcTest, ManyPoolerStatuses_EachInItsPlace) {
