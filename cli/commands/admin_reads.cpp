@@ -8,7 +8,6 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "cli/bundle/secrets.h"
 #include "cli/client/agent_client.h"
@@ -207,25 +206,6 @@ std::string PoolerNames::Of(const clustermetadata::ID& id) const {
   return found == by_id_.end() ? ComponentName("multipooler", id) : found->second;
 }
 
-absl::Status NamedAsHere(Context& context, const absl::Status& status) {
-  absl::StatusOr<std::vector<Multipooler>> poolers =
-      status.ok() ? std::vector<Multipooler>() : ReadPoolers(context, "", "", nullptr);
-  if (!poolers.ok() || poolers->empty()) {
-    return status;
-  }
-  const PoolerNames names(context, *poolers);
-  std::vector<std::pair<std::string, std::string>> called;
-  for (const Multipooler& pooler : *poolers) {
-    const std::string label = absl::StrCat(pooler.id().cell(), "/", pooler.id().name());
-    called.emplace_back(absl::StrCat("pooler '", label, "'"), names.Of(pooler));
-    called.emplace_back(absl::StrCat("multipooler-", pooler.id().cell(), "-", pooler.id().name()), names.Of(pooler));
-    called.emplace_back(label, names.Of(pooler));
-  }
-  std::string message = absl::StrReplaceAll(status.message(), called);
-  return message == status.message() ? status
-                                     : MakeError(status.code(), message, DetailOf(status).value_or(ErrorDetail{}));
-}
-
 std::string RuleText(const clustermetadata::RuleNumber& rule) {
   bool none = rule.coordinator_term() == 0 && rule.leader_subterm() == 0;
   return none ? "" : absl::StrCat("{", rule.coordinator_term(), ",", rule.leader_subterm(), "}");
@@ -282,7 +262,8 @@ absl::Status CheckFilters(Context& context) {
 }
 
 absl::StatusOr<std::vector<Multipooler>> ReadPoolers(Context& context, const std::string& database,
-                                                     const std::string& cell, std::vector<std::string>* unreadable) {
+                                                     const std::string& cell, std::vector<std::string>* unreadable,
+                                                     absl::Duration limit) {
   multiadmin::GetPoolersRequest request;
   request.set_database(database);
   if (!cell.empty()) {
@@ -290,7 +271,7 @@ absl::StatusOr<std::vector<Multipooler>> ReadPoolers(Context& context, const std
   }
   multiadmin::GetPoolersResponse response;
   MG_RETURN_IF_ERROR(CallAdmin<multiadmin::MultiadminService>(context, &multiadmin::MultiadminService::Stub::GetPoolers,
-                                                              request, &response, absl::Seconds(10), unreadable));
+                                                              request, &response, limit, unreadable));
   std::vector<Multipooler> poolers(response.poolers().begin(), response.poolers().end());
   std::sort(poolers.begin(), poolers.end(), [](const Multipooler& a, const Multipooler& b) {
     return std::make_tuple(ShardName(a.shard_key()), a.id().cell(), a.id().name()) <

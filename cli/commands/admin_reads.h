@@ -31,9 +31,6 @@ class PoolerNames {
   std::map<std::string, std::string> by_id_;  ///< cell/name to the pooler's name
 };
 
-/// An error of the Admin API with poolers under the names that people know: those are not known there.
-absl::Status NamedAsHere(Context& context, const absl::Status& status);
-
 /// The pooler that a person means: by what it is called, else as FindRecord.
 absl::StatusOr<clustermetadata::Multipooler> FindPooler(Context& context,
                                                         const std::vector<clustermetadata::Multipooler>& poolers,
@@ -58,7 +55,8 @@ absl::Status CheckFilters(Context& context);
 /// Poolers by database and cell (empty: all). Cells that could not be read are told on stderr and appended.
 absl::StatusOr<std::vector<clustermetadata::Multipooler>> ReadPoolers(Context& context, const std::string& database,
                                                                       const std::string& cell,
-                                                                      std::vector<std::string>* unreadable);
+                                                                      std::vector<std::string>* unreadable,
+                                                                      absl::Duration limit = absl::Seconds(10));
 /// Those of --database and --cell. A filter that lets nothing through is asked whether it names what there is.
 absl::StatusOr<std::vector<clustermetadata::Multipooler>> FilteredPoolers(Context& context);
 /// Asks every pooler at once. What does not answer has its reason. `whole`: with all that each says of itself.

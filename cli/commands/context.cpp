@@ -15,6 +15,7 @@
 #include "cli/client/agent_client.h"
 #include "cli/client/remote_contexts.h"
 #include "cli/client/remote_errors.h"
+#include "cli/commands/named_as_here.h"
 #include "cli/output/error.h"
 #include "cli/output/render.h"
 #include "cli/output/write_pieces.h"
@@ -234,8 +235,9 @@ absl::Status Context::Explained(const absl::Status& status) const {
   return ExplainRemote(status, {.name = *remote, .address = arguments_.Has("admin-server"), .connected = connected});
 }
 
-int Context::Fail(const absl::Status& failure) const {
-  const absl::Status status = Explained(failure);
+int Context::Fail(const absl::Status& failure) {
+  // Upstream's own commands are given ids, and so are told of them.
+  const absl::Status status = Explained(arguments_.command->upstream ? failure : NamedAsHere(*this, failure));
   // A format is what upstream's scripts never ask for.
   if (arguments_.command->upstream || (arguments_.InUpstreamsWords() && format_ == Format::kText)) {
     // One line, as theirs; what they never ask for, a token, needs a way out.

@@ -85,8 +85,8 @@ class Context {
   /// What an answer lacks: on stderr before the answer, once however often it is said. Where an error comes instead of
   /// an answer it stands alone, so that its JSON is JSON.
   void Warn(const std::string& text) const { warnings_.emplace(text, false); }
-  /// Prints the error on stderr and returns its exit status.
-  int Fail(const absl::Status& status) const;
+  /// Prints the error on stderr, with components as people call them, and returns its exit status.
+  int Fail(const absl::Status& status);
 
   /// Asks on the terminal, and names the remote context; true for yes. Without a terminal, or with another output
   /// format than text, FAILED_PRECONDITION-like: the caller must have --yes.

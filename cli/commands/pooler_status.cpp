@@ -225,7 +225,7 @@ absl::StatusOr<Multipooler> NamedPooler(Context& context) {
 absl::Status OfPooler(Context& context, const Multipooler& pooler, const absl::Status& status) {
   const ErrorDetail detail = DetailOf(status).value_or(ErrorDetail{});
   if (detail.reason != "POOLER_SILENT") {
-    return NamedAsHere(context, status);
+    return status;
   }
   const std::string name = PoolerNames(context, {pooler}).Of(pooler);
   return MakeError(status.code(), absl::StrCat(name, " does not answer"),

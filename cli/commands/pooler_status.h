@@ -20,7 +20,7 @@ Table PoolerTable(const multigres::cli::v1::ShardOutput& shard);
 /// The pooler that the last argument names.
 absl::StatusOr<clustermetadata::Multipooler> NamedPooler(Context& context);
 
-/// That a pooler does not answer, without gRPC's own words; other errors with the names known here.
+/// That a pooler does not answer, without gRPC's own words; other errors as they are.
 absl::Status OfPooler(Context& context, const clustermetadata::Multipooler& pooler, const absl::Status& status);
 
 }  // namespace mg::cli

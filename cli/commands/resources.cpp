@@ -227,7 +227,7 @@ int RunDrain(Context& context) {
   absl::Status status =
       CallAdmin<admin::ShardService>(context, &admin::ShardService::Stub::DrainPooler, request, &response, kDrainLimit);
   if (!status.ok()) {
-    return context.Fail(NamedAsHere(context, status));
+    return context.Fail(status);
   }
   return context.Emit(response, [&] {
     const auto members = ReadPoolers(context, pooler->shard_key().database(), "", nullptr);
@@ -254,7 +254,7 @@ int RunUndrain(Context& context) {
   absl::Status status =
       CallAdmin<admin::ShardService>(context, &admin::ShardService::Stub::UndrainPooler, request, &response);
   if (!status.ok()) {
-    return context.Fail(NamedAsHere(context, status));
+    return context.Fail(status);
   }
   return context.Emit(response, [&] {
     return absl::StrCat(ComponentName("multipooler", pooler->id()),

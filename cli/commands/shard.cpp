@@ -85,7 +85,7 @@ int RunSwitchPrimary(Context& context) {
   absl::Status status =
       CallAdmin<v1::ShardService>(context, &v1::ShardService::Stub::SwitchPrimary, request, &response, kSwitchLimit);
   if (!status.ok()) {
-    return context.Fail(NamedAsHere(context, status));
+    return context.Fail(status);
   }
   return context.Emit(response, [&]() -> std::string {
     const PoolerNames names = NamesIn(context, shard->database());
@@ -237,7 +237,7 @@ int RunApplyRuleChange(Context& context) {
     absl::Status status = CallAdmin<multiadmin::MultiadminService>(
         context, &multiadmin::MultiadminService::Stub::ApplyCertifiedRuleChange, *request, &response, kChangeLimit);
     if (!status.ok()) {
-      return context.Fail(NamedAsHere(context, status));
+      return context.Fail(status);
     }
     return context.Emit(response, [&] {
       return absl::StrCat(RuleLine(NamesIn(context, wanted->shard.database()), response.installed_rule()),
@@ -278,7 +278,7 @@ int RunApplyRuleChange(Context& context) {
   absl::Status status =
       CallAdmin<v1::ShardService>(context, &v1::ShardService::Stub::ChangeRule, request, &response, kChangeLimit);
   if (!status.ok()) {
-    return context.Fail(NamedAsHere(context, status));
+    return context.Fail(status);
   }
   return context.Emit(response, [&] { return RuleLine(NamesIn(context, wanted->shard.database()), response.rule()); });
 }

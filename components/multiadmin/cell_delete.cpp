@@ -123,8 +123,9 @@ absl::StatusOr<v1::DeleteCellResponse> Cells::Delete(const v1::DeleteCellRequest
                           ", "),
             inhabitants.living.size() > shown ? absl::StrCat(" and ", inhabitants.living.size() - shown, " more") : ""),
         {.reason = "CELL_NOT_EMPTY",
-         .hint = request.forget_silent() ? "they answer: stop them first"
-                                         : "stop them first; --forget-silent also forgets what has crashed for good"});
+         .hint = request.forget_silent() ? "they answer: stop them first, by multigres cluster stop with each name"
+                                         : "stop them first, by multigres cluster stop with each name; --forget-silent "
+                                           "also forgets what has crashed for good"});
   }
   etcd::Transaction transaction;
   std::string key = Key(request.name());

@@ -18,6 +18,7 @@
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
 #include "multiadminservice.grpc.pb.h"
+#include "multigres/admin/v1/cell.grpc.pb.h"
 
 namespace {
 
@@ -242,6 +243,20 @@ class FixedAdmin final : public pb::MultiadminService::Service {
   std::string token_;
 };
 
+/// Of what upstream lacks: a cell in which components live.
+class FixedCells final : public multigres::admin::v1::CellService::Service {
+ public:
+  grpc::Status DeleteCell(grpc::ServerContext*, const multigres::admin::v1::DeleteCellRequest* request,
+                          multigres::admin::v1::DeleteCellResponse*) override {
+    return mg::rpc::ToGrpc(mg::MakeError(
+        absl::StatusCode::kFailedPrecondition,
+        "cell '" + request->name() +
+            "' is not empty: multigateway-zone2-ghjk7899, multipooler-zone2-ssss4444 (pooler 'zone2/ssss4444') and "
+            "/poolers/multipooler-zone2-ssss4444/Pooler",
+        {.reason = "CELL_NOT_EMPTY", .hint = "stop them first"}));
+  }
+};
+
 std::shared_ptr<grpc::ServerCredentials> Credentials(int argc, char** argv) {
   if (argc != 4) {
     return grpc::InsecureServerCredentials();
@@ -264,6 +279,8 @@ int main(int argc, char** argv) {
   int port = 0;
   builder.AddListeningPort("127.0.0.1:0", Credentials(argc, argv), &port);
   builder.RegisterService(&service);
+  FixedCells cells;
+  builder.RegisterService(&cells);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   std::cout << port << std::endl;
   std::cin.get();

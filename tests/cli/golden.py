@@ -28,6 +28,7 @@ OUTPUTS = [
     "topology tree", "gateway list", "gateway get zone1", "gateway get zoen1", "gateway queries zone1", "gateway consolidator zone1",
     "gateway queries zone1 --grep (?i)^INSERT --sort calls/s", "gateway queries zone1 --sort rows/s --limit 1",
     "gateway queries zone1 --grep count(*)", "gateway queries zone2", "gateway consolidator zone1 --grep nothing",
+    "topology cell delete zone2 --yes",
     "pooler list", "pooler get zone1", "pooler status zone1", "pooler status zone2", "pooler status zone3", "pooler replication",
     "pooler replication zone1", "pooler replication zone2", "pooler replication zone3",
     "orch list", "orch get zone1", "tablegroup list", "shard list", "shard get", "shard get other", "shard rule", "backup list",
