@@ -90,8 +90,9 @@ class Provisioner {
   virtual absl::StatusOr<ClusterInfo> Resolve(const v1::ClusterSelector& cluster) = 0;
   virtual absl::StatusOr<ClusterInfo> Register(const v1::ClusterSelector& cluster, int cells) = 0;
   virtual absl::StatusOr<std::vector<LogSource>> LogSources(const v1::ClusterSelector& cluster) = 0;
+  /// NOT_FOUND for a cell or a database that is not there; empty: the first, the default one.
   virtual absl::StatusOr<Connection> GetConnection(const v1::ClusterSelector& cluster, const std::string& cell,
-                                                   bool read_only) = 0;
+                                                   const std::string& database, bool read_only) = 0;
   /// host:port of the Admin API.
   virtual absl::StatusOr<std::string> AdminAddress(const v1::ClusterSelector& cluster) = 0;
   /// The bearer token that the agent shows there; empty: the Admin API asks for none.

@@ -114,11 +114,8 @@ grpc::ServerUnaryReactor* AgentServiceImpl::GetConnection(grpc::CallbackServerCo
                                                           const agent::GetConnectionRequest* request,
                                                           agent::GetConnectionResponse* response) {
   return Answer(domain_.workers, context, [this, request, response] {
-    MG_ASSIGN_OR_RETURN(auto connection,
-                        domain_.provisioner.GetConnection(request->cluster(), request->cell(), request->read_only()));
-    if (!request->database().empty()) {
-      connection.database = request->database();
-    }
+    MG_ASSIGN_OR_RETURN(auto connection, domain_.provisioner.GetConnection(request->cluster(), request->cell(),
+                                                                           request->database(), request->read_only()));
     response->set_host(connection.host);
     response->set_port(connection.port);
     response->set_user(connection.user);

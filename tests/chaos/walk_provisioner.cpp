@@ -190,7 +190,8 @@ class WalkProvisioner : public provisioners::Provisioner {
   absl::StatusOr<std::vector<LogSource>> LogSources(const v1::ClusterSelector&) override {
     return std::vector<LogSource>();
   }
-  absl::StatusOr<Connection> GetConnection(const v1::ClusterSelector&, const std::string&, bool) override {
+  absl::StatusOr<Connection> GetConnection(const v1::ClusterSelector&, const std::string&, const std::string&,
+                                           bool) override {
     return Not();
   }
   absl::StatusOr<std::string> AdminAddress(const v1::ClusterSelector&) override { return Not(); }

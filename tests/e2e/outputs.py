@@ -62,6 +62,17 @@ def what_gateways_were_asked(s):
         assert refused.returncode == code and refused.stderr, (words, refused)
 
 
+def what_connections_lead_to(s):
+    """A database that is nowhere is refused before anything is started on it; one of PostgreSQL's own is none such."""
+    for words in (["connection-string"], ["env"], ["psql"]):
+        refused = s.run(*words, "--database", "postgers", "--json", check=False)
+        error = json.loads(refused.stderr)["error"]
+        assert refused.returncode == 3 and error["reason"] == "UNKNOWN_DATABASE" and "'postgres'" in error["hint"], (words, refused)
+    s.run("psql", "--", "-c", "CREATE DATABASE of_its_own")
+    assert "dbname=of_its_own" in s.run("connection-string", "--database", "of_its_own").stdout
+    assert s.run("psql", "--database", "of_its_own", "--", "-Atc", "SELECT current_database()").stdout == "of_its_own\n"
+
+
 def what_the_topology_says():
     with Sandbox("reads") as s:
         s.run("up")
@@ -95,6 +106,7 @@ def what_the_topology_says():
             os.kill(pooler, signal.SIGCONT)
         eventually(lambda: all(p["ready"] for p in s.json("shard", "get")["poolers"]), 20, "it answers again")
 
+        what_connections_lead_to(s)
         for words in (["gateway", "get", "nobody"], ["pooler", "status", "zone9"], ["orch", "get", "x"], ["shard", "get", "none"]):
             refused = s.run(*words, "--json", check=False)
             assert refused.returncode == 3 and json.loads(refused.stderr)["error"]["hint"], (words, refused)

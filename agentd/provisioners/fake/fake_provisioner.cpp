@@ -186,10 +186,10 @@ absl::StatusOr<std::vector<Provisioner::LogSource>> FakeProvisioner::LogSources(
 }
 
 absl::StatusOr<Provisioner::Connection> FakeProvisioner::GetConnection(const v1::ClusterSelector&, const std::string&,
-                                                                       bool read_only) {
+                                                                       const std::string& database, bool read_only) {
   return Connection{.host = "127.0.0.1",
                     .user = "postgres",
-                    .database = "postgres",
+                    .database = database.empty() ? "postgres" : database,
                     .passfile = "/fake dir/it's",
                     .psql = "",
                     .port = read_only ? 15433 : 15432};

@@ -43,7 +43,7 @@ class FakeProvisioner : public Provisioner {
   absl::StatusOr<ClusterInfo> Register(const v1::ClusterSelector& cluster, int cells) override;
   absl::StatusOr<std::vector<LogSource>> LogSources(const v1::ClusterSelector& cluster) override;
   absl::StatusOr<Connection> GetConnection(const v1::ClusterSelector& cluster, const std::string& cell,
-                                           bool read_only) override;
+                                           const std::string& database, bool read_only) override;
   absl::StatusOr<std::string> AdminAddress(const v1::ClusterSelector& cluster) override;
   absl::StatusOr<std::string> AdminToken(const v1::ClusterSelector& cluster) override;
   absl::Status Recover() override;

@@ -10,6 +10,7 @@
 #include "agentd/provisioners/local/bring_up.h"
 #include "agentd/provisioners/local/changes.h"
 #include "agentd/provisioners/local/clusters.h"
+#include "agentd/provisioners/local/connection.h"
 #include "agentd/provisioners/local/databases.h"
 #include "agentd/provisioners/local/fault_plan.h"
 #include "agentd/provisioners/local/fault_run.h"
@@ -312,17 +313,10 @@ class LocalProvisioner final : public Provisioner {
   }
 
   absl::StatusOr<Connection> GetConnection(const v1::ClusterSelector& selector, const std::string& cell,
-                                           bool read_only) override {
+                                           const std::string& database, bool read_only) override {
     MG_ASSIGN_OR_RETURN(Model model, Look(selector));
-    MG_RETURN_IF_ERROR(CheckExists(model));
-    std::string name = absl::StrCat(store::kMultigateway, "/", cell.empty() ? model.record.cells(0) : cell);
-    MG_ASSIGN_OR_RETURN(const v1::ComponentSpec* gateway, Named(model, name));
-    return Connection{.host = "127.0.0.1",
-                      .user = model.input.config.postgres_user,
-                      .database = model.input.config.database,
-                      .passfile = model.input.paths.Passfile(),
-                      .psql = FindProgram("psql", {machine_.Facts().postgres_bin}).value_or(""),
-                      .port = PortOf(*gateway, read_only ? "postgres_replica" : "postgres")};
+    return ConnectionTo(model, cell, database, read_only,
+                        FindProgram("psql", {machine_.Facts().postgres_bin}).value_or(""));
   }
 
   absl::StatusOr<std::string> AdminAddress(const v1::ClusterSelector& selector) override {
