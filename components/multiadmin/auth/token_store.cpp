@@ -21,6 +21,9 @@ using multigres::admin::v1::Token;
 /// How exact `last used` is: each token costs at most one write in this time.
 constexpr absl::Duration kUsePeriod = absl::Minutes(1);
 
+/// What the token of a file is called; no other may be.
+constexpr char kFileTokenName[] = "local";
+
 void SetTime(google::protobuf::Timestamp* out, absl::Time time) {
   out->set_seconds(absl::ToUnixSeconds(time));
   out->set_nanos(0);
@@ -81,7 +84,7 @@ std::optional<Token> TokenFile::Describe() {
   std::lock_guard lock(mutex_);
   Token token;
   token.set_id(*id);
-  token.set_name("local");
+  token.set_name(kFileTokenName);
   token.set_role(multigres::admin::v1::ROLE_ADMIN);
   SetTime(token.mutable_created_at(), absl::TimeFromTimespec(changed_));
   token.set_created_by("the local provisioner");
@@ -195,6 +198,12 @@ absl::StatusOr<Token> TokenStore::Find(const std::string& text) {
 
 absl::StatusOr<std::pair<Token, std::string>> TokenStore::Create(Token token, absl::Time deadline) {
   MG_RETURN_IF_ERROR(admin_token::ValidateName(token.name()));
+  if (token.name() == kFileTokenName) {
+    // Whether this server has a file or another one of the topology: the audit log has callers by name alone.
+    return MakeError(absl::StatusCode::kAlreadyExists,
+                     absl::StrCat("the name '", token.name(), "' is that of the token in a server's --auth-token-file"),
+                     {.reason = "TOKEN_EXISTS", .hint = "choose another name"});
+  }
   MG_ASSIGN_OR_RETURN(admin_token::Token fresh, admin_token::Make());
   multigres::adminstore::v1::StoredToken stored;
   token.set_id(fresh.id);
