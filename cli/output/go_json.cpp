@@ -13,6 +13,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "cli/output/ordered_json.h"
 
 namespace mg::cli {
 namespace {
@@ -161,13 +162,8 @@ std::string GoProtoJson(const Message& message) {
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = true;
   options.preserve_proto_field_names = true;
-  std::string json;
-  // Fails only for an Any of an unknown type, of which upstream's messages have none.
-  if (!google::protobuf::util::MessageToJsonString(message, &json, options).ok()) {
-    return "{}";
-  }
   // protobuf indents by one blank; no value has a line end of its own.
-  std::vector<std::string> lines = absl::StrSplit(json, '\n', absl::SkipEmpty());
+  std::vector<std::string> lines = absl::StrSplit(OrderedJson(message, options), '\n', absl::SkipEmpty());
   for (std::string& line : lines) {
     line.insert(0, line.find_first_not_of(' '), ' ');
   }

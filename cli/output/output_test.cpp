@@ -1,11 +1,17 @@
 #include <google/protobuf/util/json_util.h>
 
+#include <set>
+#include <string>
+#include <vector>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "cli/output/error.h"
+#include "cli/output/go_json.h"
 #include "cli/output/relative.h"
 #include "cli/output/render.h"
 #include "cli/output/table.h"
+#include "clustermetadata.pb.h"
 #include "common/status/error_codes.h"
 #include "common/status/exit_code.h"
 #include "common/status/status.h"
@@ -20,6 +26,22 @@ TEST(Json, HasEveryFieldInCamelCase) {
   multigres::cli::v1::VersionOutput version;
   version.set_version("1.2");
   EXPECT_EQ(ToJson(version), "{\n \"version\": \"1.2\",\n \"agentVersion\": \"\",\n \"protocol\": 0\n}\n");
+}
+
+TEST(GoProtoJson, HasMapsInOrder_HoweverTheyWereFilled) {
+  // A map of protobuf's is in another order in each object.
+  const std::vector<std::string> names = {"postgres", "http", "grpc", "pooler-pg", "a", "b", "c", "d", "e", "f"};
+  std::set<std::string> texts;
+  for (size_t first = 0; first < names.size(); ++first) {
+    clustermetadata::Multipooler pooler;
+    for (size_t i = 0; i < names.size(); ++i) {
+      const size_t at = (first + i) % names.size();
+      (*pooler.mutable_port_map())[names[at]] = static_cast<int>(at);
+    }
+    texts.insert(GoProtoJson(pooler));
+  }
+  ASSERT_EQ(texts.size(), 1u);
+  EXPECT_TRUE(absl::StrContains(*texts.begin(), "    \"grpc\": 2,\n    \"http\": 1,\n")) << *texts.begin();
 }
 
 TEST(Yaml, QuotesOnlyStringsThatLookLikeSomethingElse) {

@@ -1,17 +1,13 @@
 #include "cli/output/render.h"
 
-#include <google/protobuf/descriptor.h>
-#include <google/protobuf/io/coded_stream.h>
-#include <google/protobuf/io/zero_copy_stream_impl_lite.h>
 #include <google/protobuf/util/json_util.h>
-#include <google/protobuf/util/type_resolver.h>
-#include <google/protobuf/util/type_resolver_util.h>
 #include <yaml-cpp/yaml.h>
 
 #include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "cli/output/ordered_json.h"
 
 namespace mg::cli {
 namespace {
@@ -20,28 +16,7 @@ std::string Print(const google::protobuf::Message& message, bool indent, bool al
   google::protobuf::util::JsonPrintOptions options;
   options.add_whitespace = indent;
   options.always_print_primitive_fields = all;
-  // By way of the wire's form, in which the entries of maps can be had in order: equal messages are equal texts.
-  std::string wire;
-  {
-    google::protobuf::io::StringOutputStream stream(&wire);
-    google::protobuf::io::CodedOutputStream coded(&stream);
-    coded.SetSerializationDeterministic(true);
-    message.SerializeToCodedStream(&coded);
-  }
-  static google::protobuf::util::TypeResolver* const resolver =
-      google::protobuf::util::NewTypeResolverForDescriptorPool("type.googleapis.com",
-                                                               google::protobuf::DescriptorPool::generated_pool());
-  std::string json;
-  // Fails only for an Any of an unknown type, of which our messages have none.
-  if (!google::protobuf::util::BinaryToJsonString(
-           resolver, absl::StrCat("type.googleapis.com/", message.GetDescriptor()->full_name()), wire, &json, options)
-           .ok()) {
-    return "{}\n";
-  }
-  if (json.empty() || json.back() != '\n') {
-    json += '\n';
-  }
-  return json;
+  return OrderedJson(message, options);
 }
 
 /// A string that some reader of YAML, of 1.1 or 1.2, would take for something else where it stands without quotes: a
