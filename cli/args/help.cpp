@@ -86,8 +86,13 @@ std::string CommandHelp(const Command& command, bool bold, int width) {
   if (HasShownFlags(command)) {
     absl::StrAppend(&help, Heading("FLAGS", bold), FlagRows(command.flags, width), "\n");
   }
-  absl::StrAppend(&help, Heading("GLOBAL FLAGS", bold), FlagRows(GlobalFlags(), width), "\n",
-                  Heading("EXAMPLES", bold));
+  // What the command has a meaning of its own for is told there alone.
+  std::vector<Flag> global = GlobalFlags();
+  std::erase_if(global, [&](const Flag& flag) {
+    return std::any_of(command.flags.begin(), command.flags.end(),
+                       [&](const Flag& own) { return own.name == flag.name; });
+  });
+  absl::StrAppend(&help, Heading("GLOBAL FLAGS", bold), FlagRows(global, width), "\n", Heading("EXAMPLES", bold));
   for (const Example& example : command.examples) {
     absl::StrAppend(&help, "  # ", example.comment, "\n  $ ", example.command, "\n");
   }

@@ -44,7 +44,7 @@ const std::vector<Flag>& GlobalFlags() {
       {.name = "context",
        .value = "NAME",
        .help = "where the Admin API is: 'local', or one of 'multigres context list' (also MULTIGRES_CONTEXT)"},
-      {.name = "admin-server", .value = "HOST:PORT", .help = "dial this Admin API directly", .hidden = true},
+      {.name = "admin-server", .value = "HOST:PORT", .help = "dial this Admin API directly, as upstream's commands do"},
       {.name = "config-path", .value = "PATH", .help = "a multigres.yaml, or the directory that holds it"},
       {.name = "timeout", .value = "DURATION", .help = "give up after this time, such as 30s or 2m"},
       {.name = "color", .value = "WHEN", .help = "colour the output", .choices = {"auto", "always", "never"}},

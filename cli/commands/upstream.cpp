@@ -171,7 +171,7 @@ int RunRefreshCredentials(Context& context) {
 }  // namespace
 
 Command UpstreamCommand(const char* path, const char* summary, std::vector<Flag> flags,
-                        std::function<int(Context&)> run) {
+                        std::function<int(Context&)> run, const char* needed) {
   flags.push_back({.name = "config-path",
                    .value = "PATH",
                    .help = "directories; the first that holds a multigres.yaml counts",
@@ -179,7 +179,7 @@ Command UpstreamCommand(const char* path, const char* summary, std::vector<Flag>
   return {.path = path,
           .summary = summary,
           .flags = std::move(flags),
-          .examples = {{absl::StrCat("multigres ", path), "as upstream's"}},
+          .examples = {{absl::StrCat("multigres ", path, *needed == 0 ? "" : " ", needed), "as upstream's"}},
           .hidden = true,
           .upstream = true,
           .run = std::move(run)};
@@ -189,13 +189,13 @@ std::vector<Command> UpstreamCommands() {
   const Flag name = {.name = "name", .value = "NAME", .help = "its name"};
   const Flag cells = {.name = "cells", .value = "CELLS", .help = "only of these cells", .repeated = true};
   return {
-      UpstreamCommand("getcell", "a cell's record", {name}, RunGetCell),
+      UpstreamCommand("getcell", "a cell's record", {name}, RunGetCell, "--name zone1"),
       UpstreamCommand("getcellnames", "names of the cells", {},
                       [](Context& c) {
                         return Call(c, &Admin::Stub::GetCellNames, multiadmin::GetCellNamesRequest(),
                                     Dialect::kGoStruct);
                       }),
-      UpstreamCommand("getdatabase", "a database's record", {name}, RunGetDatabase),
+      UpstreamCommand("getdatabase", "a database's record", {name}, RunGetDatabase, "--name postgres"),
       UpstreamCommand("getdatabasenames", "names of the databases", {},
                       [](Context& c) {
                         return Call(c, &Admin::Stub::GetDatabaseNames, multiadmin::GetDatabaseNamesRequest(),
@@ -216,7 +216,7 @@ std::vector<Command> UpstreamCommands() {
       UpstreamCommand("getpoolerstatus", "how a pooler is",
                       {{.name = "cell", .value = "CELL", .help = "its cell"},
                        {.name = "service-id", .value = "ID", .help = "its id's name"}},
-                      RunGetPoolerStatus),
+                      RunGetPoolerStatus, "--cell zone1 --service-id bcdf2456"),
       UpstreamCommand(
           "createclustermetadata", "write the records of cells and of the database postgres into etcd",
           {{.name = "global-topo-address", .value = "HOST:PORT", .help = "etcd; localhost:2379 when not given"},
@@ -224,7 +224,7 @@ std::vector<Command> UpstreamCommands() {
            {.name = "cells", .value = "CELLS", .help = "zone1 when not given", .repeated = true},
            {.name = "durability-policy", .value = "POLICY", .help = "AT_LEAST_2 or MULTI_CELL_AT_LEAST_2"},
            {.name = "backup-location", .value = "PATH", .help = "directory of the backups"}},
-          RunCreateClusterMetadata),
+          RunCreateClusterMetadata, "--durability-policy AT_LEAST_2 --backup-location /srv/backups"),
       UpstreamCommand("cluster check-backup-config", "whether backups can be written",
                       {{.name = "backup-url", .value = "URL", .help = "an S3 bucket"},
                        {.name = "region", .value = "REGION", .help = "its region"}},

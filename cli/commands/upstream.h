@@ -9,8 +9,9 @@
 
 namespace mg::cli {
 
-/// Hidden, with upstream's manner of errors, and with the flag that all of upstream's commands have.
+/// Hidden, with upstream's manner of errors, and with the flag that all of upstream's commands have. `needed` are
+/// arguments without which it does nothing, for its example.
 Command UpstreamCommand(const char* path, const char* summary, std::vector<Flag> flags,
-                        std::function<int(Context&)> run);
+                        std::function<int(Context&)> run, const char* needed = "");
 
 }  // namespace mg::cli

@@ -105,10 +105,17 @@ def helps(env, directory):
         result = piped(words + ["--help"], env, directory)
         assert result.returncode == 0 and not result.stderr, (path, result)
         assert "USAGE\n" in result.stdout, path
-        if path not in nouns:
+        if path in UPSTREAM:
+            # Their --config-path is another one; their examples have all that they need.
+            assert result.stdout.count("--config-path") == 1 and "--admin-server" in result.stdout, path
+            example = re.search(r"^  \$ multigres (.+)$", result.stdout, re.M)[1].split()
+            tried = piped(example + ["--admin-server", "127.0.0.1:1", "--timeout", "1s"], env, directory)
+            assert "required flag" not in tried.stderr and "invalid" not in tried.stderr, (example, tried)
+        elif path not in nouns:
             assert common in result.stdout and "EXAMPLES\n  # " in result.stdout, path
         name = "upstream" if path in UPSTREAM else words[0]
-        files[name] = files.get(name, "") + f"=== multigres {path} --help\n" + result.stdout.replace(common, "GLOBAL FLAGS\n  …")
+        told = re.sub(r"GLOBAL FLAGS\n.*?\n\n", "GLOBAL FLAGS\n  …\n\n", result.stdout, flags=re.S)
+        files[name] = files.get(name, "") + f"=== multigres {path} --help\n" + told
         # On a terminal it is wrapped; only what is to be copied is not.
         for line in on_terminal(words + ["--help"], env, directory, NARROW).splitlines():
             copied = re.match(r"  (\$ |multigres |# )", line)
