@@ -1,120 +1,21 @@
-#include <algorithm>
-
+#include "common/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
+#include "cli/output/cluster_text.h"
 #include "cli/output/table.h"
 #include "common/status/exit_code.h"
-#include "common/status/status.h"
 #include "common/text/text.h"
 #include "multigres/agent/v1/agent.pb.h"
 
 namespace mg::cli {
 
 namespace agent = multigres::agent::v1;
-namespace v1 = multigres::provisioner::v1;
 
 namespace {
-
-/// How much of the ports a terminal's width leaves room for.
-enum class PortDetail { kNamed, kNumbers, kNone };
-
-std::string PortsText(const google::protobuf::Map<std::string, std::int32_t>& ports, PortDetail detail) {
-  std::vector<std::pair<std::string, std::int32_t>> sorted(ports.begin(), ports.end());
-  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
-  return absl::StrJoin(sorted, " ", [&](std::string* out, const auto& port) {
-    absl::StrAppend(out, detail == PortDetail::kNamed ? absl::StrCat(port.first, ":") : "", port.second);
-  });
-}
-
-std::string RoleText(const v1::ComponentStatus& component) {
-  if (component.pid() == 0) {
-    return "";
-  }
-  if (component.role() == "standby" && component.has_replication_lag_bytes() && component.replication_lag_bytes() > 0) {
-    return absl::StrCat("standby -", text::HumanBytes(static_cast<std::uint64_t>(component.replication_lag_bytes())));
-  }
-  return component.role();
-}
-
-Table ComponentTable(const v1::ClusterStatus& status, PortDetail detail, bool with_reason, bool colour) {
-  std::vector<std::string> headers = {"NAME", "STATE", "ROLE", "PID", "UPTIME", "RESTARTS"};
-  if (detail != PortDetail::kNone) {
-    headers.push_back("PORTS");
-  }
-  headers.push_back("IMPLEMENTATION");
-  if (with_reason) {
-    headers.push_back("REASON");
-  }
-  Table table(headers, with_reason ? static_cast<int>(headers.size()) - 1 : -1);
-  for (const auto& component : status.components()) {
-    std::vector<std::string> row = {
-        component.name(),
-        Styled(component.state(), StyleOfState(component.state()), colour),
-        RoleText(component),
-        component.pid() == 0 ? "" : absl::StrCat(component.pid()),
-        component.pid() == 0 ? "" : text::HumanDuration(absl::Seconds(component.uptime_seconds())),
-        absl::StrCat(component.restarts())};
-    if (detail != PortDetail::kNone) {
-      row.push_back(PortsText(component.ports(), detail));
-    }
-    row.push_back(component.implementation());
-    if (with_reason) {
-      row.push_back(component.reason());
-    }
-    table.Add(std::move(row));
-  }
-  return table;
-}
-
-/// On a terminal, with as much as its width holds; what is piped has every column.
-std::string FittingTable(const v1::ClusterStatus& status, const Terminal& terminal) {
-  if (!terminal.out_is_tty) {
-    return ComponentTable(status, PortDetail::kNamed, /*with_reason=*/true, terminal.out_colour).Render(0, false);
-  }
-  bool reasons = std::any_of(status.components().begin(), status.components().end(),
-                             [](const auto& component) { return !component.reason().empty(); });
-  for (PortDetail detail : {PortDetail::kNamed, PortDetail::kNumbers}) {
-    Table table = ComponentTable(status, detail, reasons, terminal.out_colour);
-    if (table.LeastWidth() <= terminal.width) {
-      return table.Render(terminal.width, terminal.out_colour);
-    }
-  }
-  return ComponentTable(status, PortDetail::kNone, reasons, terminal.out_colour)
-      .Render(terminal.width, terminal.out_colour);
-}
-
-std::string StatusText(const v1::ClusterStatus& status, const Terminal& terminal) {
-  bool colour = terminal.out_colour;
-  std::string text = absl::StrCat("cluster ", Styled(status.cluster(), Style::kBold, colour), "  ",
-                                  Styled(status.state(), StyleOfState(status.state()), colour), "  ",
-                                  Styled(status.root_directory(), Style::kDim, colour), "\n");
-  if (!status.reason().empty()) {
-    absl::StrAppend(&text, status.reason(), "\n");
-  }
-  if (!status.components().empty()) {
-    absl::StrAppend(&text, "\n", FittingTable(status, terminal));
-  }
-  std::string endpoints;
-  for (const auto& endpoint : status.endpoints()) {
-    if (status.state() == "stopped") {
-      break;
-    }
-    if (endpoint.kind() == "postgres-rw" || endpoint.kind() == "postgres-ro") {
-      absl::StrAppend(&endpoints, "  ", endpoint.kind(), "  ", endpoint.url(), "  ", endpoint.name(), "\n");
-    }
-  }
-  if (!endpoints.empty()) {
-    absl::StrAppend(&text, "\nendpoints\n", endpoints);
-  }
-  for (const std::string& notice : status.notices()) {
-    absl::StrAppend(&text, "\n", Styled("note:", Style::kYellow, colour), " ", notice);
-  }
-  return status.notices().empty() ? text : absl::StrCat(text, "\n");
-}
 
 int RunStatus(Context& context) {
   absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/true);
@@ -128,7 +29,7 @@ int RunStatus(Context& context) {
   if (!response.ok()) {
     return context.Fail(response.status());
   }
-  context.Emit(response->status(), [&] { return StatusText(response->status(), context.terminal()); });
+  context.Emit(response->status(), [&] { return ClusterText(response->status(), context.terminal()); });
   return response->status().state() == "running" ? kExitOk : kExitUnhealthy;
 }
 
