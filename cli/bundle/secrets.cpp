@@ -25,8 +25,11 @@ constexpr std::array kBeginnings = {"SCRAM-SHA-256$", "mgt_", "eyJhbGciOi"};
 
 bool IsWordByte(char c) { return std::isalnum(static_cast<unsigned char>(c)) != 0; }
 
-// From `at` on, the end of a value: a quoted one as a whole, else up to a blank or a bracket.
+// From `at` on, the end of a value: a quoted one or a list as a whole, else up to a blank or a bracket.
 size_t EndOfValue(absl::string_view line, size_t at) {
+  if (at < line.size() && line[at] == '[') {
+    at = std::min(line.find(']', at), line.size() - 1) + 1;
+  }
   std::string quote;
   while (at < line.size() && line[at] == '\\') {
     quote += line[at++];
