@@ -1,5 +1,6 @@
 // gateway, pooler, orch, tablegroup and shard: what is registered, and how it is.
 #include <map>
+#include <set>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -14,6 +15,7 @@
 #include "common/text/text.h"
 #include "common/topology/drained.h"
 #include "common/topology/restarts_off.h"
+#include "common/topology/topology.h"
 #include "multiadminservice.grpc.pb.h"
 #include "multigres/admin/v1/shard.grpc.pb.h"
 
@@ -321,9 +323,9 @@ int RunTablegroupList(Context& context) {
   if (!poolers.ok()) {
     return context.Fail(poolers.status());
   }
-  std::map<std::pair<std::string, std::string>, std::map<std::string, int>> groups;
+  std::map<std::pair<std::string, std::string>, std::set<std::string>> groups;
   for (const Multipooler& pooler : *poolers) {
-    ++groups[{pooler.shard_key().database(), pooler.shard_key().table_group()}][pooler.shard_key().shard()];
+    groups[{pooler.shard_key().database(), pooler.shard_key().table_group()}].insert(pooler.shard_key().shard());
   }
   v1::TablegroupListOutput output;
   for (const auto& [name, shards] : groups) {
@@ -331,11 +333,12 @@ int RunTablegroupList(Context& context) {
     group->set_database(name.first);
     group->set_name(name.second);
     group->set_shards(static_cast<int>(shards.size()));
+    group->set_type(topology::TableGroupType({shards.begin(), shards.end()}));
   }
   return context.Emit(output, [&] {
-    Table table({"DATABASE", "TABLEGROUP", "SHARDS"}, -1);
+    Table table({"DATABASE", "TABLEGROUP", "TYPE", "SHARDS"}, -1);
     for (const v1::TablegroupOutput& group : output.tablegroups()) {
-      table.Add({group.database(), group.name(), absl::StrCat(group.shards())});
+      table.Add({group.database(), group.name(), group.type(), absl::StrCat(group.shards())});
     }
     return Rendered(context, table);
   });

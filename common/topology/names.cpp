@@ -45,6 +45,10 @@ std::string ShardKeyString(const clustermetadata::ShardKey& key) {
   return absl::StrCat(key.database(), "/", key.table_group(), "/", key.shard());
 }
 
+std::string TableGroupType(const std::vector<std::string>& shards) {
+  return shards.size() == 1 && shards[0] == "0-inf" ? "unsharded" : "sharded";
+}
+
 std::string RandomName() {
   static constexpr char kAlphabet[] = "bcdfghjklmnpqrstvwxz2456789";
   std::string name;

@@ -40,6 +40,8 @@ std::string ClusterIdString(const clustermetadata::ID& id);
 absl::StatusOr<clustermetadata::ID> ParseClusterId(const std::string& text);
 /// postgres/default/0-inf
 std::string ShardKeyString(const clustermetadata::ShardKey& key);
+/// Of a table group with these shards: `unsharded` where one has all keys, else `sharded`.
+std::string TableGroupType(const std::vector<std::string>& shards);
 /// 8 characters of upstream's alphabet bcdfghjklmnpqrstvwxz2456789.
 std::string RandomName();
 /// Letters, digits and '-', not empty, not `global`, no '_'; at most 40 characters. INVALID_ARGUMENT with the rule.

@@ -59,6 +59,7 @@ v1::ListTableGroupsResponse ListTableGroups(const TopologyView& view, const v1::
       group->set_name(key.table_group());
     }
     group->add_shards(key.shard());
+    group->set_type(topology::TableGroupType({group->shards().begin(), group->shards().end()}));
   }
   return response;
 }

@@ -111,6 +111,16 @@ TEST_F(RuleStoreTest, WhenCreated_HasTheFirstRuleAndCreatingAgainKeepsIt) {
   EXPECT_TRUE(rule->decision().cohort_members().empty());
   EXPECT_EQ(rule->decision().durability_policy().required_count(), 2);
   EXPECT_FALSE(rule->has_proposal());
+  // What upstream's web page reads.
+  auto shards = connection_->Execute(
+      "SELECT t.name, t.type, s.shard_name FROM multigres.tablegroup t JOIN multigres.shard s ON s.tablegroup_oid = "
+      "t.oid "
+      "WHERE s.key_range_start IS NULL AND s.key_range_end IS NULL",
+      Soon());
+  ASSERT_TRUE(shards.ok()) << shards.status();
+  ASSERT_EQ(shards->rows(), 1);
+  EXPECT_EQ(absl::StrCat(shards->Text(0, 0), " ", shards->Text(0, 1), " ", shards->Text(0, 2)),
+            "default unsharded 0-inf");
 }
 
 TEST_F(RuleStoreTest, WhenProposedAndDecided_BothPhasesAreVisible) {

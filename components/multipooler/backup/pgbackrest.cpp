@@ -10,7 +10,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "common/fs/fs.h"
 #include "common/pginstall/pginstall.h"
@@ -274,19 +276,31 @@ absl::Status PgBackRest::Restore(const RestoreRequest& request, absl::Time deadl
 }  // namespace
 
 absl::Status CheckVerified(const std::string& output) {
+  constexpr absl::string_view kBackup = "backup: ";
   std::string first;
+  std::vector<std::string> backups;
   bool damaged = false;
   for (absl::string_view line : absl::StrSplit(output, '\n')) {
     line = absl::StripAsciiWhitespace(line);
     damaged |= line == "status: error";
-    if (first.empty() && absl::StrContains(line, "invalid ")) {
-      first = std::string(line.substr(line.find("invalid ")));
+    for (absl::string_view words : {"invalid ", "file missing "}) {
+      if (std::size_t at = line.find(words); first.empty() && at != absl::string_view::npos) {
+        first = std::string(line.substr(at));
+      }
+    }
+    if (absl::ConsumePrefix(&line, kBackup) && absl::StrContains(line, "status: invalid")) {
+      backups.emplace_back(line.substr(0, line.find(',')));
     }
   }
-  return !damaged ? absl::OkStatus()
-                  : MakeError(absl::StatusCode::kDataLoss,
-                              absl::StrCat("the repository is damaged", first.empty() ? "" : ": ", first),
-                              {.reason = "BACKUP_DAMAGED", .hint = "make a new backup: multigres backup create"});
+  if (!damaged) {
+    return absl::OkStatus();
+  }
+  const char* noun = backups.size() == 1 ? ": backup " : ": backups ";
+  return MakeError(
+      absl::StatusCode::kDataLoss,
+      absl::StrCat("the repository is damaged", backups.empty() ? "" : absl::StrCat(noun, absl::StrJoin(backups, ", ")),
+                   first.empty() ? "" : absl::StrCat(": ", first)),
+      {.reason = "BACKUP_DAMAGED", .hint = "make a new backup: multigres backup create"});
 }
 
 absl::StatusOr<std::vector<Metadata>> ParseInfo(const std::string& json) {

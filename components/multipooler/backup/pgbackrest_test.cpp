@@ -41,7 +41,17 @@ TEST(PgBackRestVerify, DamageIsAnErrorThoughTheProgramEndsWell) {
       "2026-11-29 07:37:27.009 P00   INFO: stanza: multigres\n                              status: error\n"
       "          backup: 20261129-073338F, status: invalid, total files checked: 1002, total valid files: 1001\n");
   EXPECT_EQ(damaged.code(), absl::StatusCode::kDataLoss);
-  EXPECT_EQ(damaged.message(), "the repository is damaged: invalid checksum '20261129-073338F/pg_data/base/5/2838.gz'");
+  EXPECT_EQ(damaged.message(),
+            "the repository is damaged: backup 20261129-073338F: invalid checksum "
+            "'20261129-073338F/pg_data/base/5/2838.gz'");
+  absl::Status missing = CheckVerified(
+      "P01   INFO: file missing '20261129-115845F/pg_data/base/5/2836_fsm.gz'\n"
+      "P00   INFO: stanza: multigres\n     status: error\n"
+      "     backup: 20261129-115845F, status: invalid, total files checked: 1001, total valid files: 1000\n"
+      "       missing: 1\n     backup: 20261129-115846F, status: valid\n");
+  EXPECT_EQ(missing.message(),
+            "the repository is damaged: backup 20261129-115845F: file missing "
+            "'20261129-115845F/pg_data/base/5/2836_fsm.gz'");
 }
 
 }  // namespace

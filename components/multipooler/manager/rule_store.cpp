@@ -86,6 +86,9 @@ CREATE TABLE IF NOT EXISTS multigres.pgbackrest_repos (
   updated_at timestamptz NOT NULL DEFAULT now(),
   CHECK (encrypted = (key_fingerprint <> '')),
   CHECK (authoritative = (repo_number = 1)));
+INSERT INTO multigres.tablegroup (name, type) VALUES ('default', 'unsharded') ON CONFLICT DO NOTHING;
+INSERT INTO multigres.shard (tablegroup_oid, shard_name)
+  SELECT oid, '0-inf' FROM multigres.tablegroup WHERE name = 'default' ON CONFLICT DO NOTHING;
 )sql";
 
 // The one row's key: upstream's byte string "0".
