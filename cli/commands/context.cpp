@@ -36,11 +36,15 @@ Context::Context(const std::vector<Command>& all_commands, Arguments arguments,
                                                 : arguments_.Has("yaml") ? "yaml"
                                                                          : "text");
   format_ = output == "json" ? Format::kJson : output == "yaml" ? Format::kYaml : Format::kText;
-  terminal_ = DetectTerminal(arguments_.Has("no-color") ? "never" : arguments_.Get("color", "auto"),
-                             !Env("NO_COLOR").empty(), Env("TERM") == "dumb", !Env("CLICOLOR_FORCE").empty());
+  Measure();
 }
 
 Context::~Context() = default;
+
+void Context::Measure() {
+  terminal_ = DetectTerminal(arguments_.Has("no-color") ? "never" : arguments_.Get("color", "auto"),
+                             !Env("NO_COLOR").empty(), Env("TERM") == "dumb", !Env("CLICOLOR_FORCE").empty());
+}
 
 std::string Context::Env(const std::string& name) const {
   auto it = environment_.find(name);
@@ -211,7 +215,19 @@ absl::Status Context::OutputStatus() const {
       {.reason = "OUTPUT_NOT_WRITTEN", .hint = "make room there, or send the output elsewhere"});
 }
 
+void Context::Redirect(std::string* sink, std::string* error_sink) {
+  sink_ = sink;
+  error_sink_ = error_sink;
+  if (error_sink != nullptr) {
+    warnings_.clear();  // each answer that is kept has its own
+  }
+}
+
 void Context::Err(const std::string& text) const {
+  if (error_sink_ != nullptr) {
+    error_sink_->append(text);
+    return;
+  }
   std::fwrite(text.data(), 1, text.size(), stderr);
   std::fflush(stderr);
 }

@@ -79,8 +79,11 @@ class Context {
   void Out(const std::vector<absl::string_view>& pieces) const;
   /// The first failure to write to stdout.
   absl::Status OutputStatus() const;
-  /// From now on Out appends to `sink` instead of stdout; nullptr: no longer.
-  void Redirect(std::string* sink) { sink_ = sink; }
+  /// From now on Out appends to `sink` instead of stdout, and Err to `error_sink` instead of stderr; nullptr: no
+  /// longer.
+  void Redirect(std::string* sink, std::string* error_sink = nullptr);
+  /// Looks again how large the terminal is.
+  void Measure();
   void Err(const std::string& text) const;
   /// What an answer lacks: on stderr before the answer, once however often it is said. Where an error comes instead of
   /// an answer it stands alone, so that its JSON is JSON.
@@ -106,6 +109,7 @@ class Context {
   AdminRoute remote_;
   std::string default_database_;  ///< empty: not asked yet
   std::string* sink_ = nullptr;
+  std::string* error_sink_ = nullptr;
   mutable int output_error_ = 0;
   mutable std::map<std::string, bool> warnings_;  ///< true: said
   mutable bool declined_ = false;                 ///< the user answered no

@@ -1,7 +1,5 @@
 // topology tree: everything that there is, and how it hangs together.
 #include <algorithm>
-#include <csignal>
-#include <ctime>
 #include <map>
 
 #include "absl/strings/str_cat.h"
@@ -11,7 +9,6 @@
 #include "cli/commands/admin_call.h"
 #include "cli/commands/admin_reads.h"
 #include "cli/commands/commands.h"
-#include "cli/output/render.h"
 #include "common/text/text.h"
 #include "multiadminservice.grpc.pb.h"
 
@@ -143,48 +140,12 @@ std::string TreeText(const v1::TreeOutput& tree, bool colour) {
   return text;
 }
 
-void Show(Context& context, const v1::TreeOutput& tree, bool again) {
-  if (context.format() == Format::kJson && again) {
-    context.Out(ToJsonLine(tree));
-  } else if (context.format() == Format::kYaml && again) {
-    context.Out(absl::StrCat("---\n", ToYaml(tree)));
-  } else if (context.format() != Format::kText) {
-    context.Emit(tree, [] { return ""; });
-  } else {
-    bool screen = again && context.terminal().out_is_tty;
-    context.Out(absl::StrCat(screen ? "\x1b[H\x1b[2J" : "",
-                             Fitted(TreeText(tree, context.terminal().out_colour), context.terminal()),
-                             again && !screen ? "\n" : ""));
-  }
-}
-
 int RunTree(Context& context) {
-  bool watch = context.args().Has("watch");
-  absl::StatusOr<absl::Time> end = context.Deadline(absl::InfiniteDuration());
-  if (!end.ok()) {
-    return context.Fail(end.status());
-  }
-  std::string shown;
-  for (;;) {
-    absl::StatusOr<v1::TreeOutput> tree = ReadTree(context);
-    // Whoever is refused is refused again.
-    const bool refused = absl::IsUnauthenticated(tree.status()) || absl::IsPermissionDenied(tree.status());
-    if (!tree.ok() && (!watch || refused)) {
-      return context.Fail(tree.status());
-    }
-    // While it is watched, what cannot be read for a moment is told and asked again.
-    if (!tree.ok()) {
-      context.Err(absl::StrCat("warning: ", std::string(tree.status().message()), "\n"));
-    } else if (std::string now = tree->SerializeAsString(); now != shown) {
-      shown = now;
-      Show(context, *tree, watch);
-    }
-    if (!watch || absl::Now() + absl::Seconds(1) > *end) {
-      return 0;
-    }
-    timespec second = {1, 0};
-    ::nanosleep(&second, nullptr);
-  }
+  absl::StatusOr<v1::TreeOutput> tree = ReadTree(context);
+  return tree.ok()
+             ? context.Emit(*tree,
+                            [&] { return Fitted(TreeText(*tree, context.terminal().out_colour), context.terminal()); })
+             : context.Fail(tree.status());
 }
 
 }  // namespace
@@ -192,9 +153,6 @@ int RunTree(Context& context) {
 Command TreeCommand() {
   return {.path = "topology tree",
           .summary = "show cells, databases, shards and poolers with role, position, lag and link",
-          .flags = {{.name = "watch",
-                     .letter = 'w',
-                     .help = "show it again whenever something changed; asked every second"}},
           .examples = {{"multigres topology tree", "the whole cluster at a glance"},
                        {"multigres topology tree --watch", "during a failover"}},
           .aliases = {"tree"},

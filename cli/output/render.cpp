@@ -8,6 +8,8 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "cli/output/ordered_json.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 
 namespace mg::cli {
 namespace {
@@ -79,6 +81,14 @@ std::string JsonToYaml(const std::string& json) {
   YAML::Emitter out;
   Emit(&out, YAML::Load(json));
   return absl::StrCat(out.c_str(), "\n");
+}
+
+std::string OnOneLine(const std::string& json) {
+  std::vector<std::string> lines = absl::StrSplit(json, '\n');
+  for (std::string& line : lines) {
+    absl::StripLeadingAsciiWhitespace(&line);
+  }
+  return absl::StrCat(absl::StrJoin(lines, ""), "\n");
 }
 
 }  // namespace mg::cli

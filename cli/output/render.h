@@ -18,4 +18,7 @@ std::string ToYaml(const google::protobuf::Message& message);
 /// Any JSON text as YAML.
 std::string JsonToYaml(const std::string& json);
 
+/// What ToJson gives, on one line: no value has a line end of its own.
+std::string OnOneLine(const std::string& json);
+
 }  // namespace mg::cli

@@ -15,6 +15,7 @@ Terminal DetectTerminal(const std::string& when, bool no_color_set, bool dumb, b
   int fd = terminal.out_is_tty ? STDOUT_FILENO : STDERR_FILENO;
   if (::ioctl(fd, TIOCGWINSZ, &size) == 0 && size.ws_col > 0) {
     terminal.width = size.ws_col;
+    terminal.height = size.ws_row > 0 ? size.ws_row : terminal.height;
   }
   bool allowed = !no_color_set && !dumb;
   if (when == "always" || (when == "auto" && force)) {

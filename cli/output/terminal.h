@@ -13,6 +13,7 @@ struct Terminal {
   bool out_colour = false;
   bool err_colour = false;
   int width = 80;  ///< of the terminal; what is piped is never cut
+  int height = 24;
 };
 
 /// `when` is auto, always or never; auto obeys NO_COLOR, TERM=dumb and CLICOLOR_FORCE as given.
