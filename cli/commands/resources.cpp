@@ -3,12 +3,14 @@
 #include <set>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "cli/commands/admin_call.h"
 #include "cli/commands/admin_reads.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/pooler_status.h"
+#include "cli/output/error.h"
 #include "cli/output/relative.h"
 #include "cli/output/table.h"
 #include "common/text/suggest.h"
@@ -158,9 +160,13 @@ int RunPoolerList(Context& context) {
 std::string LifecycleText(const clustermetadata::PoolerLifecycle& status) {
   const std::string name = clustermetadata::PoolerLifecycleStatus_Name(status.status());
   const std::string since = Relative(status.updated());
+  // What a person wrote there is one line; what PostgreSQL wrote may be several. The terminal obeys neither.
+  const bool drained = absl::StartsWith(status.reason(), topology::kDrained);
+  const std::vector<std::string> said =
+      drained ? std::vector<std::string>{status.reason()} : std::vector<std::string>();
   return absl::StrCat(absl::AsciiStrToLower(name.substr(name.find('_') + 1)),
                       since.empty() ? "" : absl::StrCat(" (", since, ")"),
-                      status.reason().empty() ? "" : absl::StrCat(", ", status.reason()));
+                      status.reason().empty() ? "" : absl::StrCat(", ", Visible(status.reason(), said)));
 }
 
 int RunPoolerGet(Context& context) {
@@ -213,6 +219,9 @@ int SetRestarts(Context& context, bool enabled) {
 }
 
 int RunDrain(Context& context) {
+  if (absl::Status plain = topology::CheckDrainReason(context.args().Get("reason")); !plain.ok()) {
+    return context.Fail(plain);
+  }
   const absl::Status confirmed =
       context.ConfirmRemote(absl::StrCat("take ", context.args().positionals[0], " out of service?"));
   if (!confirmed.ok()) {

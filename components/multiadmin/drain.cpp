@@ -12,6 +12,7 @@
 #include "common/log/log.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
+#include "common/topology/drained.h"
 #include "common/topology/topology.h"
 #include "components/multiadmin/admin.h"
 #include "components/multiadmin/label.h"
@@ -106,6 +107,7 @@ absl::Status Admin::CheckDrain(const Multipooler& pooler, const std::vector<Mult
 }
 
 absl::StatusOr<v1::DrainPoolerResponse> Admin::DrainPooler(const v1::DrainPoolerRequest& request, absl::Time deadline) {
+  MG_RETURN_IF_ERROR(topology::CheckDrainReason(request.reason()));
   MG_ASSIGN_OR_RETURN(std::shared_ptr<const Multipooler> pooler, FindPooler(request.pooler_id(), deadline));
   MG_ASSIGN_OR_RETURN(std::vector<Multipooler> poolers, PoolersOf(pooler->shard_key(), deadline));
   MG_RETURN_IF_ERROR(CheckDrain(*pooler, poolers, deadline));

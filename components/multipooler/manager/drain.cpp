@@ -9,6 +9,7 @@
 #include "common/log/log.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
+#include "common/topology/drained.h"
 #include "components/multipooler/manager/manager.h"
 #include "components/multipooler/manager/manager_service.h"
 #include "components/multipooler/manager/service_calls.h"
@@ -38,6 +39,7 @@ class DrainService final : public v1::PoolerDrainService::Service {
 }  // namespace
 
 absl::StatusOr<v1::SetDrainResponse> Manager::SetDrain(const v1::SetDrainRequest& request, absl::Time deadline) {
+  MG_RETURN_IF_ERROR(topology::CheckDrainReason(request.reason()));
   MG_ASSIGN_OR_RETURN(Action action, Begin(deadline));
   v1::SetDrainResponse response;
   response.set_changed(Snapshot().drained != request.drained());
