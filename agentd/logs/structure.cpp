@@ -3,7 +3,9 @@
 #include <google/protobuf/util/json_util.h>
 
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "common/logs/level.h"
+#include "common/text/text.h"
 #include "common/text/utf8.h"
 
 namespace mg::logs {
@@ -68,6 +70,19 @@ void FillStructure(const std::string& text, multigres::agent::v1::LogRecord* rec
   if (!FillFromJson(text, record) && !FillFromPostgres(text, record) && !FillFromCapnslog(text, record)) {
     record->set_message(text::ToValidUtf8(text));
   }
+}
+
+std::string Gist(const std::string& text, int width) {
+  multigres::agent::v1::LogRecord record;
+  FillStructure(text, &record);
+  std::string gist = record.message().empty() ? text : record.message();
+  for (const char* key : {"error", "err"}) {
+    auto field = record.fields().fields().find(key);
+    if (field != record.fields().fields().end() && !field->second.string_value().empty()) {
+      absl::StrAppend(&gist, ": ", field->second.string_value());
+    }
+  }
+  return text::Truncate(text::ToValidUtf8(gist), width);
 }
 
 }  // namespace mg::logs

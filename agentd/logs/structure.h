@@ -11,4 +11,7 @@ namespace mg::logs {
 /// PostgreSQL the text behind the severity, and severity, pid, user, database; of any other line itself and none.
 void FillStructure(const std::string& text, multigres::agent::v1::LogRecord* record);
 
+/// What a line says, in at most `width` cells: its message, and its error where it has one.
+std::string Gist(const std::string& text, int width);
+
 }  // namespace mg::logs

@@ -20,6 +20,13 @@ multigres::agent::v1::LogRecord Of(const std::string& text) {
   return record;
 }
 
+TEST(Gist_, IsTheMessageWithItsError_InOneShortLine) {
+  EXPECT_EQ(Gist(R"({"time":"2026-11-23T16:00:00Z","level":"ERROR","msg":"cannot listen","err":"port 1: in use"})", 80),
+            "cannot listen: port 1: in use");
+  EXPECT_EQ(Gist("panic: no\x01 \xff", 80), "panic: no\x01 \xef\xbf\xbd");
+  EXPECT_EQ(Gist("0123456789", 5), "0123…");
+}
+
 TEST(FillStructure, OfSlogAndZap_TakesMessageAndFields) {
   auto record = Of(R"({"time":"2026-11-23T16:00:00Z","level":"WARN","msg":"slow \"x\"","ms":12.5,"who":{"a":[1]}})");
   EXPECT_EQ(record.message(), "slow \"x\"");

@@ -5,8 +5,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "agentd/logs/structure.h"
 #include "agentd/provisioners/local/probes.h"
 #include "agentd/store/component_name.h"
 #include "common/logs/log_files.h"
@@ -25,7 +25,7 @@ constexpr absl::Duration kOneAnswer = absl::Seconds(2);
 /// How the programs end when they do not understand their command line.
 constexpr int kUsageStatus = 2;
 constexpr int kShownLines = 5;
-constexpr int kLastWords = 3;
+constexpr int kLastWordsWidth = 120;
 
 /// Only what can be verified, or what the program itself says in its exit status.
 std::string PermanentCause(const v1::ComponentSpec& spec, const std::string& log_dir, const shim::ShimState& state) {
@@ -92,7 +92,9 @@ void Watchman::TakeCare(const Model& model, const v1::ComponentSpec& spec, MakeS
     care.permanent_cause = [spec, log_dir = name.ok() ? model.input.paths.LogDir(*name) : std::string()](
                                const shim::ShimState& state) { return PermanentCause(spec, log_dir, state); };
     care.last_words = [component = spec.name(), log_dir = name.ok() ? model.input.paths.LogDir(*name) : std::string()] {
-      return absl::StrJoin(logs::LastLines({.name = component, .directory = log_dir}, kLastWords), " | ");
+      // A reason is one line, which status has for everything at once; 'why' shows the lines themselves.
+      const std::vector<std::string> lines = logs::LastLines({.name = component, .directory = log_dir}, 1);
+      return lines.empty() ? std::string() : logs::Gist(lines.back(), kLastWordsWidth);
     };
     supervisor_->TakeCare(who, std::move(care), wanted);
   }
