@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -160,6 +161,20 @@ Feed<EventLog::Event>::Batch EventLog::ReadAfter(std::int64_t after, size_t limi
   }
   older.missed = older.items.front().first - after - 1;
   return older;
+}
+
+std::int64_t EventLog::EndOfRemoved(const std::string& cluster) const {
+  std::int64_t end = 0;
+  for (std::int64_t after = 0;;) {
+    const Feed<Event>::Batch batch = ReadAfter(after, std::numeric_limits<std::int32_t>::max());
+    for (const auto& [sequence, event] : batch.items) {
+      after = sequence;
+      end = event.cluster() == cluster && event.type() == kRemoved ? sequence : end;
+    }
+    if (batch.items.empty()) {
+      return end;
+    }
+  }
 }
 
 }  // namespace mg::events

@@ -15,6 +15,9 @@
 
 namespace mg::events {
 
+/// The type of a cluster's last event.
+inline constexpr char kRemoved[] = "removed";
+
 class EventLog {
  public:
   using Event = multigres::agent::v1::Event;
@@ -34,6 +37,9 @@ class EventLog {
 
   /// As Feed::ReadAfter, but what is no longer in memory comes from the disk.
   Feed<Event>::Batch ReadAfter(std::int64_t after, size_t limit) const;
+
+  /// Number of the last event of former clusters of that name: those that were removed. 0: there were none.
+  std::int64_t EndOfRemoved(const std::string& cluster) const;
 
   Feed<Event>& feed() { return feed_; }
 

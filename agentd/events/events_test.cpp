@@ -72,6 +72,17 @@ TEST(EventLog, WhenTheCursorIsForeign_BeginsWithTheOldest) {
   EXPECT_FALSE(log.Position("a-b").ok());
 }
 
+TEST(EventLog, WhenAClusterWasRemoved_TheNextOneOfItsNameBeginsBehindThat) {
+  EventLog log;
+  log.Add("a", "", "operation-started", "up began");
+  EXPECT_EQ(log.EndOfRemoved("a"), 0);
+  log.Add("a", "", kRemoved, "down clean is done");
+  log.Add("b", "", "operation-started", "up began");
+  log.Add("a", "", "operation-started", "up began");
+  EXPECT_EQ(log.EndOfRemoved("a"), 2);
+  EXPECT_EQ(log.EndOfRemoved("b"), 0);
+}
+
 class EventLogOnDisk : public testing::Test {
  protected:
   EventLogOnDisk() {

@@ -169,7 +169,8 @@ grpc::ServerWriteReactor<agent::WatchEventsResponse>* AgentServiceImpl::WatchEve
     }
     auto& feed = domain_.events.feed();
     // Without following, "from now on" would always be nothing: then it is all there is.
-    std::int64_t after = request.from_start() || !request.follow() ? 0 : feed.last();
+    const bool all = request.from_start() || !request.follow();
+    std::int64_t after = !all ? feed.last() : cluster.empty() ? 0 : domain_.events.EndOfRemoved(cluster);
     if (!request.cursor().empty()) {
       absl::StatusOr<std::int64_t> position = domain_.events.Position(request.cursor());
       if (!position.ok()) {

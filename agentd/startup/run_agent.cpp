@@ -197,7 +197,9 @@ void Observe(events::EventLog& events, const operations::Operation& operation) {
                                    {"error", result->failure().message()},
                                    {"seconds", absl::ToDoubleSeconds(took)}});
   } else {
-    events.Add(identity.cluster, "", "operation-ended", absl::StrCat(name, " is done"), took);
+    const bool removed = identity.kind == "down" && identity.subject == "clean";
+    events.Add(identity.cluster, "", removed ? events::kRemoved : "operation-ended", absl::StrCat(name, " is done"),
+               took);
     log::Info(
         "operation ended",
         {{"kind", name}, {"cluster", identity.cluster}, {"id", identity.id}, {"seconds", absl::ToDoubleSeconds(took)}});
