@@ -299,6 +299,16 @@ TEST(Place, NearestFileUpwards_Chooses) {
   EXPECT_EQ(FindPlace(request)->name, "shop");
   request.home_is_explicit = true;
   EXPECT_EQ(FindPlace(request)->root_dir.find("/h/clusters/shop-"), 0u);
+  ASSERT_EQ(::symlink((root + "/shop").c_str(), (root + "/multigres_local").c_str()), 0);
+  const ClusterPlace place = *FindPlace(request);
+  for (const char* way : {"/multigres_local", "/multigres_local/multigres.yaml"}) {
+    request.config_path = root + way;
+    EXPECT_EQ(FindPlace(request)->root_dir, place.root_dir) << "one file is one cluster";
+  }
+  request.config_path = "";
+  request.working_directory = root;
+  EXPECT_EQ(FindPlace(request)->config_file, root + "/shop/multigres.yaml");
+  request.working_directory = root + "/shop/sub";
   request.name = "../up";
   EXPECT_EQ(FindPlace(request).status().code(), absl::StatusCode::kInvalidArgument);
   request.name = "";

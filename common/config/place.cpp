@@ -1,3 +1,4 @@
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -45,6 +46,15 @@ absl::Status CheckFound(const std::string& file) {
       {.reason = "FOREIGN_CONFIGURATION", .hint = absl::StrCat("if you trust it, name it: --config-path ", file)});
 }
 
+/// The file in the directory's own place, however that was reached: one file is one cluster. A file that is a link
+/// itself stays what it is, since its cluster's data lies beside it.
+std::string WithoutLinkedDirectory(const std::string& file) {
+  char* resolved = ::realpath(DirName(file).c_str(), nullptr);
+  const std::string directory = resolved == nullptr ? DirName(file) : resolved;
+  ::free(resolved);
+  return JoinPath(directory, file.substr(file.rfind('/') + 1));
+}
+
 /// The configuration file that the request chooses; empty: none.
 absl::StatusOr<std::string> FindFile(const PlaceRequest& request) {
   if (!request.config_path.empty()) {
@@ -54,12 +64,12 @@ absl::StatusOr<std::string> FindFile(const PlaceRequest& request) {
       return MakeError(absl::StatusCode::kNotFound, absl::StrCat("there is no configuration file ", file),
                        {.reason = "NO_CONFIGURATION", .hint = "'multigres init' writes one"});
     }
-    return file;
+    return WithoutLinkedDirectory(file);
   }
   if (std::string local = JoinPath(request.working_directory, absl::StrCat("multigres_local/", kFileName));
       Exists(local)) {
     MG_RETURN_IF_ERROR(CheckFound(local));
-    return local;
+    return WithoutLinkedDirectory(local);
   }
   for (std::string directory = request.working_directory;; directory = DirName(directory)) {
     if (std::string file = JoinPath(directory, kFileName); Exists(file)) {
