@@ -2,11 +2,13 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <map>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "cli/args/help.h"
 #include "cli/args/parser.h"
@@ -14,7 +16,9 @@
 #include "cli/commands/context.h"
 #include "cli/output/error.h"
 #include "cli/output/terminal.h"
+#include "common/status/error_codes.h"
 #include "common/status/exit_code.h"
+#include "common/status/status.h"
 #include "common/version/version.h"
 
 extern char** environ;
@@ -37,14 +41,29 @@ mg::cli::Format WantedFormat(const std::vector<std::string>& words) {
   for (size_t i = 0; i < words.size(); ++i) {
     bool next = words[i] == "-o" || words[i] == "--output";
     std::string value = next && i + 1 < words.size() ? words[i + 1] : words[i];
-    if (value == "--json" || value == "--output=json" || (next && value == "json")) {
+    if (value == "--json" || value == "--output=json" || value == "-o=json" || value == "-ojson" ||
+        (next && value == "json")) {
       return mg::cli::Format::kJson;
     }
-    if (value == "--yaml" || value == "--output=yaml" || (next && value == "yaml")) {
+    if (value == "--yaml" || value == "--output=yaml" || value == "-o=yaml" || value == "-oyaml" ||
+        (next && value == "yaml")) {
       return mg::cli::Format::kYaml;
     }
   }
   return mg::cli::Format::kText;
+}
+
+/// An answer that nobody got is none.
+int Print(const std::string& text, bool colour) {
+  if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) {
+    return mg::kExitOk;
+  }
+  const absl::Status status =
+      mg::MakeError(absl::StatusCode::kInternal,
+                    absl::StrCat("cannot write the output: ", mg::ErrnoStatus(errno, "standard output").message()),
+                    {.reason = "OUTPUT_NOT_WRITTEN"});
+  std::fputs(mg::cli::ErrorText(status, mg::cli::Format::kText, colour, {}).c_str(), stderr);
+  return mg::ExitCodeOf(status);
 }
 
 }  // namespace
@@ -80,14 +99,11 @@ int main(int argc, char** argv) {
   }
   switch (parsed->kind) {
     case mg::cli::ParseResult::Kind::kHelp:
-      std::fputs(mg::cli::HelpText(commands, parsed->help_for, terminal.out_colour,
-                                   terminal.out_is_tty ? terminal.width : mg::cli::kWidestHelp)
-                     .c_str(),
-                 stdout);
-      return mg::kExitOk;
+      return Print(mg::cli::HelpText(commands, parsed->help_for, terminal.out_colour,
+                                     terminal.out_is_tty ? terminal.width : mg::cli::kWidestHelp),
+                   terminal.err_colour);
     case mg::cli::ParseResult::Kind::kVersion:
-      std::printf("multigres %s\n", mg::kVersion);
-      return mg::kExitOk;
+      return Print(absl::StrCat("multigres ", mg::kVersion, "\n"), terminal.err_colour);
     case mg::cli::ParseResult::Kind::kRun:
       break;
   }

@@ -4,12 +4,14 @@
 #include <algorithm>
 #include <deque>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "common/status/status.h"
 #include "common/text/text.h"
+#include "common/text/utf8.h"
 
 namespace mg::cli {
 
@@ -79,6 +81,20 @@ const Flag* FindFlag(const std::vector<Flag>& flags, absl::string_view word) {
   return nullptr;
 }
 
+/// The flag of this word that has the next word as its value: `--output`, `-o`, and `-qo`, whose last letter it is.
+const Flag* FlagBeforeItsValue(const std::vector<Flag>& flags, absl::string_view word) {
+  if (const Flag* flag = FindFlag(flags, word); flag != nullptr || absl::StartsWith(word, "--")) {
+    return flag != nullptr && !flag->value.empty() ? flag : nullptr;
+  }
+  for (size_t i = 1; i < word.size(); ++i) {
+    const Flag* flag = FindFlag(flags, absl::StrCat("-", word.substr(i, 1)));
+    if (flag == nullptr || !flag->value.empty()) {
+      return i + 1 == word.size() ? flag : nullptr;  // else the value is in the same word
+    }
+  }
+  return nullptr;
+}
+
 struct Words {
   const Command* command = nullptr;
   std::vector<std::string> matched;  ///< the words that lead to it, or to a noun
@@ -109,8 +125,7 @@ Words FindCommand(const std::vector<Command>& commands, const std::vector<std::s
     }
     if (absl::StartsWith(word, "-") && word != "-") {
       words.rest.push_back(word);
-      const Flag* flag = FindFlag(GlobalFlags(), word);
-      if (matching && flag != nullptr && !flag->value.empty() && i + 1 < arguments.size()) {
+      if (matching && FlagBeforeItsValue(GlobalFlags(), word) != nullptr && i + 1 < arguments.size()) {
         words.rest.push_back(arguments[++i]);
       }
       continue;
@@ -141,15 +156,55 @@ Words FindCommand(const std::vector<Command>& commands, const std::vector<std::s
 
 bool IsWord(const std::string& word) { return !absl::StartsWith(word, "-"); }
 
-absl::Status UnknownCommand(const std::vector<Command>& commands, const Words& words) {
-  std::string noun = absl::StrJoin(words.matched, " ");
-  std::string word;
-  for (const std::string& candidate : words.rest) {
-    if (IsWord(candidate)) {
-      word = candidate;
-      break;
+/// Those that are neither flags nor values of global ones.
+std::vector<std::string> PlainWords(const std::vector<std::string>& rest) {
+  std::vector<std::string> words;
+  for (size_t i = 0; i < rest.size(); ++i) {
+    if (IsWord(rest[i])) {
+      words.push_back(rest[i]);
+    } else if (FlagBeforeItsValue(GlobalFlags(), rest[i]) != nullptr) {
+      ++i;
     }
   }
+  return words;
+}
+
+/// A flag before the command that none of the global ones is: what follows it may be its value, and no command.
+std::string UnknownFlagBefore(const Words& words) {
+  for (size_t i = 0; i < words.rest.size() && !IsWord(words.rest[i]); ++i) {
+    const std::string name = words.rest[i].substr(0, words.rest[i].find('='));
+    const bool letters = name.size() > 1 && name[1] != '-';
+    if (name != "--version" && FindFlag(GlobalFlags(), letters ? name.substr(0, 2) : name) == nullptr) {
+      return name;
+    }
+    i += FlagBeforeItsValue(GlobalFlags(), words.rest[i]) != nullptr ? 1 : 0;
+  }
+  return "";
+}
+
+/// `get poolers`, as kubectl has it: the noun stands first here. Empty: there is none of that name.
+std::string NounFirst(const std::vector<Command>& commands, const std::vector<std::string>& plain) {
+  if (plain.size() < 2) {
+    return "";
+  }
+  const std::string &verb = plain[0], &noun = plain[1];
+  const bool plural = absl::EndsWith(noun, "s");
+  const std::string one = plural ? noun.substr(0, noun.size() - 1) : noun;
+  for (const std::string& wanted :
+       {absl::StrCat(one, " ", plural && verb == "get" ? "list" : verb), absl::StrCat(noun, " ", verb)}) {
+    for (const auto& [path, command] : AllPaths(commands)) {
+      if (path == wanted && !command->hidden) {
+        return wanted;
+      }
+    }
+  }
+  return "";
+}
+
+absl::Status UnknownCommand(const std::vector<Command>& commands, const Words& words) {
+  std::string noun = absl::StrJoin(words.matched, " ");
+  const std::vector<std::string> plain = PlainWords(words.rest);
+  const std::string word = plain.empty() ? "" : plain[0];
   std::vector<std::string> candidates;
   for (const auto& [path, command] : AllPaths(commands)) {
     std::vector<std::string> parts = absl::StrSplit(path, ' ');
@@ -171,8 +226,24 @@ absl::Status UnknownCommand(const std::vector<Command>& commands, const Words& w
                           ? see_help
                           : absl::StrCat("leave out the '--': 'multigres ", absl::StrJoin(path, " "), "'"));
   }
+  if (const std::string flag = UnknownFlagBefore(words); !flag.empty()) {
+    std::vector<std::string> flags = {"--version"};
+    for (const Flag& known : GlobalFlags()) {
+      if (!known.hidden) {
+        flags.push_back(absl::StrCat("--", known.name));
+      }
+    }
+    std::optional<std::string> near = flag == "-v" || flag == "-V" ? "--version" : text::Closest(flag, flags);
+    return UsageError(absl::StrCat("unknown flag '", flag, "' for '", program, "'"),
+                      near.has_value() ? absl::StrCat("did you mean '", *near, "'?")
+                                       : absl::StrCat("a command's own flags stand behind it; ", see_help));
+  }
   if (word.empty()) {
     return UsageError(absl::StrCat("'", program, "' needs a command"), see_help);
+  }
+  if (const std::string turned = noun.empty() ? NounFirst(commands, plain) : ""; !turned.empty()) {
+    return UsageError(absl::StrCat("unknown command '", word, "' for '", program, "'"),
+                      absl::StrCat("did you mean '", program, " ", turned, "'?"));
   }
   std::optional<std::string> near = text::Closest(word, candidates);
   return UsageError(absl::StrCat("unknown command '", word, "' for '", program, "'"),
@@ -313,7 +384,22 @@ absl::Status TakeValues(const Bound& bound, Arguments* arguments) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Arguments> ParseFlags(const Command& command, const std::vector<std::string>& rest) {
+/// `-o=json`, which CLI11 would take for the value `=json`, in the long form.
+std::vector<std::string> WithLongForms(const Command& command, std::vector<std::string> rest) {
+  for (size_t i = 0; i < rest.size() && rest[i] != "--"; ++i) {
+    std::string& word = rest[i];
+    if (FlagBeforeItsValue(command.flags, word) != nullptr || FlagBeforeItsValue(GlobalFlags(), word) != nullptr) {
+      ++i;
+    } else if (word.size() > 2 && word[0] == '-' && word[1] != '-' && word[2] == '=') {
+      const Flag* flag = FindOwnOrGlobal(command, word.substr(0, 2));
+      word = flag == nullptr ? word : absl::StrCat("--", flag->name, word.substr(2));
+    }
+  }
+  return rest;
+}
+
+absl::StatusOr<Arguments> ParseFlags(const Command& command, const std::vector<std::string>& given) {
+  const std::vector<std::string> rest = WithLongForms(command, given);
   CLI::App app(command.summary, command.path);
   app.set_help_flag();
   std::deque<Bound> bound;
@@ -355,7 +441,25 @@ absl::Status CheckPositionals(const Command& command, const Arguments& arguments
 
 }  // namespace
 
+namespace {
+
+/// What goes into protobuf messages must be UTF-8. What stands behind two dashes is another program's.
+absl::Status CheckUtf8(const std::vector<std::string>& arguments) {
+  for (const std::string& word : arguments) {
+    if (word == "--") {
+      break;
+    }
+    if (text::ToValidUtf8(word) != word) {
+      return UsageError(absl::StrCat("'", absl::CHexEscape(word), "' is not UTF-8"), "write names and values in UTF-8");
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<ParseResult> Parse(const std::vector<Command>& commands, const std::vector<std::string>& arguments) {
+  MG_RETURN_IF_ERROR(CheckUtf8(arguments));
   Words words = FindCommand(commands, arguments);
   auto end = std::find(words.rest.begin(), words.rest.end(), "--");
   bool help = std::any_of(words.rest.begin(), end, [](const std::string& w) { return w == "--help" || w == "-h"; });

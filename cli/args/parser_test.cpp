@@ -1,5 +1,8 @@
 #include "cli/args/parser.h"
 
+#include <array>
+
+#include "absl/strings/str_split.h"
 #include "cli/args/help.h"
 #include "common/status/status.h"
 #include "gtest/gtest.h"
@@ -104,6 +107,52 @@ TEST(Parse, CommandBehindTwoDashes_IsToldToComeFirst) {
   EXPECT_EQ(HintOf(status), "leave out the '--': 'multigres topology cell get'");
   EXPECT_EQ(HintOf(Parse(commands, {"topology", "--", "cell"}).status()), "see 'multigres topology --help'");
   EXPECT_EQ(HintOf(Parse(commands, {"--", "x"}).status()), "see 'multigres --help'");
+}
+
+TEST(Parse, UnknownFlagBeforeTheCommand_IsWhatIsNamed) {
+  std::vector<Command> commands = Commands();
+  for (const auto& [words, message, hint] : std::vector<std::array<std::string, 3>>{
+           {"--contxt x up", "unknown flag '--contxt' for 'multigres'", "did you mean '--context'?"},
+           {"--json --contxt x up", "unknown flag '--contxt' for 'multigres'", "did you mean '--context'?"},
+           {"-c x up", "unknown flag '-c' for 'multigres'",
+            "a command's own flags stand behind it; see 'multigres --help'"},
+           {"-V", "unknown flag '-V' for 'multigres'", "did you mean '--version'?"},
+           {"--timeout 3s lgos", "unknown command 'lgos' for 'multigres'", "did you mean 'multigres logs'?"},
+           {"get logs", "unknown command 'get' for 'multigres'", ""}}) {
+    absl::Status status = Parse(commands, absl::StrSplit(words, ' ')).status();
+    EXPECT_EQ(status.message(), message);
+    EXPECT_TRUE(hint.empty() || HintOf(status) == hint) << words << ": " << HintOf(status);
+  }
+}
+
+TEST(Parse, ShortFlagsInEveryForm) {
+  std::vector<Command> commands = Commands();
+  for (const std::string words :
+       {"-qo json logs", "logs -q -o=json", "logs -qojson", "-o json -q logs", "-o=json logs -q"}) {
+    absl::StatusOr<ParseResult> result = Parse(commands, absl::StrSplit(words, ' '));
+    ASSERT_TRUE(result.ok()) << words << ": " << result.status();
+    EXPECT_EQ(result->arguments.Get("output"), "json") << words;
+    EXPECT_TRUE(result->arguments.Has("quiet")) << words;
+  }
+  EXPECT_FALSE(Parse(commands, {"logs", "-w=false"})->arguments.Has("watch"));
+  EXPECT_EQ(Parse(commands, {"logs", "--level", "-w=x"}).status().message(), "'-w=x' is not a value of --level");
+}
+
+TEST(Parse, NounBehindItsVerb_IsToldInOrder) {
+  std::vector<Command> commands = Commands();
+  commands.push_back({.path = "pooler list", .summary = "list them"});
+  commands.push_back({.path = "pooler get", .summary = "show one"});
+  EXPECT_EQ(HintOf(Parse(commands, {"get", "poolers"}).status()), "did you mean 'multigres pooler list'?");
+  EXPECT_EQ(HintOf(Parse(commands, {"get", "pooler", "x"}).status()), "did you mean 'multigres pooler get'?");
+  EXPECT_EQ(HintOf(Parse(commands, {"list", "poolers"}).status()), "did you mean 'multigres pooler list'?");
+}
+
+TEST(Parse, WhatIsNoUtf8_IsRefused) {
+  std::vector<Command> commands = Commands();
+  absl::Status status = Parse(commands, {"topology", "cell", "get", "a\xff"}).status();
+  EXPECT_EQ(status.message(), "'a\\xff' is not UTF-8");
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_TRUE(Parse(commands, {"logs", "zürich", "--", "\xff"}).ok());
 }
 
 TEST(Parse, RepeatedFlag_SplitsAtCommas) {

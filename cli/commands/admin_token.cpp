@@ -60,7 +60,19 @@ int RunCreate(Context& context) {
   if (context.format() == Format::kText) {
     context.Err("This is the only time that the secret is shown; keep it in a file that only you may read.\n");
   }
-  return context.Emit(response, [&] { return absl::StrCat(response.secret(), "\n"); });
+  context.Emit(response, [&] { return absl::StrCat(response.secret(), "\n"); });
+  if (context.OutputStatus().ok()) {
+    return 0;
+  }
+  // Nobody has the secret, so nobody shall have the token.
+  v1::RevokeTokenRequest revoke;
+  revoke.set_token(response.token().id());
+  v1::RevokeTokenResponse revoked;
+  const absl::Status undone =
+      CallAdmin<v1::TokenService>(context, &v1::TokenService::Stub::RevokeToken, revoke, &revoked);
+  const std::string fate = undone.ok() ? "the token was not made"
+                                       : absl::StrCat("token ", request.name(), " is to be revoked, nobody has it");
+  return context.Fail(WithContext(context.OutputStatus(), fate));
 }
 
 int RunList(Context& context) {
