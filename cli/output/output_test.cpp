@@ -6,6 +6,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "cli/output/error.h"
 #include "cli/output/go_json.h"
 #include "cli/output/relative.h"
@@ -81,6 +82,25 @@ TEST(Table, TooNarrow_KeepsTheSecondColumnLongest) {
   EXPECT_EQ(table.Render(60, false),
             "SHARD                   PRIMARY            STANDBYS …\n"
             "postgres/default/0-inf  multipooler/zone1  multipooler/zone…\n");
+}
+
+TEST(Table, OneLongCell_TakesNoColumnFromTheOtherRows) {
+  Table table({"SHARD", "PRIMARY", "STANDBYS", "RULE", "DURABILITY"}, 2);
+  const std::string name(40, 'n');
+  for (const std::string& database : {std::string("postgres"), std::string("shop"), name}) {
+    const std::string place = database == "postgres" ? "" : absl::StrCat("/", database);
+    table.Add({absl::StrCat(database, "/default/0-inf"), absl::StrCat("multipooler/zone1", place),
+               absl::StrCat("multipooler/zone2", place, " multipooler/zone3", place), "{3,0}", "AT_LEAST_2"});
+  }
+  const std::string text = table.Render(90, false);
+  EXPECT_EQ(text.substr(0, text.find('\n')).find(" …"), std::string::npos) << text;
+  EXPECT_NE(text.find("shop/default/0-inf"), std::string::npos) << text;
+  EXPECT_NE(text.find("multipooler/zone1/shop"), std::string::npos) << text;
+  EXPECT_NE(text.find("{3,0}  AT_LEAST_2"), std::string::npos) << text;
+  for (const auto& line : absl::StrSplit(text, '\n')) {
+    EXPECT_LE(text::DisplayWidth(line), 90) << text;
+  }
+  EXPECT_NE(table.Render(0, false).find(name), std::string::npos);
 }
 
 TEST(Error, SaysWhatWhyAndWhatNext) {

@@ -1,6 +1,7 @@
 #include "cli/output/table.h"
 
 #include <algorithm>
+#include <functional>
 #include <numeric>
 
 #include "absl/strings/str_cat.h"
@@ -96,6 +97,44 @@ bool Table::LeaveOut(int width, const std::vector<int>& widths, std::vector<bool
   return cut;
 }
 
+int Table::Usual(size_t column) const {
+  constexpr int kAlwaysWhole = 20;
+  std::vector<int> widths;
+  for (size_t row = 1; row < rows_.size(); ++row) {
+    widths.push_back(text::DisplayWidth(rows_[row][column]));
+  }
+  std::sort(widths.begin(), widths.end(), std::greater<>());
+  // The widest quarter, of two rows one of them, is what the others need not suffer for.
+  const size_t unusual = widths.size() < 2 ? 0 : (widths.size() + 3) / 4;
+  const int most = widths.empty() ? 0 : widths[unusual];
+  const int usual = std::max({kAlwaysWhole, text::DisplayWidth(rows_[0][column]), most});
+  const int widest = widths.empty() ? 0 : widths[0];
+  return widest < 2 * usual ? std::max(widest, usual) : usual;
+}
+
+void Table::CutUnusual(int width, std::vector<int>* widths) const {
+  std::vector<bool> shown(widths->size(), true);
+  for (size_t column = 1; column < widths->size(); ++column) {
+    shown[column] = !SaysNothing(column);
+  }
+  for (int over = Sum(*widths, shown) - width; over > 0;) {
+    size_t column = 0;
+    int spare = 0;
+    for (size_t i = 0; i < widths->size(); ++i) {
+      // The one that gives way has done so already.
+      if (shown[i] && static_cast<int>(i) != flexible_ && (*widths)[i] - Usual(i) > spare) {
+        column = i;
+        spare = (*widths)[i] - Usual(i);
+      }
+    }
+    if (spare == 0) {
+      return;
+    }
+    (*widths)[column] -= std::min(over, spare);
+    over -= std::min(over, spare);
+  }
+}
+
 std::string Table::Render(int width, bool bold) const {
   std::vector<int> widths = Widths();
   const std::vector<int> natural = widths;
@@ -104,17 +143,23 @@ std::string Table::Render(int width, bool bold) const {
     const int others = Sum(widths, std::vector<bool>(widths.size(), true)) - widths[column];
     widths[column] = std::clamp(width - others, LeastOfFlexible(widths), widths[column]);
   }
+  if (width > 0) {
+    CutUnusual(width, &widths);
+  }
   std::vector<bool> shown(widths.size(), true);
   const bool cut = width > 0 && LeaveOut(width, widths, &shown);
   const size_t last = Last(shown);
-  if (cut) {
-    int room = width - Sum(widths, shown) - MarkBeyond(rows_[0][last], widths[last]);
-    if (flexible_ >= 0 && shown[static_cast<size_t>(flexible_)] && room > 0) {
-      // What was left out makes room for the column that gives way.
-      auto column = static_cast<size_t>(flexible_);
-      widths[column] = std::min(widths[column] + room, natural[column]);
-    } else if (last == 1 && room < 0) {
-      widths[0] -= std::min(-room, Spare(widths));
+  int room = width - Sum(widths, shown) - (cut ? MarkBeyond(rows_[0][last], widths[last]) : 0);
+  if (cut && last == 1 && room < 0) {
+    widths[0] -= std::min(-room, Spare(widths));
+  }
+  // What was left out makes room for what was cut: first for the column that gives way.
+  for (size_t i = 0; i <= widths.size() && room > 0; ++i) {
+    const size_t column = i > 0 ? i - 1 : static_cast<size_t>(std::max(flexible_, 0));
+    if (shown[column]) {
+      const int more = std::min(room, natural[column] - widths[column]);
+      widths[column] += more;
+      room -= more;
     }
   }
   std::string result;

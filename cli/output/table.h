@@ -1,6 +1,7 @@
-/// Columns of text. On a terminal the flexible column is cut so that a row stays on its line, and where that is not
-/// enough columns are left out, empty ones first, then from the right but for a flexible last one, which an ellipsis in
-/// the header tells. What is piped is never cut.
+/// Columns of text. On a terminal the flexible column is cut so that a row stays on its line; where that is not enough,
+/// cells that are much wider than the others of their column are cut too; at last columns are left out, empty ones
+/// first, then from the right but for a flexible last one, which an ellipsis in the header tells. What is piped is
+/// never cut.
 #pragma once
 
 #include <string>
@@ -25,6 +26,9 @@ class Table {
   bool SaysNothing(size_t column) const;
   /// Unmarks columns that have no room; true: some that say something are among them.
   bool LeaveOut(int width, const std::vector<int>& widths, std::vector<bool>* shown) const;
+  /// Makes columns narrower, down to what their usual cells need, until the table fits.
+  void CutUnusual(int width, std::vector<int>* widths) const;
+  int Usual(size_t column) const;
   /// What the flexible column is never cut below.
   int LeastOfFlexible(const std::vector<int>& widths) const;
 
