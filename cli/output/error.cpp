@@ -16,11 +16,17 @@ namespace mg::cli {
 
 namespace {
 
-// A message is "what failed: why", or only what failed; then the usual cause stands in.
-std::string WhyOf(const absl::Status& status, const ErrorCode& code) {
-  std::string message(status.message());
-  size_t colon = message.find(": ");
-  return colon == std::string::npos ? std::string(code.why) : message.substr(colon + 2);
+/// What a message says after its colon. A message is "what failed: why", or only what failed: then the usual cause
+/// stands in. A flag, a file's place or a name before the colon says whose the sentence after it is; one word after it
+/// is a value, and a question is what was asked: none of them is a cause.
+std::string WhyIn(absl::string_view message) {
+  const size_t colon = message.find(": ");
+  if (colon == absl::string_view::npos) {
+    return "";
+  }
+  const absl::string_view what = message.substr(0, colon), why = message.substr(colon + 2);
+  const bool sentences = absl::StrContains(what, ' ') && absl::StrContains(why, ' ');
+  return sentences && !absl::StartsWith(what, "--") && !absl::EndsWith(why, "?") ? std::string(why) : "";
 }
 
 std::string Escaped(absl::string_view text) { return absl::StrReplaceAll(text, {{"|", "\\|"}, {"<", "\\<"}}); }
@@ -55,14 +61,16 @@ std::string Visible(absl::string_view text, const std::vector<std::string>& said
 std::string ErrorText(const absl::Status& status, Format format, bool colour, const std::vector<std::string>& said) {
   ErrorDetail detail = DetailOf(status).value_or(ErrorDetail{});
   const ErrorCode& code = ErrorCodeOf(status);
-  std::string next = detail.hint.empty() ? std::string(code.next) : detail.hint;
+  const std::string next = detail.hint.empty() ? std::string(code.next) : detail.hint;
+  const std::string why = WhyIn(status.message());
   if (format != Format::kText) {
     multigres::cli::v1::ErrorOutput output;
     multigres::cli::v1::Error& error = *output.mutable_error();
-    error.set_code(absl::StatusCodeToString(status.code()));
+    // The reason's, as the exit status: what is written down of a reason is always true.
+    error.set_code(absl::StatusCodeToString(code.code));
     error.set_reason(detail.reason.empty() ? std::string(code.reason) : detail.reason);
     error.set_message(std::string(status.message()));
-    error.set_why(WhyOf(status, code));
+    error.set_why(why.empty() ? std::string(code.why) : why);
     error.set_hint(next);
     error.set_component(detail.subject);
     for (const std::string& line : detail.log_tail) {
@@ -72,7 +80,7 @@ std::string ErrorText(const absl::Status& status, Format format, bool colour, co
     return format == Format::kJson ? ToJson(output) : ToYaml(output);
   }
   std::string text = absl::StrCat(Styled("error:", Style::kRed, colour), " ", Visible(status.message(), said), "\n");
-  if (!absl::StrContains(status.message(), ": ")) {
+  if (why.empty()) {
     absl::StrAppend(&text, Styled("why:", Style::kCyan, colour), " ", code.why, "\n");
   }
   if (!detail.log_tail.empty()) {

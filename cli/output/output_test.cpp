@@ -148,6 +148,24 @@ TEST(Error, EveryCode_InEveryForm_SaysWhyAndWhatToDoAndTheExitStatus) {
   }
 }
 
+TEST(Error, WhatIsNoCauseBehindAColon_LeavesTheUsualOne) {
+  for (const char* message : {"--tail: 'x' is not a number of lines", "unsupported provisioner: foo",
+                              "this needs a confirmation: in cluster a of this machine: delete cell X?",
+                              "multigres.yaml:3:1: unknown key 'x'"}) {
+    const absl::Status status = MakeError(absl::StatusCode::kInvalidArgument, message, {.reason = "USAGE"});
+    const std::string why(ErrorCodeOf(status).why);
+    EXPECT_TRUE(absl::StrContains(ErrorText(status, Format::kText, false), absl::StrCat("\nwhy: ", why, "\n")))
+        << message;
+    EXPECT_TRUE(absl::StrContains(ErrorText(status, Format::kYaml, false), absl::StrCat("why: ", why, "\n")))
+        << message;
+  }
+}
+
+TEST(Error, CodeIsTheOneOfItsReason) {
+  const absl::Status status = MakeError(absl::StatusCode::kNotFound, "it failed", {.reason = "USAGE"});
+  EXPECT_TRUE(absl::StrContains(ErrorText(status, Format::kJson, false), "\"code\": \"INVALID_ARGUMENT\""));
+}
+
 TEST(Relative, IsOneUnitInWords) {
   const absl::Time now = absl::FromUnixSeconds(1'800'000'000);
   EXPECT_EQ(Relative(now, now), "just now");

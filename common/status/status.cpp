@@ -91,6 +91,11 @@ absl::Status ErrnoStatus(int error_number, absl::string_view what) {
     return MakeError(CodeOfErrno(error_number), absl::StrCat(what, ": ", std::strerror(error_number)),
                      {.reason = "DISK_FULL"});
   }
+  if (error_number == ENOENT) {
+    // It is a path that was not found, and no name of a list.
+    return MakeError(CodeOfErrno(error_number), absl::StrCat(what, ": ", std::strerror(error_number)),
+                     {.reason = "FILE_NOT_FOUND"});
+  }
   return absl::Status(CodeOfErrno(error_number), absl::StrCat(what, ": ", std::strerror(error_number)));
 }
 
