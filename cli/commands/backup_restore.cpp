@@ -17,6 +17,7 @@
 #include "cli/commands/context.h"
 #include "cli/commands/stream_watcher.h"
 #include "cli/output/progress.h"
+#include "cli/output/render.h"
 #include "common/rpc/proto_time.h"
 #include "multigres/admin/v1/backup.grpc.pb.h"
 
@@ -55,14 +56,32 @@ absl::StatusOr<v1::RestoreBackupRequest> RequestOf(Context& context) {
   return request;
 }
 
-/// For programs: a line of JSON on stderr for each step that has ended.
+/// For programs: stderr is a stream of objects, a line of JSON or a document of YAML for each step that has ended and
+/// one for an error.
+void ErrForProgram(Context& context, const std::string& object) {
+  context.Err(context.format() == Format::kJson ? OnOneLine(object) : absl::StrCat("---\n", object));
+}
+
+int Fail(Context& context, const absl::Status& status) {
+  std::string nothing, error;
+  context.Redirect(&nothing, &error);
+  const int exit_status = context.Fail(status);
+  context.Redirect(nullptr);
+  if (context.format() == Format::kText) {
+    context.Err(error);
+  } else {
+    ErrForProgram(context, error);
+  }
+  return exit_status;
+}
+
 void ShowForProgram(Context& context, const prov::StepProgress& step) {
   if (step.state() == prov::STEP_STATE_RUNNING || context.args().Has("quiet")) {
     return;
   }
   std::string json;
   if (google::protobuf::util::MessageToJsonString(step, &json).ok()) {
-    context.Err(absl::StrCat("{\"step\":", json, "}\n"));
+    ErrForProgram(context, absl::StrCat("{\"step\":", json, "}\n"));
   }
 }
 
@@ -173,7 +192,7 @@ int RunRestore(Context& context) {
   request.set_follow(context.args().Has("follow"));
   absl::StatusOr<v1::RestoreBackupRequest> asked = RequestOf(context);
   if (!asked.ok()) {
-    return context.Fail(asked.status());
+    return Fail(context, asked.status());
   }
   *request.mutable_restore() = *std::move(asked);
   absl::StatusOr<std::vector<clustermetadata::Multipooler>> poolers =
@@ -181,7 +200,7 @@ int RunRestore(Context& context) {
   // Before anybody is asked, and before a step is shown.
   if (poolers.ok() && poolers->empty()) {
     if (absl::Status known = CheckDatabase(context, BackupDatabase(context)); !known.ok()) {
-      return context.Fail(known);
+      return Fail(context, known);
     }
   }
   const PoolerNames names(context, poolers.ok() ? *poolers : std::vector<clustermetadata::Multipooler>());
@@ -190,7 +209,7 @@ int RunRestore(Context& context) {
     absl::StatusOr<clustermetadata::Multipooler> target =
         poolers.ok() ? FindPooler(context, *poolers, context.args().Get("standby")) : poolers.status();
     if (!target.ok()) {
-      return context.Fail(target.status());
+      return Fail(context, target.status());
     }
     *request.mutable_restore()->mutable_standby() = target->id();
     what = absl::StrCat("the data of ", names.Of(*target));
@@ -201,16 +220,16 @@ int RunRestore(Context& context) {
                               request.restore().backup_id().empty() ? "(the newest)" : request.restore().backup_id(),
                               "? The present data is kept aside, clients are cut off meanwhile."));
     if (!yes.ok()) {
-      return context.Fail(yes.status());
+      return Fail(context, yes.status());
     }
     if (!*yes) {
-      return context.Fail(absl::CancelledError("nothing was restored"));
+      return Fail(context, absl::CancelledError("nothing was restored"));
     }
   }
   absl::StatusOr<AdminRoute> route = context.Admin();
   absl::StatusOr<v1::RestoreBackupResponse> response = route.ok() ? Follow(context, *route, request) : route.status();
   if (!response.ok()) {
-    return context.Fail(response.status());
+    return Fail(context, response.status());
   }
   return context.Emit(*response, [&] { return ResultText(*response, names); });
 }
@@ -226,7 +245,8 @@ std::vector<Command> RestoreCommands() {
            "from a backup. Every pooler of the database must be there. First the backup is recovered beside the "
            "present data, which serves meanwhile: what fails until then, or is interrupted, changes nothing. Then the "
            "present data is set aside, and put back if the new data does not start; an interrupt ends only the "
-           "command then. The former data directories are kept beside the new ones until the next restore.",
+           "command then. The former data directories are kept beside the new ones until the next restore. With --json "
+           "stderr has a line of JSON for each step that has ended (none with --quiet), and an error as the last line.",
        .positionals = {{.name = "BACKUP", .help = "the backup's name; default: the newest"}},
        .flags = {BackupDatabaseFlag(),
                  {.name = "to-time",
