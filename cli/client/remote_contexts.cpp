@@ -239,10 +239,13 @@ absl::StatusOr<std::string> ReadTokenFile(const std::string& path) {
   return token;
 }
 
+bool UsesTls(const RemoteContext& context) {
+  return context.tls() || !context.ca_file().empty() || !context.cert_file().empty() || !context.server_name().empty();
+}
+
 absl::StatusOr<RemoteRoute> DialRemote(const RemoteContext& context) {
   MG_ASSIGN_OR_RETURN(std::string host, HostOf(context.endpoint()));
-  bool tls =
-      context.tls() || !context.ca_file().empty() || !context.cert_file().empty() || !context.server_name().empty();
+  const bool tls = UsesTls(context);
   std::string authorization;
   if (!context.token_file().empty()) {
     if (!tls && !IsLoopback(host)) {

@@ -62,6 +62,9 @@ struct RemoteRoute {
   std::function<void(grpc::ClientContext*)> prepare;
 };
 
+/// Whether it is dialled with TLS: everything that is of use with TLS only asks for it.
+bool UsesTls(const multigres::cli::v1::RemoteContext& context);
+
 /// Dials; nothing is sent before the first call. PERMISSION_DENIED: the token's file is open to others, or the token
 /// would go to another machine without TLS.
 absl::StatusOr<RemoteRoute> DialRemote(const multigres::cli::v1::RemoteContext& context);

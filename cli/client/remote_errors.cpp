@@ -37,8 +37,10 @@ absl::Status NotReached(const absl::Status& status, const RemoteSide& side) {
                     : untrusted ? "its certificate is not one of an authority that is trusted here"
                     : misnamed  ? "its certificate is for another name"
                     : unknown   ? "its host has no address"
-                    : broke     ? "the connection was made and then closed: it may want TLS, or a client certificate"
-                                : "no connection to its address can be made";
+                    : broke && side.tls
+                        ? "the connection was made and then closed: it may speak no TLS, or want a client certificate"
+                    : broke ? "the connection was made and then closed: it may want TLS, or a client certificate"
+                            : "no connection to its address can be made";
   return MakeError(
       status.code(), absl::StrCat(Where(side), " cannot be reached: ", why),
       {.reason = "UNAVAILABLE",
@@ -46,6 +48,7 @@ absl::Status NotReached(const absl::Status& status, const RemoteSide& side) {
            untrusted || misnamed
                ? "add the context anew with its authority (--ca-file) and the name in its certificate (--server-name)"
            : broke && side.address ? "add it as a context with --tls, --ca-file, --cert-file and --key-file"
+           : broke && side.tls     ? "add the context anew without --tls, or with --cert-file and --key-file"
            : broke                 ? "add the context anew with the right --tls, --ca-file, --cert-file and --key-file"
            : side.address          ? "check the address, and that the cluster there runs"
                           : "see its address with 'multigres context list', and whether the cluster there runs"});

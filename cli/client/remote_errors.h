@@ -11,6 +11,7 @@ struct RemoteSide {
   std::string name;        ///< of the context, or the address that the command line gave
   bool address = false;    ///< it is an address
   bool connected = false;  ///< the connection had come about before the call failed
+  bool tls = false;        ///< it is dialled with TLS
 };
 
 /// gRPC's own words for a connection that did not come about, or broke, say neither where nor what to do; and what a

@@ -15,7 +15,9 @@ TEST(ExplainRemote_, ConnectionThatNeverWas_IsToldWithTheContextAndItsAddress) {
                                       kProd);
   EXPECT_EQ(status.message(), "the Admin API of context prod cannot be reached: nothing listens at its address");
   EXPECT_EQ(DetailOf(status)->reason, "UNAVAILABLE");
-  EXPECT_TRUE(absl::StrContains(ExplainRemote(absl::UnavailableError("Socket closed"), kProd).message(), "TLS"));
+  EXPECT_TRUE(absl::StrContains(ExplainRemote(absl::UnavailableError("Socket closed"), kProd).message(), "want TLS"));
+  absl::Status with_tls = ExplainRemote(absl::UnavailableError("Socket closed"), {.name = "prod", .tls = true});
+  EXPECT_TRUE(absl::StrContains(with_tls.message(), "it may speak no TLS")) << with_tls;
 }
 
 TEST(ExplainRemote_, ConnectionThatBroke_MayHaveLeftWhatGoesOn) {

@@ -29,6 +29,8 @@
 
 namespace mg::cli {
 
+namespace v1 = multigres::cli::v1;
+
 Context::Context(const std::vector<Command>& all_commands, Arguments arguments,
                  std::map<std::string, std::string> environment)
     : commands_(all_commands), arguments_(std::move(arguments)), environment_(std::move(environment)) {
@@ -123,6 +125,12 @@ absl::StatusOr<std::string> Context::Remote() const {
   }
   MG_ASSIGN_OR_RETURN(RemoteContexts contexts, RemoteContexts::Open(environment_));
   MG_ASSIGN_OR_RETURN(std::string name, contexts.Chosen(arguments_.Get("context", Env("MULTIGRES_CONTEXT"))));
+  if (!name.empty() && arguments_.Has("cluster")) {
+    return MakeError(absl::StatusCode::kInvalidArgument,
+                     absl::StrCat("--context ", name, " and --cluster ", arguments_.Get("cluster"),
+                                  " exclude each other: a remote context is one cluster"),
+                     {.reason = "USAGE", .hint = "give --cluster for one of this machine, or --context"});
+  }
   return name;
 }
 
@@ -248,7 +256,10 @@ absl::Status Context::Explained(const absl::Status& status) const {
   }
   // After a failure a channel rests only where it had been of use before; one that never was tries again by itself.
   const bool connected = remote_.channel != nullptr && remote_.channel->GetState(false) == GRPC_CHANNEL_IDLE;
-  return ExplainRemote(status, {.name = *remote, .address = arguments_.Has("admin-server"), .connected = connected});
+  const bool address = arguments_.Has("admin-server");
+  const absl::StatusOr<RemoteContexts> contexts = RemoteContexts::Open(environment_);
+  const bool tls = !address && contexts.ok() && UsesTls(contexts->Get(*remote).value_or(v1::RemoteContext()));
+  return ExplainRemote(status, {.name = *remote, .address = address, .connected = connected, .tls = tls});
 }
 
 int Context::Fail(const absl::Status& failure) {
@@ -265,15 +276,39 @@ int Context::Fail(const absl::Status& failure) {
   return ExitCodeOf(status);
 }
 
+namespace {
+
+/// What the cluster of this machine that is meant is called; empty: nobody can tell without asking the agent.
+std::string ClusterHere(const multigres::provisioner::v1::ClusterSelector& selector,
+                        const std::map<std::string, std::string>& environment) {
+  if (!selector.name().empty()) {
+    return selector.name();
+  }
+  absl::StatusOr<config::Home> home = config::FindHome(environment, ::geteuid());
+  absl::StatusOr<config::ClusterPlace> place =
+      home.ok() ? config::FindPlace({.name = "",
+                                     .config_path = selector.config_path(),
+                                     .working_directory = selector.working_directory(),
+                                     .home = home->path,
+                                     .home_is_explicit = home->is_explicit})
+                : home.status();
+  return place.ok() ? place->name : "";
+}
+
+}  // namespace
+
 absl::StatusOr<bool> Context::Confirm(const std::string& question) const {
   if (arguments_.Has("yes")) {
     return true;
   }
   MG_ASSIGN_OR_RETURN(std::string remote, Remote());
-  const std::string asked = absl::StrCat(remote.empty() ? "" : absl::StrCat("on ", remote, ": "), question);
+  const std::string here = remote.empty() ? ClusterHere(Selector(), environment_) : "";
+  const std::string asked = absl::StrCat(!remote.empty() ? absl::StrCat("on ", remote, ": ")
+                                         : !here.empty() ? absl::StrCat("in cluster ", here, " of this machine: ")
+                                                         : "",
+                                         question);
   if (::isatty(STDIN_FILENO) != 1 || format_ != Format::kText) {
-    return MakeError(absl::StatusCode::kInvalidArgument,
-                     absl::StrCat("this needs a confirmation, and there is no terminal to ask on: ", asked),
+    return MakeError(absl::StatusCode::kInvalidArgument, absl::StrCat("this needs a confirmation: ", asked),
                      {.reason = "CONFIRMATION_NEEDED", .hint = "repeat it with --yes"});
   }
   Err(absl::StrCat(asked, " [y/N] "));

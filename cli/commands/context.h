@@ -91,8 +91,8 @@ class Context {
   /// Prints the error on stderr, with components as people call them, and returns its exit status.
   int Fail(const absl::Status& status);
 
-  /// Asks on the terminal, and names the remote context; true for yes. Without a terminal, or with another output
-  /// format than text, FAILED_PRECONDITION-like: the caller must have --yes.
+  /// Asks on the terminal, and names the remote context or the cluster of this machine; true for yes. Without a
+  /// terminal, or with another output format than text, INVALID_ARGUMENT: the caller must have --yes.
   absl::StatusOr<bool> Confirm(const std::string& question) const;
   /// Asks only where the command goes to another machine: what interrupts clients there is not to be a slip. OK: go on.
   absl::Status ConfirmRemote(const std::string& question) const;

@@ -22,8 +22,7 @@ v1::ContextOutput Shown(const v1::RemoteContext& record, bool current) {
   v1::ContextOutput out;
   out.set_name(record.name());
   out.set_endpoint(record.endpoint());
-  bool tls = record.tls() || !record.ca_file().empty() || !record.server_name().empty();
-  out.set_transport(!record.cert_file().empty() ? "mtls" : tls ? "tls" : "plain");
+  out.set_transport(!record.cert_file().empty() ? "mtls" : UsesTls(record) ? "tls" : "plain");
   out.set_token(!record.token_file().empty());
   out.set_current(current);
   return out;
@@ -183,9 +182,15 @@ int RunRemove(Context& context) {
   const std::string& name = context.args().positionals[0];
   absl::StatusOr<RemoteContexts> contexts = RemoteContexts::Open(context.environment());
   absl::StatusOr<std::vector<RemoteContexts::Entry>> entries = contexts.ok() ? contexts->List() : contexts.status();
+  const absl::StatusOr<std::string> current = contexts.ok() ? contexts->ChosenName("") : contexts.status();
   absl::Status status = entries.ok() ? contexts->Remove(name) : entries.status();
   if (!status.ok()) {
     return context.Fail(status);
+  }
+  if (current.ok() && *current == name) {
+    context.Warn(absl::StrCat("warning: ", name,
+                              " was the context in use: from now on commands work on this machine's clusters; choose "
+                              "another one with 'multigres context use'\n"));
   }
   v1::ContextOutput removed;
   for (const RemoteContexts::Entry& entry : *entries) {

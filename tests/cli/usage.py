@@ -51,14 +51,47 @@ def what_is_not_understood(run):
             (["status", "--quiet=x"], "--quiet takes no value", "write --quiet"),
             (["--", "topology", "cell", "list"], "'multigres' needs a command before the '--'",
              "leave out the '--': 'multigres topology cell list'"),
-            (["events", "--tail", "x"], "--tail: 'x' is not a number of events", "use a number, or all")):
+            (["events", "--tail", "x"], "--tail: 'x' is not a number of events", "use a number, or all"),
+            (["db", "get", b"\xff", "--json"], "'\\xff' is not UTF-8", "write names and values in UTF-8"),
+            (["--contxt", "x", "tree"], "unknown flag '--contxt' for 'multigres'", "did you mean '--context'?"),
+            (["get", "poolers"], "unknown command 'get' for 'multigres'", "did you mean 'multigres pooler list'?"),
+            (["pooler", "drain", "zone1", "--reason", "a\nb"], "the reason of a drain has a control character: it is one line",
+             "correct it as the message says")):
         result = run(*words)
         text = result.stderr.splitlines()
         if "--json" in words:
             error = json.loads(result.stderr)["error"]
             text = [f"error: {error['message']}", f"next: {error['hint']}"]
         assert result.returncode == 2 and not result.stdout, (words, result)
-        assert text[0] == f"error: {message}" and text[-1].startswith(f"next: {hint}"), (words, result.stderr)
+        assert text[0].startswith(f"error: {message}") and text[-1].startswith(f"next: {hint}"), (words, result.stderr)
+        assert "--json" in words or len(text) == 3 and text[1].startswith("why: ") or ": it is one line" in text[0], (words, result.stderr)
+
+
+def contexts_that_surprise(run):
+    """A command does not go elsewhere without a word."""
+    assert run("context", "add", "far", "127.0.0.1:1", "--use").returncode == 0
+    both = run("--context", "far", "--cluster", "shop", "tree")
+    assert both.returncode == 2 and "--context far and --cluster shop exclude each other" in both.stderr, both
+    removed = run("context", "remove", "far")
+    assert removed.returncode == 0 and "warning: far was the context in use: from now on commands work on this machine" in removed.stderr, removed
+    assert run("context", "add", "far", "127.0.0.1:1").returncode == 0
+    removed = run("context", "remove", "far", "--json")
+    assert removed.returncode == 0 and not removed.stderr and json.loads(removed.stdout)["name"] == "far", removed
+
+
+def output_that_nobody_gets(run):
+    for words in (["--help"], ["tree", "--help"], ["--version"]):
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            result = run(*words, stdout=full)
+        assert result.returncode == 1 and result.stderr.startswith("error: cannot write the output: "), (words, result)
+
+
+def files_that_are_not_there(run):
+    for words, code, exit_status in ((["init", "/proc/x"], "NOT_FOUND", 3), (["cluster", "validate", "/nonexistent"], "INVALID_ARGUMENT", 2)):
+        result = run(*words, "--json")
+        error = json.loads(result.stderr)["error"]
+        assert (error["code"], result.returncode, error["exitCode"]) == (code, exit_status, exit_status), (words, error)
+        assert "list command" not in error["hint"] and "path" in error["hint"], error
 
 
 def a_silent_admin_api(run):
@@ -85,13 +118,17 @@ def main():
         home = pathlib.Path(directory, "home")
         env = {"PATH": os.environ["PATH"], "HOME": directory, "MULTIGRES_HOME": str(home), "XDG_RUNTIME_DIR": directory}
 
-        def run(*words, agent=None):
+        def run(*words, agent=None, stdout=subprocess.PIPE):
             more = {"MULTIGRES_AGENT_SOCKET": str(agent)} if agent else {}
-            return subprocess.run([CLI, *words], cwd=directory, env={**env, **more}, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30)
+            return subprocess.run([CLI, *words], cwd=directory, env={**env, **more}, stdin=subprocess.DEVNULL, stdout=stdout,
+                                  stderr=subprocess.PIPE, text=True, timeout=30)
 
         control_characters(run)
         what_is_not_understood(run)
         broken_context(run, home)
+        contexts_that_surprise(run)
+        output_that_nobody_gets(run)
+        files_that_are_not_there(run)
         a_silent_admin_api(run)
         a_silent_agent(run, directory)
         assert not (home / "agent.log").exists(), "an agent was started"
