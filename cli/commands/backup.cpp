@@ -104,7 +104,10 @@ int RunCreate(Context& context) {
       absl::IsNotFound(known)) {
     return context.Fail(known);
   }
-  if (absl::IsFailedPrecondition(status) && !request.force_primary()) {
+  // Upstream's words, and ours, for a pooler that was looked for in vain; anything else has its own reason.
+  if (absl::IsFailedPrecondition(status) && !request.force_primary() &&
+      DetailOf(status).value_or(ErrorDetail{}).reason.empty() &&
+      absl::StartsWith(status.message(), "failed to find pooler")) {
     status = MakeError(status.code(), std::string(status.message()),
                        {.reason = "NO_STANDBY", .hint = "with --primary the primary is copied"});
   }

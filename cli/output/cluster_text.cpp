@@ -75,6 +75,16 @@ std::string FittingTable(const v1::ClusterStatus& status, const Terminal& termin
       .Render(terminal.width, terminal.out_colour);
 }
 
+/// Behind the component of an endpoint that nobody serves now: what it is instead of ready.
+std::string Unserved(const v1::ClusterStatus& status, const std::string& component, bool colour) {
+  for (const auto& one : status.components()) {
+    if (one.name() == component && !one.ready()) {
+      return absl::StrCat(" ", Styled(one.state(), StyleOfState(one.state()), colour));
+    }
+  }
+  return "";
+}
+
 /// Where clients find it. The URL stands first: that one is copied, and is never cut.
 std::string EndpointsText(const v1::ClusterStatus& status, const Terminal& terminal) {
   Table table({"ENDPOINT", "KIND", "COMPONENT"});
@@ -82,7 +92,8 @@ std::string EndpointsText(const v1::ClusterStatus& status, const Terminal& termi
   bool any = false;
   for (const auto& endpoint : status.endpoints()) {
     if (endpoint.kind() == "postgres-rw" || endpoint.kind() == "postgres-ro") {
-      table.Add({endpoint.url(), endpoint.kind(), endpoint.name()});
+      table.Add({endpoint.url(), endpoint.kind(),
+                 absl::StrCat(endpoint.name(), Unserved(status, endpoint.name(), terminal.out_colour))});
       least.Add({endpoint.url(), endpoint.kind()});
       any = true;
     }

@@ -19,6 +19,7 @@ multigres::provisioner::v1::ClusterStatus ThreeCells() {
     component.set_name(name);
     component.set_state("running");
     component.set_pid(123456);
+    component.set_ready(true);
     component.set_uptime_seconds(21);
     component.set_implementation("builtin");
     for (const char* port : {"grpc", "http", "postgres", "postgres_replica"}) {

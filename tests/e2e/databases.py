@@ -169,8 +169,12 @@ def a_database_is_made_used_and_deleted():
         refused = s.run("db", "create", "Bad Name", check=False)
         if refused.returncode != 2 or "lower-case letters" not in refused.stderr:
             raise Failure(f"a bad name: {refused.returncode} {refused.stderr}")
-        if s.run("db", "create", "other", "--cells", "zone9", check=False).returncode == 0:
-            raise Failure("a cell that is not there")
+        # Nobody would start anything there, whether the topology knows such a cell or not.
+        s.run("cell", "create", "zone9", check=False)
+        told = s.run("db", "create", "other", "--cells", "zone9", check=False)
+        if told.returncode != 3 or "the cluster's configuration has no such cell" not in told.stderr or "it has zone1, zone2, zone3" not in told.stderr:
+            raise Failure(f"a cell that nobody looks after: {told.returncode} {told.stderr}")
+        s.run("cell", "delete", "zone9", "--yes", check=False)
         told = s.run("db", "create", "shop")
         if "database shop serves" not in told.stdout or "multipooler/zone3/shop" not in told.stderr:
             raise Failure(f"told: {told.stdout}\n{told.stderr}")

@@ -64,8 +64,29 @@ def check_status(sandbox, cells):
     return status
 
 
+def of_a_cluster_that_does_not_run(s, message):
+    """Every command that needs its Admin API says so, and what to do."""
+    for words in (["tree"], ["backup", "create", "--no-wait"], ["cell", "list"]):
+        result = s.run(*words, "--json", check=False)
+        error = json.loads(result.stderr)["error"]
+        assert error["reason"] == "CLUSTER_STOPPED" and error["message"] == message and "multigres up" in error["hint"], error
+        assert result.returncode == error["exitCode"] == 4, error
+
+
+def what_is_stopped_by_name(s):
+    """Its endpoints say that nobody serves them."""
+    s.run("cluster", "stop", "multigateway/zone2")
+    lines = [line for line in s.run("status", check=False).stdout.splitlines() if line.lstrip().startswith("postgresql://")]
+    assert [line.split()[-1] for line in lines if "zone2" in line] == ["stopped"] * 2, lines
+    assert not any("stopped" in line for line in lines if "zone2" not in line), lines
+    s.run("cluster", "start", "multigateway/zone2")
+
+
 def whole_life():
     with Sandbox("life") as s:
+        never = s.run("restart", "--json", check=False)
+        assert never.returncode == 4 and json.loads(never.stderr)["error"]["reason"] == "CLUSTER_STOPPED", never
+        of_a_cluster_that_does_not_run(s, "cluster default was never brought up")
         up = s.run("up")
         assert 'psql "host=127.0.0.1 port=' in up.stdout and "passfile=" in up.stdout, up.stdout
         assert "postgres:postgres" not in up.stdout + up.stderr
@@ -123,6 +144,7 @@ def whole_life():
         assert stopped.returncode == 4 and json.loads(stopped.stdout)["state"] == "stopped", stopped
         left = [p for p in s.processes() if p != s.agent_pid()]
         assert not left, left
+        of_a_cluster_that_does_not_run(s, "cluster default is stopped")
         s.run("up")
         check_status(s, cells=3)
         after = {c["name"]: c["ports"] for c in s.status()["components"]}
@@ -141,13 +163,17 @@ def whole_life():
         for kind in ("gateway", "orch"):
             eventually(lambda: len(s.json(kind, "list")[kind + "s"]) == 3, what=f"three records of {kind}s")
 
+        what_is_stopped_by_name(s)
+
         # Clean-up needs a word, then leaves nothing.
         refused = s.run("down", "--clean", check=False)
-        assert refused.returncode == 2, refused
+        assert refused.returncode == 2 and "in cluster default of this machine: remove all of it?" in refused.stderr, refused
         assert s.status()["state"] == "running"
         root = pathlib.Path(s.status()["rootDirectory"])
         s.run("down", "--clean", "--yes")
         assert not root.exists(), list(root.rglob("*"))[:20]
+        # A later cluster of the name does not tell of this one.
+        assert not s.run("events").stdout
         s.run("agent", "stop")
         assert not s.processes()
         assert not list(s.runtime.rglob("*.sock")), list(s.runtime.rglob("*"))

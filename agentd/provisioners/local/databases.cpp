@@ -48,8 +48,15 @@ absl::StatusOr<std::vector<std::string>> ChooseCells(const Model& look, const v1
   }
   for (const std::string& wished : request.cells()) {
     if (std::find(cells.begin(), cells.end(), wished) == cells.end()) {
-      return MakeError(absl::StatusCode::kNotFound, absl::StrCat("the cluster has no cell '", wished, "'"),
-                       {.reason = "UNKNOWN_CELL", .hint = "'multigres topology cell list' lists them"});
+      // The topology may have one of that name, which somebody else looks after.
+      return MakeError(
+          absl::StatusCode::kNotFound,
+          absl::StrCat("no database can be made in cell '", wished, "': the cluster's configuration has no such cell"),
+          {.reason = "UNKNOWN_CELL",
+           .hint = absl::StrCat("it has ",
+                                absl::StrJoin(look.input.config.cells, ", ",
+                                              [](std::string* out, const auto& cell) { *out += cell.name; }),
+                                "; 'multigres up' brings up what is added there")});
     }
   }
   return cells;

@@ -210,7 +210,7 @@ class LocalProvisioner final : public Provisioner {
     MG_ASSIGN_OR_RETURN(Model model, Build(cluster.get(), 0, ModelUse::kLook));
     const bool recorded = model.store != nullptr;  // else it is lost; what runs can be stopped all the same
     if (!recorded && !WasLaunched(model)) {
-      return true;
+      return request.restart() ? absl::StatusOr<bool>(CheckExists(model)) : true;
     }
     if (!model.file.ok()) {
       context.message(absl::StrCat("warning: the configuration file cannot be read, so what was recorded counts: ",
@@ -321,7 +321,7 @@ class LocalProvisioner final : public Provisioner {
 
   absl::StatusOr<std::string> AdminAddress(const v1::ClusterSelector& selector) override {
     MG_ASSIGN_OR_RETURN(Model model, Look(selector));
-    MG_RETURN_IF_ERROR(CheckExists(model));
+    MG_RETURN_IF_ERROR(CheckNotStopped(model));
     return absl::StrCat("127.0.0.1:", PortOf(*model.Find(store::kMultiadmin), "grpc"));
   }
 

@@ -4,7 +4,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "agentd/provisioners/local/watchman.h"
 #include "agentd/store/component_name.h"
+#include "common/shim_protocol/shim.h"
 #include "common/status/status.h"
 
 namespace mg::local {
@@ -14,6 +16,15 @@ absl::Status CheckExists(const Model& model) {
                                 : MakeError(absl::StatusCode::kFailedPrecondition,
                                             absl::StrCat("cluster ", model.place.name, " was never brought up"),
                                             {.reason = "CLUSTER_STOPPED", .hint = "run 'multigres up'"});
+}
+
+absl::Status CheckNotStopped(const Model& model) {
+  MG_RETURN_IF_ERROR(CheckExists(model));
+  if (model.record.wanted() || shim::ReadShimState(WatchedOf(model, store::kMultiadmin).run_dir).child_alive) {
+    return absl::OkStatus();
+  }
+  return MakeError(absl::StatusCode::kFailedPrecondition, absl::StrCat("cluster ", model.place.name, " is stopped"),
+                   {.reason = "CLUSTER_STOPPED", .hint = "run 'multigres up'"});
 }
 
 void KeepPostgresDown(const Model& model, const v1::ComponentSpec& postgres, ComponentRpc* rpc, absl::Time deadline) {

@@ -12,6 +12,8 @@ namespace mg::local {
 
 /// FAILED_PRECONDITION: the cluster was never brought up.
 absl::Status CheckExists(const Model& model);
+/// FAILED_PRECONDITION too where it was stopped, and its Admin API is not left over.
+absl::Status CheckNotStopped(const Model& model);
 /// PostgreSQL belongs to its pgctld and pooler: they must want it stopped, or they start it again.
 void KeepPostgresDown(const Model& model, const v1::ComponentSpec& postgres, ComponentRpc* rpc, absl::Time deadline);
 absl::Status LetPostgresRun(const Model& model, const v1::ComponentSpec& postgres, ComponentRpc* rpc,
