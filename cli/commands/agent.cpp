@@ -162,14 +162,15 @@ int RunLogs(Context& context) {
     return context.Fail(place.status());
   }
   const std::string& path = place->log_file;
-  if (!Exists(path)) {
-    return context.Fail(absl::NotFoundError(absl::StrCat("there is no agent log at ", path)));
-  }
   std::string lines = context.args().Get("tail", "100");
   if (int count = 0; !absl::SimpleAtoi(lines, &count) || count < 0) {
     return context.Fail(MakeError(absl::StatusCode::kInvalidArgument,
                                   absl::StrCat("--tail: '", lines, "' is not a number of lines"),
                                   {.reason = "USAGE", .hint = "such as --tail 50"}));
+  }
+  if (!Exists(path)) {
+    return context.Fail(MakeError(absl::StatusCode::kNotFound, absl::StrCat("there is no agent log at ", path),
+                                  {.reason = "FILE_NOT_FOUND", .hint = "'multigres agent start' makes one"}));
   }
   const char* follow = context.args().Has("watch") || context.args().Has("follow") ? "-F" : "-q";
   if (context.format() != Format::kText) {

@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
@@ -24,6 +25,7 @@
 #include "common/status/error_codes.h"
 #include "common/status/exit_code.h"
 #include "common/status/status.h"
+#include "common/text/utf8.h"
 #include "common/version/version.h"
 #include "multiadminservice.grpc.pb.h"
 
@@ -87,6 +89,24 @@ absl::StatusOr<absl::Time> Context::Deadline(absl::Duration fallback) const {
   return absl::Now() + duration;
 }
 
+namespace {
+
+/// What comes from the environment, and where one stands, may be any bytes; a message to the agent may not.
+absl::Status CheckUtf8(const multigres::provisioner::v1::ClusterSelector& selector) {
+  for (const auto& [text, what] : {std::pair(selector.name(), "the cluster's name"),
+                                   std::pair(selector.working_directory(), "the current directory"),
+                                   std::pair(selector.config_path(), "the configuration's path")}) {
+    if (text::ToValidUtf8(text) != text) {
+      return MakeError(absl::StatusCode::kInvalidArgument,
+                       absl::StrCat(what, " is not UTF-8: ", absl::CHexEscape(text)),
+                       {.reason = "USAGE", .hint = "use names and directories in UTF-8"});
+    }
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
 absl::StatusOr<AgentClient*> Context::Agent(bool start, bool any) {
   // What is wrong with the command line is told before anything is started.
   MG_RETURN_IF_ERROR(Deadline(absl::InfiniteDuration()).status());
@@ -98,6 +118,9 @@ absl::StatusOr<AgentClient*> Context::Agent(bool start, bool any) {
                                     "' works on clusters of this machine, and ", remote, " is not one"),
                        {.reason = "CONTEXT_REMOTE"});
     }
+  }
+  if (!any) {
+    MG_RETURN_IF_ERROR(CheckUtf8(Selector()));
   }
   if (agent_ == nullptr) {
     AgentOptions options;

@@ -86,6 +86,16 @@ def output_that_nobody_gets(run):
         assert result.returncode == 1 and result.stderr.startswith("error: cannot write the output: "), (words, result)
 
 
+def bytes_that_are_no_text(run, directory):
+    """Also in what is not said on the command line; nothing but our error is printed."""
+    odd = directory.encode() + b"/d\xff"
+    os.mkdir(odd)
+    for result, message in ((run("status", "--json", MULTIGRES_CLUSTER=b"\xff"), "the cluster's name is not UTF-8: \\xff"),
+                            (run("tree", "--json", cwd=odd), f"the current directory is not UTF-8: {directory}/d\\xff")):
+        error = json.loads(result.stderr)["error"]
+        assert result.returncode == 2 and error["message"] == message, result
+
+
 def files_that_are_not_there(run):
     for words, code, exit_status in ((["init", "/proc/x"], "NOT_FOUND", 3), (["cluster", "validate", "/nonexistent"], "INVALID_ARGUMENT", 2)):
         result = run(*words, "--json")
@@ -118,9 +128,9 @@ def main():
         home = pathlib.Path(directory, "home")
         env = {"PATH": os.environ["PATH"], "HOME": directory, "MULTIGRES_HOME": str(home), "XDG_RUNTIME_DIR": directory}
 
-        def run(*words, agent=None, stdout=subprocess.PIPE):
+        def run(*words, agent=None, stdout=subprocess.PIPE, cwd=directory, **variables):
             more = {"MULTIGRES_AGENT_SOCKET": str(agent)} if agent else {}
-            return subprocess.run([CLI, *words], cwd=directory, env={**env, **more}, stdin=subprocess.DEVNULL, stdout=stdout,
+            return subprocess.run([CLI, *words], cwd=cwd, env={**env, **more, **variables}, stdin=subprocess.DEVNULL, stdout=stdout,
                                   stderr=subprocess.PIPE, text=True, timeout=30)
 
         control_characters(run)
@@ -128,6 +138,7 @@ def main():
         broken_context(run, home)
         contexts_that_surprise(run)
         output_that_nobody_gets(run)
+        bytes_that_are_no_text(run, directory)
         files_that_are_not_there(run)
         a_silent_admin_api(run)
         a_silent_agent(run, directory)
