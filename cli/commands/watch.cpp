@@ -132,6 +132,12 @@ class WatchScreen {
   std::thread thread_;
 };
 
+/// What is wrong from the beginning ends it; later troubles are told, and it is asked again. That a cluster is not well
+/// is an answer like any other.
+bool Ends(int status, const std::string& answer) {
+  return status != kExitOk && (status != kExitUnhealthy || answer.empty());
+}
+
 int WatchOnScreen(Context& context, absl::Time end, const std::function<int(Context&)>& run) {
   // What is redirected stays where the user sent it.
   const bool collects = context.terminal().err_is_tty;
@@ -143,7 +149,7 @@ int WatchOnScreen(Context& context, absl::Time end, const std::function<int(Cont
     context.Redirect(&now, collects ? &troubles : nullptr);
     int status = run(context);
     context.Redirect(nullptr);
-    if (first && status != kExitOk && status != kExitUnhealthy) {
+    if (first && Ends(status, now)) {
       context.Err(troubles);
       return status;
     }
@@ -174,8 +180,7 @@ int Watch(Context& context, const std::function<int(Context&)>& run) {
     context.Redirect(&answer);
     int status = run(context);
     context.Redirect(nullptr);
-    // What is wrong from the beginning ends it; later troubles were told on stderr, and it is asked again.
-    if (first && status != kExitOk && status != kExitUnhealthy) {
+    if (first && Ends(status, answer)) {
       return status;
     }
     if (!answer.empty() && (first || answer != shown)) {

@@ -108,7 +108,9 @@ def a_silent_admin_api(run):
     """How long it was waited for is what was asked for, however short."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         for limit in ("1ms", "0.2s"):
-            result = run("--admin-server", f"127.0.0.1:{server.getsockname()[1]}", "cell", "list", "--timeout", limit)
+            words = ["--admin-server", f"127.0.0.1:{server.getsockname()[1]}", "--timeout", limit]
+            assert run(*words, "tree", "--watch").returncode == 4, "what fails at once is not watched"
+            result = run(*words, "cell", "list")
             assert result.stderr.startswith(f"error: the Admin API did not answer within {limit}\n") and result.returncode == 4, result
 
 

@@ -5,6 +5,7 @@ import os
 import pathlib
 import re
 import signal
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -166,6 +167,10 @@ def who_may_call_the_admin_api():
         assert listed["reader"]["role"] == "ROLE_VIEWER" and listed["reader"]["expiresAt"] and secret not in json.dumps(listed), listed
         assert "reader" in s.run("admin", "token", "list").stdout
         assert s.run("admin", "token", "create", "reader", check=False).returncode != 0
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            lost = subprocess.run([s.cli, "admin", "token", "create", "lost"], cwd=s.work, env=s.env, stdout=full, stderr=subprocess.PIPE, text=True)
+        assert lost.returncode == 1 and "error: the token was not made: cannot write the output" in lost.stderr, lost
+        assert "lost" not in {t["name"] for t in s.json("admin", "token", "list")["tokens"]}, "a token whose secret nobody has"
         assert s.run("admin", "token", "create", "other", "--lifetime", "soon", check=False).returncode == 2
         unasked = s.run("admin", "token", "revoke", "reader", check=False)
         assert unasked.returncode == 2 and "revoke token reader (viewer)?" in unasked.stderr and "--yes" in unasked.stderr, unasked
