@@ -45,6 +45,8 @@ class AgentServiceImpl final : public AgentServiceBase {
                                      agent::ShutdownResponse*) override;
   grpc::ServerUnaryReactor* ListClusters(grpc::CallbackServerContext*, const agent::ListClustersRequest*,
                                          agent::ListClustersResponse*) override;
+  grpc::ServerUnaryReactor* ListNames(grpc::CallbackServerContext*, const agent::ListNamesRequest*,
+                                      agent::ListNamesResponse*) override;
   grpc::ServerUnaryReactor* GetCluster(grpc::CallbackServerContext*, const agent::GetClusterRequest*,
                                        agent::GetClusterResponse*) override;
   grpc::ServerUnaryReactor* RegisterCluster(grpc::CallbackServerContext*, const agent::RegisterClusterRequest*,

@@ -80,6 +80,23 @@ grpc::ServerUnaryReactor* AgentServiceImpl::ListClusters(grpc::CallbackServerCon
   });
 }
 
+grpc::ServerUnaryReactor* AgentServiceImpl::ListNames(grpc::CallbackServerContext* context,
+                                                      const agent::ListNamesRequest* request,
+                                                      agent::ListNamesResponse* response) {
+  return Answer(domain_.workers, context, [this, request, response] {
+    for (const auto& info : domain_.provisioner.Clusters()) {
+      response->add_clusters(info.name);
+    }
+    // A cluster that nothing is known of has no components, and the others have their names all the same.
+    if (auto specs = domain_.provisioner.Specs(request->cluster()); specs.ok()) {
+      for (const provisioner::ComponentSpec& spec : *specs) {
+        response->add_components(spec.name());
+      }
+    }
+    return absl::OkStatus();
+  });
+}
+
 grpc::ServerUnaryReactor* AgentServiceImpl::GetCluster(grpc::CallbackServerContext* context,
                                                        const agent::GetClusterRequest* request,
                                                        agent::GetClusterResponse* response) {

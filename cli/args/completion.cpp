@@ -30,10 +30,16 @@ LiveNames OfFlag(const Flag& flag) {
   static const auto* const kNames = new std::map<std::string, LiveNames>{
       {"cell", LiveNames::kCells},       {"cells", LiveNames::kCells},      {"database", LiveNames::kDatabases},
       {"cluster", LiveNames::kClusters}, {"context", LiveNames::kContexts}, {"to", LiveNames::kPoolers},
-      {"leader", LiveNames::kPoolers},   {"cohort", LiveNames::kPoolers}};
+      {"leader", LiveNames::kPoolers},   {"cohort", LiveNames::kPoolers},   {"standby", LiveNames::kPoolers}};
   auto found = kNames->find(flag.name);
   return found == kNames->end() || flag.value == "N" ? LiveNames::kNone : found->second;
 }
+
+bool IsFile(const Flag& flag) {
+  return flag.value == "FILE" || flag.name == "config-path" || flag.name == "backup-location";
+}
+
+bool IsFile(const Positional& positional) { return positional.name == "FILE" || positional.name == "PATH"; }
 
 // By the words that lead to the command; the longest that fits.
 LiveNames OfPositional(const Command& command) {
@@ -50,15 +56,15 @@ LiveNames OfPositional(const Command& command) {
                                                          {"component", LiveNames::kComponents},
                                                          {"context use", LiveNames::kContexts},
                                                          {"context remove", LiveNames::kContexts},
-                                                         {"restart", LiveNames::kComponents},
-                                                         {"cluster start", LiveNames::kComponents},
-                                                         {"cluster stop", LiveNames::kComponents},
-                                                         {"cluster signal", LiveNames::kComponents},
-                                                         {"logs", LiveNames::kComponents},
-                                                         {"events", LiveNames::kComponents},
+                                                         {"restart", LiveNames::kSelectors},
+                                                         {"cluster start", LiveNames::kSelectors},
+                                                         {"cluster stop", LiveNames::kSelectors},
+                                                         {"cluster signal", LiveNames::kSelectors},
+                                                         {"logs", LiveNames::kLogs},
+                                                         {"events", LiveNames::kSelectors},
                                                          {"why", LiveNames::kComponents},
-                                                         {"wait", LiveNames::kComponents},
-                                                         {"chaos", LiveNames::kComponents},
+                                                         {"wait", LiveNames::kSelectors},
+                                                         {"chaos", LiveNames::kFaultTargets},
                                                          {"admin token revoke", LiveNames::kTokens},
                                                          {"backup restore", LiveNames::kBackups},
                                                          {"schema", LiveNames::kSchemas}};
@@ -172,13 +178,18 @@ void OfferValues(Completion* completion, const Flag& flag) {
     }
   }
   completion->live = OfFlag(flag);
+  completion->files = IsFile(flag);
 }
 
 }  // namespace
 
 Completion Complete(const std::vector<Command>& commands, const std::vector<std::string>& words) {
   Completion completion;
-  if (words.empty() || std::find(words.begin(), words.end() - 1, "--") != words.end() - 1) {
+  if (words.empty()) {
+    return completion;
+  }
+  if (std::find(words.begin(), words.end() - 1, "--") != words.end() - 1) {
+    completion.files = true;  // what follows is another program's, and may be anything
     return completion;
   }
   Line line = Read(commands, words, &completion.arguments);
@@ -210,6 +221,7 @@ Completion Complete(const std::vector<Command>& commands, const std::vector<std:
   }
   if (line.command != nullptr && !line.command->positionals.empty()) {
     completion.live = OfPositional(*line.command);
+    completion.files = IsFile(line.command->positionals[0]);
     if (line.command->path == "completion") {
       for (const char* shell : {"bash", "zsh", "fish"}) {
         Offer(&completion, shell, "");
@@ -226,10 +238,14 @@ _multigres() {
   local IFS=$'\n' line
   COMPREPLY=()
   while read -r line; do
-    COMPREPLY+=("${line%%$'\t'*}")
+    if [[ $line == :files ]]; then
+      compopt -o default 2>/dev/null
+    else
+      COMPREPLY+=("${line%%$'\t'*}")
+    fi
   done < <("${COMP_WORDS[0]}" __complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
 }
-complete -o default -F _multigres multigres
+complete -F _multigres multigres
 )";
   }
   if (shell == "zsh") {
@@ -237,10 +253,12 @@ complete -o default -F _multigres multigres
 # multigres completion for zsh; load it by: source <(multigres completion zsh)
 _multigres() {
   local -a found
-  local line value
+  local line value files
   while IFS= read -r line; do
     value=${line%%$'\t'*}
-    if [[ $line == *$'\t'* ]]; then
+    if [[ $line == :files ]]; then
+      files=1
+    elif [[ $line == *$'\t'* ]]; then
       found+=("${value//:/\\:}:${line#*$'\t'}")
     else
       found+=("${value//:/\\:}")
@@ -248,7 +266,8 @@ _multigres() {
   done < <("${words[1]}" __complete -- "${(@)words[2,CURRENT]}" 2>/dev/null)
   if (( ${#found} )); then
     _describe -t values multigres found
-  else
+  elif [[ -n $files ]]; then
+    [[ ${words[CURRENT]} == --*=* ]] && compset -P '*='
     _files
   fi
 }
@@ -262,7 +281,16 @@ fi
   return R"(# multigres completion for fish; load it by: multigres completion fish | source
 function __multigres_complete
     set -l words (commandline -opc) (commandline -ct)
-    $words[1] __complete -- $words[2..-1] 2>/dev/null
+    for line in ($words[1] __complete -- $words[2..-1] 2>/dev/null)
+        if test "$line" = :files
+            set -l flag (string match -r -- '^--[^=]*=' $words[-1])
+            for path in (__fish_complete_path (string replace -r -- '^--[^=]*=' '' $words[-1]))
+                echo "$flag$path"
+            end
+        else
+            echo "$line"
+        end
+    end
 end
 complete -c multigres -f -a '(__multigres_complete)'
 )";

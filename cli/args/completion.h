@@ -18,6 +18,9 @@ enum class LiveNames {
   kNone,
   kClusters,
   kComponents,
+  kSelectors,     ///< components, their kinds and cells
+  kLogs,          ///< those, and what only 'logs' knows
+  kFaultTargets,  ///< components, cells, and who leads
   kGateways,
   kPoolers,
   kOrchs,
@@ -34,6 +37,7 @@ struct Completion {
   LiveNames live = LiveNames::kNone;
   std::string prefix;  ///< of the word that is completed: live names must begin with it
   std::string before;  ///< stands before each live name: `--cell=`, and the items of a list before the last one
+  bool files = false;  ///< a file's name belongs there
   std::vector<std::string> listed = {};  ///< those items: they are not offered again
   Arguments arguments;                   ///< global flags that the line has: they choose the cluster and the context
 };
@@ -41,6 +45,9 @@ struct Completion {
 /// `words` are those after the program's name; the last one is completed, and may be empty. bash gives `--flag = value`
 /// as three words.
 Completion Complete(const std::vector<Command>& commands, const std::vector<std::string>& words);
+
+/// What the program prints, on a line of its own, where the shell is to offer files.
+inline constexpr char kFilesMark[] = ":files";
 
 /// The shell's script: bash, zsh or fish.
 std::string CompletionScript(const std::string& shell);

@@ -16,6 +16,13 @@ std::vector<Command> Commands() {
        .summary = "make one",
        .flags = {{.name = "cells", .value = "CELL", .repeated = true},
                  {.name = "kinds", .value = "KIND", .choices = {"a", "b", "bc"}, .repeated = true}}},
+      {.path = "logs", .positionals = {{.name = "NAME"}}},
+      {.path = "wait", .positionals = {{.name = "NAME"}}},
+      {.path = "chaos kill", .positionals = {{.name = "NAME"}}},
+      {.path = "why", .positionals = {{.name = "NAME"}}},
+      {.path = "backup wait", .positionals = {{.name = "JOB"}}},
+      {.path = "bundle", .flags = {{.name = "file", .value = "FILE"}}},
+      {.path = "cluster validate", .positionals = {{.name = "FILE"}}},
       {.path = "completion", .summary = "a script", .positionals = {{.name = "SHELL"}}},
       {.path = "getcell", .summary = "upstream's", .hidden = true}};
 }
@@ -31,7 +38,7 @@ std::string Values(const std::vector<std::string>& words) {
 LiveNames Live(const std::vector<std::string>& words) { return Complete(Commands(), words).live; }
 
 TEST(Completion, OffersCommandsAndNouns_AndNothingHidden) {
-  EXPECT_EQ(Values({""}), "up cluster topology pooler db completion ");
+  EXPECT_EQ(Values({""}), "up cluster topology pooler db logs wait chaos why backup bundle completion ");
   EXPECT_EQ(Values({"to"}), "topology ");
   EXPECT_EQ(Values({"topology", ""}), "cell ");
   EXPECT_EQ(Values({"topology", "cell", ""}), "list get ");
@@ -76,9 +83,29 @@ TEST(Completion, CompletesTheLastItemOfAList) {
   EXPECT_EQ(Complete(Commands(), {"pooler", "list", "--cell", "zone1,"}).prefix, "zone1,");
 }
 
+TEST(Completion, OffersWhatEachCommandTakesForComponents) {
+  EXPECT_EQ(Live({"logs", ""}), LiveNames::kLogs);
+  EXPECT_EQ(Live({"wait", "multipooler/zone1", ""}), LiveNames::kSelectors);
+  EXPECT_EQ(Live({"chaos", "kill", ""}), LiveNames::kFaultTargets);
+  EXPECT_EQ(Live({"why", ""}), LiveNames::kComponents);
+}
+
+TEST(Completion, OffersFilesWhereFilesBelong_AndNowhereElse) {
+  auto files = [](const std::vector<std::string>& words) { return Complete(Commands(), words).files; };
+  EXPECT_TRUE(files({"bundle", "--file", "/et"}));
+  EXPECT_TRUE(files({"bundle", "--file=/et"}));
+  EXPECT_TRUE(files({"cluster", "validate", ""}));
+  EXPECT_TRUE(files({"--config-path", ""}));
+  EXPECT_TRUE(files({"up", "--", "-f", ""}));
+  EXPECT_FALSE(files({"backup", "wait", ""}));
+  EXPECT_FALSE(files({"why", ""}));
+  EXPECT_FALSE(files({"bundle", ""}));
+  EXPECT_FALSE(files({"--cluster", ""}));
+}
+
 TEST(Completion, OfAnything_DoesNotFail) {
   EXPECT_EQ(Values({}), "");
-  EXPECT_EQ(Values({"="}), "up cluster topology pooler db completion ");
+  EXPECT_EQ(Values({"="}), Values({""}));
   EXPECT_EQ(Values({"--", ""}), "");
   EXPECT_EQ(Values({"--cluster"}), "--cluster ");
 }

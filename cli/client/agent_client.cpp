@@ -121,7 +121,7 @@ struct AgentClient::Impl {
   /// Connects, to a new agent if need be.
   absl::Status Open() {
     absl::Time deadline = absl::Now() + options.start_timeout;
-    absl::StatusOr<UniqueFd> socket = rpc::ConnectPrivate(place.socket);
+    absl::StatusOr<UniqueFd> socket = rpc::ConnectPrivate(place.socket, options.connect_timeout);
     // An agent may end right after it was found or started; the third time something else is wrong.
     for (int attempt = 0; attempt < kMostAttempts && !socket.ok() && IsAbsent(socket.status()); ++attempt) {
       if (!options.start) {
@@ -129,7 +129,7 @@ struct AgentClient::Impl {
       }
       MG_RETURN_IF_ERROR(StartAgent(options, place, deadline));
       started = true;
-      socket = rpc::ConnectPrivate(place.socket);
+      socket = rpc::ConnectPrivate(place.socket, options.connect_timeout);
     }
     MG_RETURN_IF_ERROR(socket.status());
     std::lock_guard<std::mutex> lock(mutex);
@@ -235,6 +235,10 @@ absl::StatusOr<agent::ShutdownResponse> AgentClient::Call(const agent::ShutdownR
 absl::StatusOr<agent::ListClustersResponse> AgentClient::Call(const agent::ListClustersRequest& request,
                                                               absl::Time deadline) {
   return impl_->Unary(&Stub::ListClusters, request, deadline);
+}
+absl::StatusOr<agent::ListNamesResponse> AgentClient::Call(const agent::ListNamesRequest& request,
+                                                           absl::Time deadline) {
+  return impl_->Unary(&Stub::ListNames, request, deadline);
 }
 absl::StatusOr<agent::GetClusterResponse> AgentClient::Call(const agent::GetClusterRequest& request,
                                                             absl::Time deadline) {

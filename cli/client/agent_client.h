@@ -30,9 +30,10 @@ struct AgentOptions {
   /// This process's whole environment: it chooses the place (MULTIGRES_HOME, MULTIGRES_AGENT_SOCKET, XDG_RUNTIME_DIR,
   /// XDG_DATA_HOME, HOME), and a started agent gets it.
   std::map<std::string, std::string> environment;
-  bool start = true;                                 ///< start the agent when there is none
-  absl::Duration start_timeout = absl::Seconds(15);  ///< until a started agent answers
-  std::string program;                               ///< empty: multigres-agent beside the running program
+  bool start = true;                                  ///< start the agent when there is none
+  absl::Duration connect_timeout = absl::Seconds(5);  ///< until one that runs takes the connection
+  absl::Duration start_timeout = absl::Seconds(15);   ///< until a started agent answers
+  std::string program;                                ///< empty: multigres-agent beside the running program
 };
 
 /// Where the agent of an environment is, whether it runs or not.
@@ -63,6 +64,7 @@ class AgentClient {
   absl::StatusOr<agent::GetInfoResponse> Call(const agent::GetInfoRequest& request, absl::Time deadline);
   absl::StatusOr<agent::ShutdownResponse> Call(const agent::ShutdownRequest& request, absl::Time deadline);
   absl::StatusOr<agent::ListClustersResponse> Call(const agent::ListClustersRequest& request, absl::Time deadline);
+  absl::StatusOr<agent::ListNamesResponse> Call(const agent::ListNamesRequest& request, absl::Time deadline);
   absl::StatusOr<agent::GetClusterResponse> Call(const agent::GetClusterRequest& request, absl::Time deadline);
   absl::StatusOr<agent::RegisterClusterResponse> Call(const agent::RegisterClusterRequest& request,
                                                       absl::Time deadline);

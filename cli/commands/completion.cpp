@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
 #include "cli/client/remote_contexts.h"
@@ -30,7 +31,7 @@ constexpr absl::Duration kLimit = absl::Milliseconds(300);
 
 /// Asks the Admin API one thing; nullopt: it did not answer, or says no.
 template <typename Service, typename Request, typename Response>
-std::optional<Response> AskAdmin(Context& context,
+std::optional<Response> AskAdmin(Context& context, absl::Time deadline,
                                  grpc::Status (Service::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
                                  const Request& request) {
   absl::StatusOr<AdminRoute> route = context.Admin(/*start=*/false);
@@ -38,7 +39,7 @@ std::optional<Response> AskAdmin(Context& context,
     return std::nullopt;
   }
   grpc::ClientContext rpc;
-  rpc::SetDeadline(&rpc, absl::Now() + kLimit);
+  rpc::SetDeadline(&rpc, deadline);
   route->prepare(&rpc);
   std::optional<Response> response(std::in_place);
   auto stub = Service::NewStub(route->channel);
@@ -46,16 +47,18 @@ std::optional<Response> AskAdmin(Context& context,
 }
 
 template <typename Request, typename Response>
-void AddNames(Context& context, grpc::Status (Admin::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
+void AddNames(Context& context, absl::Time deadline,
+              grpc::Status (Admin::Stub::*method)(grpc::ClientContext*, const Request&, Response*),
               std::set<std::string>* names) {
-  if (auto response = AskAdmin<Admin>(context, method, Request()); response.has_value()) {
+  if (auto response = AskAdmin<Admin>(context, deadline, method, Request()); response.has_value()) {
     names->insert(response->names().begin(), response->names().end());
   }
 }
 
-void AddTokens(Context& context, std::set<std::string>* names) {
+void AddTokens(Context& context, absl::Time deadline, std::set<std::string>* names) {
   using Service = multigres::admin::v1::TokenService;
-  auto response = AskAdmin<Service>(context, &Service::Stub::ListTokens, multigres::admin::v1::ListTokensRequest());
+  auto response =
+      AskAdmin<Service>(context, deadline, &Service::Stub::ListTokens, multigres::admin::v1::ListTokensRequest());
   if (response.has_value()) {
     for (const auto& token : response->tokens()) {
       names->insert(token.name());
@@ -63,9 +66,9 @@ void AddTokens(Context& context, std::set<std::string>* names) {
   }
 }
 
-void AddBackups(Context& context, std::set<std::string>* names) {
-  auto response =
-      AskAdmin<Admin>(context, &Admin::Stub::GetBackups, OfBackupShard<multiadmin::GetBackupsRequest>(context));
+void AddBackups(Context& context, absl::Time deadline, std::set<std::string>* names) {
+  auto response = AskAdmin<Admin>(context, deadline, &Admin::Stub::GetBackups,
+                                  OfBackupShard<multiadmin::GetBackupsRequest>(context));
   if (response.has_value()) {
     for (const auto& backup : response->backups()) {
       names->insert(backup.backup_id());
@@ -73,63 +76,82 @@ void AddBackups(Context& context, std::set<std::string>* names) {
   }
 }
 
-void AddClusters(Context& context, std::set<std::string>* names) {
-  absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/false);
-  if (!client.ok()) {
-    return;
-  }
-  auto clusters = (*client)->Call(agent::ListClustersRequest(), absl::Now() + kLimit);
-  if (clusters.ok()) {
-    for (const auto& cluster : clusters->clusters()) {
-      names->insert(cluster.name());
-    }
-  }
-}
-
-// The agent's own picture, without asking the components.
-void AddComponents(Context& context, const std::string& kind, std::set<std::string>* names) {
-  absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/false);
-  if (!client.ok()) {
-    return;
-  }
-  agent::WatchStateRequest request;
+/// What the agent has recorded: it asks nobody for that. Empty where none runs, or one that is too old to know of this.
+agent::ListNamesResponse Recorded(Context& context, absl::Time deadline) {
+  agent::ListNamesRequest request;
   *request.mutable_cluster() = context.Selector();
-  absl::Status status = (*client)->Stream(request, [&](const agent::WatchStateResponse& response) {
-    for (const auto& component : response.snapshot().components()) {
-      if (absl::StartsWith(component.name(), kind)) {
-        names->insert(component.name());
-      }
-    }
-    return false;
-  });
-  status.IgnoreError();  // a shell's question is answered by what is known, or by nothing
+  absl::StatusOr<AgentClient*> client = context.Agent(/*start=*/false);
+  return client.ok() ? (*client)->Call(request, deadline).value_or(agent::ListNamesResponse())
+                     : agent::ListNamesResponse();
 }
 
+/// multipooler/zone1, and what else the command takes for it: its kind, its cell.
+void AddComponents(Context& context, absl::Time deadline, LiveNames live, std::set<std::string>* names) {
+  const agent::ListNamesResponse recorded = Recorded(context, deadline);
+  for (const std::string& name : recorded.components()) {
+    const std::vector<std::string> parts = absl::StrSplit(name, '/');
+    const bool kinds = live == LiveNames::kSelectors || live == LiveNames::kLogs;
+    names->insert(name);
+    if (kinds) {
+      names->insert(parts[0]);
+    }
+    if ((kinds || live == LiveNames::kFaultTargets) && parts.size() > 1) {
+      names->insert(parts[1]);
+    }
+    if (live == LiveNames::kFaultTargets && parts.size() > 2) {
+      names->insert(absl::StrCat("primary/", parts[2]));
+    }
+  }
+  if (live == LiveNames::kFaultTargets && !names->empty()) {
+    names->insert("primary");
+  }
+  if (live == LiveNames::kLogs && !names->empty()) {
+    names->insert({"audit", "cluster"});
+  }
+}
+
+void AddOfKind(Context& context, absl::Time deadline, const std::string& kind, std::set<std::string>* names) {
+  const agent::ListNamesResponse recorded = Recorded(context, deadline);
+  for (const std::string& name : recorded.components()) {
+    if (absl::StartsWith(name, absl::StrCat(kind, "/"))) {
+      names->insert(name);
+    }
+  }
+}
+
+/// All that is asked for one answer has one limit.
 std::set<std::string> Ask(Context& context, LiveNames live) {
+  const absl::Time deadline = absl::Now() + kLimit;
+  context.OnlyAsk(deadline);
   std::set<std::string> names;
   switch (live) {
     case LiveNames::kNone:
       break;
-    case LiveNames::kClusters:
-      AddClusters(context, &names);
+    case LiveNames::kClusters: {
+      const agent::ListNamesResponse recorded = Recorded(context, deadline);
+      names.insert(recorded.clusters().begin(), recorded.clusters().end());
       break;
+    }
     case LiveNames::kComponents:
-      AddComponents(context, "", &names);
+    case LiveNames::kSelectors:
+    case LiveNames::kLogs:
+    case LiveNames::kFaultTargets:
+      AddComponents(context, deadline, live, &names);
       break;
     case LiveNames::kGateways:
-      AddComponents(context, "multigateway/", &names);
+      AddOfKind(context, deadline, "multigateway", &names);
       break;
     case LiveNames::kPoolers:
-      AddComponents(context, "multipooler/", &names);
+      AddOfKind(context, deadline, "multipooler", &names);
       break;
     case LiveNames::kOrchs:
-      AddComponents(context, "multiorch/", &names);
+      AddOfKind(context, deadline, "multiorch", &names);
       break;
     case LiveNames::kCells:
-      AddNames(context, &Admin::Stub::GetCellNames, &names);
+      AddNames(context, deadline, &Admin::Stub::GetCellNames, &names);
       break;
     case LiveNames::kDatabases:
-      AddNames(context, &Admin::Stub::GetDatabaseNames, &names);
+      AddNames(context, deadline, &Admin::Stub::GetDatabaseNames, &names);
       break;
     case LiveNames::kContexts: {
       absl::StatusOr<RemoteContexts> contexts = RemoteContexts::Open(context.environment());
@@ -148,10 +170,10 @@ std::set<std::string> Ask(Context& context, LiveNames live) {
       }
       break;
     case LiveNames::kTokens:
-      AddTokens(context, &names);
+      AddTokens(context, deadline, &names);
       break;
     case LiveNames::kBackups:
-      AddBackups(context, &names);
+      AddBackups(context, deadline, &names);
       break;
   }
   return names;
@@ -163,6 +185,9 @@ int RunComplete(Context& context) {
   std::string text;
   for (const Candidate& candidate : completion.candidates) {
     absl::StrAppend(&text, candidate.value, candidate.description.empty() ? "" : "\t", candidate.description, "\n");
+  }
+  if (completion.files) {
+    absl::StrAppend(&text, kFilesMark, "\n");
   }
   completion.arguments.command = context.args().command;
   // Never destroyed: closing its connection in order would keep the person waiting; main ends the process without.

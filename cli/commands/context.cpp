@@ -4,6 +4,7 @@
 #include <grpcpp/client_context.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <iostream>
@@ -125,7 +126,9 @@ absl::StatusOr<AgentClient*> Context::Agent(bool start, bool any) {
   if (agent_ == nullptr) {
     AgentOptions options;
     options.environment = environment_;
-    options.start = start;
+    const bool only_asks = only_ask_until_ != absl::InfiniteFuture();
+    options.start = start && !only_asks;
+    options.connect_timeout = only_asks ? only_ask_until_ - absl::Now() : options.connect_timeout;
     MG_ASSIGN_OR_RETURN(agent_, AgentClient::Connect(options));
     std::optional<multigres::agent::v1::GetInfoResponse> info = agent_->Discovered();
     if (info && !any) {
@@ -188,7 +191,7 @@ const std::string& Context::DefaultDatabase() {
     return default_database_;
   }
   default_database_ = "postgres";  // upstream's
-  const absl::Time deadline = absl::Now() + absl::Seconds(3);
+  const absl::Time deadline = std::min(absl::Now() + absl::Seconds(3), only_ask_until_);
   absl::StatusOr<std::string> remote = Remote();
   if (remote.ok() && remote->empty()) {
     absl::StatusOr<AgentClient*> client = Agent(/*start=*/true);

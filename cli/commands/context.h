@@ -65,6 +65,10 @@ class Context {
   /// forwards. NOT_FOUND for a context that was never added.
   absl::StatusOr<std::string> Remote() const;
 
+  /// For what a shell asks while a person types: from now on nothing starts an agent, and what this object asks by
+  /// itself is to be answered by `until`.
+  void OnlyAsk(absl::Time until) { only_ask_until_ = until; }
+
   /// The database that is meant where none is named: the first one of a cluster of this machine; elsewhere the only
   /// one, or `postgres` among several. Asked once; `postgres` too where nobody answers, which what follows then tells.
   const std::string& DefaultDatabase();
@@ -107,6 +111,7 @@ class Context {
   Terminal terminal_;
   std::unique_ptr<AgentClient> agent_;
   AdminRoute remote_;
+  absl::Time only_ask_until_ = absl::InfiniteFuture();
   std::string default_database_;  ///< empty: not asked yet
   std::string* sink_ = nullptr;
   std::string* error_sink_ = nullptr;

@@ -6,12 +6,14 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/time.h"
 #include "common/fs/fs.h"
 #include "common/rpc/rpc.h"
 #include "common/status/status.h"
@@ -79,7 +81,7 @@ absl::Status VerifyPrivateDirectory(const std::string& path) {
                    {.reason = "DIRECTORY_NOT_PRIVATE", .hint = hint});
 }
 
-absl::StatusOr<UniqueFd> ConnectPrivate(const std::string& path) {
+absl::StatusOr<UniqueFd> ConnectPrivate(const std::string& path, absl::Duration limit) {
   MG_RETURN_IF_ERROR(VerifyPrivateDirectory(DirName(path)));
   sockaddr_un address = {};
   address.sun_family = AF_UNIX;
@@ -103,12 +105,15 @@ absl::StatusOr<UniqueFd> ConnectPrivate(const std::string& path) {
   if (!fd.valid()) {
     return ErrnoStatus(errno, "socket");
   }
-  timeval limit = {.tv_sec = 5, .tv_usec = 0};
-  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+  const timeval time = absl::ToTimeval(std::max(limit, absl::Milliseconds(1)));  // 0 is for ever
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &time, sizeof time);
   if (::connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof address) != 0) {
     if (errno == ECONNREFUSED) {
       return MakeError(absl::StatusCode::kUnavailable, absl::StrCat("nobody listens on ", path),
                        {.reason = "STALE_SOCKET"});
+    }
+    if (errno == EAGAIN) {
+      return absl::DeadlineExceededError(absl::StrCat("connect to ", path, ": who listens there takes no connection"));
     }
     return ErrnoStatus(errno, absl::StrCat("connect to ", path));
   }

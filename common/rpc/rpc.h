@@ -55,8 +55,8 @@ absl::Status VerifyPrivateDirectory(const std::string& path);
 
 /// Connects to a private Unix socket and verifies that a process of this user listens there. UNAVAILABLE: nobody
 /// listens (`reason` STALE_SOCKET when the file is there); NOT_FOUND: no such file; PERMISSION_DENIED: somebody else's.
-/// The descriptor is non-blocking.
-absl::StatusOr<UniqueFd> ConnectPrivate(const std::string& path);
+/// DEADLINE_EXCEEDED: the listener takes no connection within `limit`. The descriptor is non-blocking.
+absl::StatusOr<UniqueFd> ConnectPrivate(const std::string& path, absl::Duration limit = absl::Seconds(5));
 
 /// Listens on a private Unix socket, checks each peer's uid (SO_PEERCRED) and hands good connections to a gRPC server;
 /// others are closed before a byte is read. Owns its accept thread.

@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -218,6 +219,9 @@ ask --cluster ''
 ask topology db get ''
 ask context use ''
 ask completion ''
+ask logs multig
+ask chaos kill primary
+ask wait zone1
 """
 
 
@@ -231,11 +235,11 @@ def completion(s):
     result = subprocess.run(["bash", "-c", BASH], env={**s.env, "MG": CLI}, capture_output=True, text=True, timeout=30, check=True, cwd=s.work)
     assert not result.stderr, result.stderr
     lines = [line.strip() for line in result.stdout.splitlines()]
-    assert lines == ["cell db tree", "zone1 zone2", "zone2", "zone1 zone2", "multigateway/zone1 multigateway/zone2", "default", "postgres",
-                     "local", "bash fish zsh"], lines
+    assert lines == ["cell db tree", "zone1 zone2", "zone2", "zone1 zone2", "multigateway multigateway/zone1 multigateway/zone2", "default", "postgres",
+                     "local", "bash fish zsh", "multigateway multigateway/zone1 multigateway/zone2", "primary", "zone1"], lines
     asked = [(["topology", ""], ["cell", "db", "tree"]), (["topology", "cell", "get", ""], ["zone1", "zone2"]),
              (["pooler", "list", "--cell", ""], ["zone1", "zone2"]), (["pooler", "list", "--cel"], ["--cell"]),
-             (["cluster", "start", "multig"], ["multigateway/zone1", "multigateway/zone2"]), (["--cluster", ""], ["default"]),
+             (["cluster", "start", "multig"], ["multigateway", "multigateway/zone1", "multigateway/zone2"]), (["--cluster", ""], ["default"]),
              (["topology", "db", "get", ""], ["postgres"]), (["context", "use", ""], ["local"])]
     if shutil.which("fish"):
         # fish finds the program by its name.
@@ -275,11 +279,28 @@ def one_cluster():
 
 def completion_without_an_agent():
     with Sandbox("bare") as s:
-        for words in (["topology", "cell", "get", ""], ["--cluster", ""], ["cluster", "start", ""]):
+        for words in (["topology", "cell", "get", ""], ["--cluster", ""], ["cluster", "start", ""], ["backup", "restore", ""]):
             result = s.run("__complete", "--", *words)
             assert result.stdout == "" and result.stderr == "", result
         assert not s.processes() and not (s.home / "agent.log").exists(), "it started an agent"
 
 
+def completion_with_a_frozen_agent():
+    """A shell that hangs at <TAB> is worse than one that offers nothing."""
+    with Sandbox("frozen") as s:
+        s.run("agent", "start")
+        agent = s.agent_pid()
+        os.kill(agent, signal.SIGSTOP)
+        try:
+            for words in (["why", ""], ["logs", "post"], ["backup", "restore", ""], ["--cluster", ""]):
+                began = time.monotonic()
+                result = s.run("__complete", "--", *words)
+                assert time.monotonic() - began < 2 and result.stderr == "", (words, result)
+                assert result.stdout == "", (words, result)
+        finally:
+            os.kill(agent, signal.SIGCONT)
+        s.run("agent", "stop")
+
+
 if __name__ == "__main__":
-    main([completion_without_an_agent, one_cluster])
+    main([completion_without_an_agent, completion_with_a_frozen_agent, one_cluster])
