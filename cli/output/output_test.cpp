@@ -101,6 +101,13 @@ TEST(Table, OneLongCell_TakesNoColumnFromTheOtherRows) {
     EXPECT_LE(text::DisplayWidth(line), 90) << text;
   }
   EXPECT_NE(table.Render(0, false).find(name), std::string::npos);
+  Table poolers({"NAME", "ROLE", "SERVING", "DATABASE", "GRPC"});
+  for (const char* cell : {"zone1", "zone2", "zone3"}) {
+    poolers.Add({absl::StrCat("multipooler/", cell), "standby", "yes", "postgres", "15270"});
+    poolers.Add({absl::StrCat("multipooler/", cell, "/", name), "standby", "yes", name, "15270"});
+  }
+  EXPECT_NE(poolers.Render(80, false).find("multipooler/zone2  "), std::string::npos);
+  EXPECT_NE(poolers.Render(80, false).find("15270"), std::string::npos) << poolers.Render(80, false);
 }
 
 TEST(Error, SaysWhatWhyAndWhatNext) {

@@ -104,9 +104,8 @@ int Table::Usual(size_t column) const {
     widths.push_back(text::DisplayWidth(rows_[row][column]));
   }
   std::sort(widths.begin(), widths.end(), std::greater<>());
-  // The widest quarter, of two rows one of them, is what the others need not suffer for.
-  const size_t unusual = widths.size() < 2 ? 0 : (widths.size() + 3) / 4;
-  const int most = widths.empty() ? 0 : widths[unusual];
+  // The wider half, which may be all components of one of two databases, is what the others need not suffer for.
+  const int most = widths.empty() ? 0 : widths[widths.size() / 2];
   const int usual = std::max({kAlwaysWhole, text::DisplayWidth(rows_[0][column]), most});
   const int widest = widths.empty() ? 0 : widths[0];
   return widest < 2 * usual ? std::max(widest, usual) : usual;
