@@ -310,11 +310,12 @@ TEST_F(MultiadminAuthTest, Tokens_AreStoredHashedListedAndRevokedAtOnce) {
             grpc::StatusCode::ALREADY_EXISTS);
   v1::ListTokensResponse list;
   ASSERT_TRUE(Typed<v1::TokenService>(&v1::TokenService::Stub::ListTokens, v1::ListTokensRequest(), &list).ok());
-  bool found = false;
+  bool found = false, own = false;
   for (const v1::Token& token : list.tokens()) {
+    own |= token.from_file() && token.has_last_used_at();
     found |= token.name() == "short-lived" && token.created_by() == "local" && token.has_last_used_at();
   }
-  EXPECT_TRUE(found) << list.ShortDebugString();
+  EXPECT_TRUE(found && own) << list.ShortDebugString();
 
   v1::RevokeTokenRequest revoke;
   revoke.set_token("short-lived");

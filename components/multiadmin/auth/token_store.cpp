@@ -73,7 +73,9 @@ absl::StatusOr<std::string> TokenFile::Load() {
 bool TokenFile::Matches(const std::string& text) {
   absl::StatusOr<std::string> id = Load();
   std::lock_guard lock(mutex_);
-  return id.ok() && !id_.empty() && admin_token::SameHash(hash_, admin_token::Hash(text));
+  const bool matches = id.ok() && !id_.empty() && admin_token::SameHash(hash_, admin_token::Hash(text));
+  used_ = matches ? absl::Now() : used_;
+  return matches;
 }
 
 std::optional<Token> TokenFile::Describe() {
@@ -89,6 +91,9 @@ std::optional<Token> TokenFile::Describe() {
   SetTime(token.mutable_created_at(), absl::TimeFromTimespec(changed_));
   token.set_created_by("the local provisioner");
   token.set_from_file(true);
+  if (used_ != absl::InfinitePast()) {
+    SetTime(token.mutable_last_used_at(), used_);
+  }
   return token;
 }
 
@@ -184,7 +189,9 @@ absl::StatusOr<Token> TokenStore::Find(const std::string& text) {
   if (name != name_by_id_.end()) {
     Entry& entry = by_name_[name->second];
     if (admin_token::SameHash(entry.stored.secret_sha256(), hash)) {
-      entry.used = absl::Now();
+      const Token& token = entry.stored.token();
+      const bool expired = token.has_expires_at() && GetTime(token.expires_at()) <= absl::Now();
+      entry.used = expired ? entry.used : absl::Now();  // whoever shows it then is refused
       return entry.stored.token();
     }
   }

@@ -34,6 +34,7 @@ class TokenFile {
   std::mutex mutex_;
   std::string id_, hash_;
   timespec changed_ = {};
+  absl::Time used_ = absl::InfinitePast();  ///< as far as this process has seen
 };
 
 class TokenStore {
