@@ -30,8 +30,6 @@
 namespace mg::servenv {
 namespace {
 
-constexpr int kMaxMessage = 16 << 20;
-
 class BuildInfo final : public serviceinfo::ServiceInfo::Service {
  public:
   explicit BuildInfo(std::string name) : name_(std::move(name)) {}
@@ -104,8 +102,6 @@ struct Server::Impl {
   BuildInfo build_info;
   GrpcGuard grpc_guard;
   HttpRefusal refusal;
-  int longest_request = kMaxMessage;
-  std::size_t grpc_memory = 0;  ///< 0: no limit
   std::vector<grpc::Service*> services;
   Pages pages;
   std::unique_ptr<HttpServer> http;
@@ -207,11 +203,6 @@ void Server::SetGrpcGuard(GrpcGuard guard) {
   impl_->grpc_guard = std::move(guard);
 }
 
-void Server::LimitGrpc(int request, std::size_t memory) {
-  impl_->longest_request = request;
-  impl_->grpc_memory = memory;
-}
-
 void Server::SetStatusPage(std::function<std::string()> page) { impl_->pages.SetStatus(std::move(page)); }
 void Server::SetReadyCheck(std::function<bool()> ready) { impl_->pages.SetReady(std::move(ready)); }
 void Server::OnRun(std::function<void()> hook) { impl_->on_run.push_back(std::move(hook)); }
@@ -252,11 +243,8 @@ absl::Status Server::Impl::StartGrpc() {
   if (grpc_guard) {
     builder.experimental().SetInterceptorCreators(GuardReflection(grpc_guard));
   }
-  builder.SetMaxReceiveMessageSize(longest_request);
-  if (grpc_memory != 0) {
-    builder.SetResourceQuota(grpc::ResourceQuota(name).Resize(grpc_memory));
-  }
-  builder.SetMaxSendMessageSize(kMaxMessage);
+  builder.SetMaxReceiveMessageSize(options.max_message_size);
+  builder.SetMaxSendMessageSize(options.max_message_size);
   // Two servers on one port must be an error, not a lottery.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   int bound = 0;

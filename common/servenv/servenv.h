@@ -74,9 +74,6 @@ class Server {
   void SetRefusal(HttpRefusal refusal);
   /// Asked before reflection and build information answer over gRPC; without it they answer everybody. Before Run.
   void SetGrpcGuard(GrpcGuard guard);
-  /// What callers whom nobody knows yet can cost: the longest request over gRPC (else 16 MiB), and the memory of all
-  /// that is on its way in. Bytes; before Run.
-  void LimitGrpc(int request, std::size_t memory);
   /// HTML body of `/` (upstream: a catch-all page). Without this, `/` is 404.
   void SetStatusPage(std::function<std::string()> page);
   /// Decides /ready; without it ready from the start of serving.

@@ -66,6 +66,7 @@ void ServerFlags::AddTo(flags::FlagSet* flags) {
   flags->Add("grpc-max-connection-age-grace", &max_connection_age_grace, "0: unlimited");
   flags->Add("grpc-server-initial-conn-window-size", &conn_window, "0: the library's default");
   flags->Add("grpc-server-initial-window-size", &stream_window, "0: the library's default");
+  flags->Add("grpc-max-message-size", &max_message_size, "the longest message, in bytes, both ways");
   flags->Add("grpc-server-keepalive-time", &keepalive_time, "idle time after which a peer is pinged");
   flags->Add("grpc-server-keepalive-timeout", &keepalive_timeout, "time that a ping's answer may take");
   flags->Add("grpc-server-keepalive-enforcement-policy-min-time", &keepalive_min,

@@ -43,6 +43,7 @@ struct ServerFlags {
   absl::Duration keepalive_time = absl::Seconds(10), keepalive_timeout = absl::Seconds(10),
                  keepalive_min = absl::Seconds(10);
   bool keepalive_without_stream = false;
+  int max_message_size = 16 << 20;  ///< bytes, both ways
 
   void AddTo(flags::FlagSet* flags);
   /// INVALID_ARGUMENT for what cannot hold together or is not implemented.

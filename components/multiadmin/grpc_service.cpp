@@ -53,13 +53,19 @@ grpc::Status ToCaller(const absl::Status& status) {
                          : status);
 }
 
-grpc::Status Serve(const Methods& methods, const std::string& name, grpc::ServerContext* context,
-                   const grpc::ByteBuffer& request, grpc::ByteBuffer* response) {
+using Exchange = grpc::ServerReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
+
+/// A call of one request and one answer. To the server it is a stream: of any other call the whole body, up to 16 MiB,
+/// has come in before its token can be looked at.
+grpc::Status Serve(const Methods& methods, const std::string& name, grpc::ServerContext* context, Exchange* exchange) {
   absl::Time deadline = absl::FromChrono(context->deadline());
   Methods::Answer answer = methods.Call(
       name, CredentialsOf(*context), deadline,
       [&](google::protobuf::Message* message) -> absl::Status {
-        grpc::ByteBuffer buffer = request;
+        grpc::ByteBuffer buffer;
+        if (!exchange->Read(&buffer)) {
+          return absl::InvalidArgumentError("there is no request, or it is longer than the server takes");
+        }
         grpc::ProtoBufferReader reader(&buffer);
         return message->ParseFromZeroCopyStream(&reader)
                    ? absl::OkStatus()
@@ -75,8 +81,13 @@ grpc::Status Serve(const Methods& methods, const std::string& name, grpc::Server
     return ToCaller(answer.status);
   }
   bool own = false;
-  return grpc::GenericSerialize<grpc::ProtoBufferWriter, google::protobuf::MessageLite>(*answer.response, response,
-                                                                                        &own);
+  grpc::ByteBuffer response;
+  grpc::Status written =
+      grpc::GenericSerialize<grpc::ProtoBufferWriter, google::protobuf::MessageLite>(*answer.response, &response, &own);
+  if (written.ok()) {
+    exchange->WriteLast(response, grpc::WriteOptions());
+  }
+  return written;
 }
 
 }  // namespace
@@ -114,13 +125,12 @@ GrpcService::GrpcService(const std::string& name, const Methods* methods) {
       names_.emplace_back(rule.method);
     }
   }
-  using Handler = grpc::internal::RpcMethodHandler<GrpcService, grpc::ByteBuffer, grpc::ByteBuffer>;
+  using Handler = grpc::internal::BidiStreamingHandler<GrpcService, grpc::ByteBuffer, grpc::ByteBuffer>;
   for (const std::string& method : names_) {
     AddMethod(new grpc::internal::RpcServiceMethod(
-        method.c_str(), grpc::internal::RpcMethod::NORMAL_RPC,
-        new Handler([methods, &method](
-                        GrpcService*, grpc::ServerContext* context, const grpc::ByteBuffer* request,
-                        grpc::ByteBuffer* response) { return Serve(*methods, method, context, *request, response); },
+        method.c_str(), grpc::internal::RpcMethod::BIDI_STREAMING,
+        new Handler([methods, &method](GrpcService*, grpc::ServerContext* context,
+                                       Exchange* exchange) { return Serve(*methods, method, context, exchange); },
                     this)));
   }
 }

@@ -91,10 +91,6 @@ class Api {
   std::vector<std::unique_ptr<grpc::Service>> services_;
 };
 
-// As over HTTP: the longest list of names that makes sense is far shorter.
-constexpr int kLongestRequest = 4 << 20;
-constexpr std::size_t kMemoryOfRequests = 16 << 20;
-
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -142,8 +138,6 @@ int main(int argc, char** argv) {
     return Fail(api.status());
   }
   (*api)->AddTo(&server);
-  // A body comes in before anybody can look at its token.
-  server.LimitGrpc(kLongestRequest, kMemoryOfRequests);
   if (options.auth == "none") {
     mg::log::Warn("the Admin API asks nobody who they are", {{"flag", "--auth=none"}});
   }

@@ -31,7 +31,7 @@ def a_damaged_backup_is_told_of_soon(s, backup):
         begun = time.monotonic()
         refused = s.run("backup", "restore", backup, *more, "--yes", "--timeout", "60s", "--json", check=False)
         took = time.monotonic() - begun
-        error = json.loads(refused.stderr[refused.stderr.rindex("{\n \"error\""):])["error"]  # steps come before it
+        error = json.loads(refused.stderr.splitlines()[-1])["error"]  # steps come before it
         assert refused.returncode == 1 and error["reason"] == "BACKUP_DAMAGED", refused
         assert took < 14, took  # pgBackRest's first wait alone is 15 s
         eventually(lambda: healthy(s), 60, "the former data")

@@ -190,7 +190,7 @@ def a_database_is_made_used_and_deleted():
         if sql(s, "select * from here", check=False).returncode == 0 or sql(s, "select * from goods", database="postgres", check=False).returncode == 0:
             raise Failure("the databases see each other's tables")
         unknown = sql(s, "select 1", database="nothing", check=False)
-        if 'database "nothing" does not exist' not in unknown.stderr:
+        if "the cluster has no database 'nothing'" not in unknown.stderr:
             raise Failure(f"an unknown database: {unknown.stderr}")
         # Roles are the database's own.
         sql(s, "create role clerk login password 'sesame'")
@@ -198,6 +198,12 @@ def a_database_is_made_used_and_deleted():
         port = next(c["ports"]["postgres"] for c in status["components"] if c["name"] == "multigateway/zone2")
         import psycopg2
         psycopg2.connect(host="127.0.0.1", port=port, user="clerk", password="sesame", dbname="shop").close()
+        try:
+            psycopg2.connect(host="127.0.0.1", port=port, user="clerk", password="sesame", dbname="nothing").close()
+            raise Failure("a database that is nowhere was connected to")
+        except psycopg2.OperationalError as error:
+            if 'database "nothing" does not exist' not in str(error):
+                raise
         try:
             psycopg2.connect(host="127.0.0.1", port=port, user="clerk", password="sesame", dbname="postgres")
             raise Failure("a role of shop logs in to postgres")

@@ -545,7 +545,7 @@ TEST_F(MultiadminAuthTest, FloodOfLongRequestsFromNobody_CostsLittleMemory) {
   for (std::thread& caller : callers) {
     caller.join();
   }
-  EXPECT_LT(PrivateMemory(sandbox_->process().pid()) - before, 120);
+  EXPECT_LT(PrivateMemory(sandbox_->process().pid()) - before, 64);
   EXPECT_TRUE(Call("/multigres.admin.v1.IdentityService/WhoAmI", local_).ok());
 }
 

@@ -130,7 +130,7 @@ absl::StatusOr<Caller> Gate::Admit(const RpcRule& rule, const Credentials& crede
                    .role = caller.ok() ? caller->role : v1::ROLE_UNSPECIFIED,
                    .peer = credentials.peer,
                    .method = std::string(rule.method),
-                   .subject = request ? request() : "",
+                   .subject = caller.ok() && request ? request() : "",
                    .outcome = refused});
   }
   return refused;

@@ -59,8 +59,8 @@ class Gate {
   /// Who calls. UNAUTHENTICATED; RESOURCE_EXHAUSTED: too many failed attempts from there (who has a good token is let
   /// in all the same: guessing 256 bits is no threat, a flood of failures is).
   absl::StatusOr<Caller> Recognise(const Credentials& credentials);
-  /// Who calls, if it may. PERMISSION_DENIED besides. `request` is asked for the request's text when a refusal is
-  /// written to the audit log, and not otherwise: a flood of refused bodies is not read.
+  /// Who calls, if it may. PERMISSION_DENIED besides. `request` is asked for the request's text when a refusal
+  /// of somebody who is known is written to the audit log, and not otherwise: what strangers send is not read.
   absl::StatusOr<Caller> Admit(const RpcRule& rule, const Credentials& credentials,
                                const std::function<std::string()>& request = {});
   /// For pages: whoever is known may read them.
