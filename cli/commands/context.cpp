@@ -17,6 +17,7 @@
 #include "cli/client/agent_client.h"
 #include "cli/client/remote_contexts.h"
 #include "cli/client/remote_errors.h"
+#include "cli/client/stuck_agent.h"
 #include "cli/commands/named_as_here.h"
 #include "cli/output/error.h"
 #include "cli/output/render.h"
@@ -33,6 +34,13 @@
 namespace mg::cli {
 
 namespace v1 = multigres::cli::v1;
+
+namespace {
+
+/// So long a sign of life is waited for where an agent seems stuck.
+constexpr absl::Duration kStuckPatience = absl::Seconds(1);
+
+}  // namespace
 
 Context::Context(const std::vector<Command>& all_commands, Arguments arguments,
                  std::map<std::string, std::string> environment)
@@ -129,6 +137,11 @@ absl::StatusOr<AgentClient*> Context::Agent(bool start, bool any) {
     const bool only_asks = only_ask_until_ != absl::InfiniteFuture();
     options.start = start && !only_asks;
     options.connect_timeout = only_asks ? only_ask_until_ - absl::Now() : options.connect_timeout;
+    MG_ASSIGN_OR_RETURN(AgentPlace place, FindAgent(environment_));
+    MG_ASSIGN_OR_RETURN(absl::Time until, Deadline(kStuckPatience));
+    // A frozen agent takes connections and calls, and answers none.
+    MG_RETURN_IF_ERROR(
+        CheckGoesOn(place, only_asks ? absl::ZeroDuration() : std::min(kStuckPatience, until - absl::Now())));
     MG_ASSIGN_OR_RETURN(agent_, AgentClient::Connect(options));
     std::optional<multigres::agent::v1::GetInfoResponse> info = agent_->Discovered();
     if (info && !any) {
@@ -272,6 +285,13 @@ absl::Status Context::Explained(const absl::Status& status) const {
     return MakeError(status.code(), status.message(), {.reason = "NOT_CONFIRMED"});
   }
   const absl::StatusOr<std::string> remote = Remote();
+  // Whoever did not answer in time, its calls went through the agent.
+  if (absl::IsDeadlineExceeded(status) && agent_ != nullptr &&
+      DetailOf(status).value_or(ErrorDetail{}).reason.empty()) {
+    AgentOptions options;
+    options.environment = environment_;
+    MG_RETURN_IF_ERROR(CheckAnswers(options, kStuckPatience));
+  }
   if (absl::IsDeadlineExceeded(status) && status.message() == "Deadline Exceeded") {
     return MakeError(status.code(),
                      absl::StrCat(remote.ok() && remote->empty() ? "the agent" : "the Admin API", " did not answer ",

@@ -32,7 +32,7 @@ const std::vector<ErrorCode>& ErrorCodes() {
       {"AGENT_STOPPED", kUnavailable, "somebody ended the agent, by multigres agent stop for example",
        "multigres agent start; the components went on meanwhile"},
       {"AGENT_STOPPING", kUnavailable, "the agent is about to end, and takes no new work", "try again in a moment"},
-      {"AGENT_STUCK", kDeadlineExceeded, "a process holds the agent's lock and does not answer",
+      {"AGENT_STUCK", kDeadlineExceeded, "the agent's process was stopped by a signal, or hangs",
        "end the process that the message names, then try again"},
       {"ALREADY_EXISTS", kAlreadyExists, "something of that name is there already",
        "choose another name, or look at the one that is there"},

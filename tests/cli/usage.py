@@ -122,7 +122,8 @@ def a_silent_agent(run, directory):
         (place / "agent.sock").chmod(0o600)
         server.listen()
         result = run("status", "--timeout", "100ms", agent=place / "agent.sock")
-        assert result.stderr.startswith("error: the agent did not answer within 100ms\n") and result.returncode == 4, result
+        assert result.stderr.startswith("error: the agent does not answer\n") and result.returncode == 4, result
+        assert "next: end its process: the next command starts another one" in result.stderr, result
 
 
 def main():

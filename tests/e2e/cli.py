@@ -297,6 +297,11 @@ def completion_with_a_frozen_agent():
                 result = s.run("__complete", "--", *words)
                 assert time.monotonic() - began < 2 and result.stderr == "", (words, result)
                 assert result.stdout == "", (words, result)
+            for words in (["status"], ["agent", "status"], ["list"], ["tree"], ["events"], ["why", "multiadmin"], ["up"]):
+                began = time.monotonic()
+                error = json.loads(s.run(*words, "--json", "--timeout", "3s", check=False).stderr)["error"]
+                assert time.monotonic() - began < 3 and error["reason"] == "AGENT_STUCK" and error["exitCode"] == 4, (words, error)
+                assert f"pid {agent}" in error["message"] and f"kill -CONT {agent}" in error["hint"], error
         finally:
             os.kill(agent, signal.SIGCONT)
         s.run("agent", "stop")
