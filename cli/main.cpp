@@ -14,6 +14,7 @@
 #include "cli/args/parser.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/context.h"
+#include "cli/commands/own_cluster.h"
 #include "cli/output/error.h"
 #include "cli/output/terminal.h"
 #include "common/status/error_codes.h"
@@ -110,6 +111,9 @@ int main(int argc, char** argv) {
   // What gRPC says by itself would stand between our words, and before an error in JSON. Who asks for it gets it.
   if (!environment.contains("GRPC_VERBOSITY") && !environment.contains("GRPC_TRACE")) {
     ::gpr_set_log_function([](gpr_log_func_args*) {});
+  }
+  if (parsed->arguments.Has("admin-server")) {
+    parsed->arguments = mg::cli::TowardsOwnCluster(commands, parsed->arguments, environment);
   }
   mg::cli::Context context(commands, std::move(parsed->arguments), std::move(environment));
   int status = context.args().command->run(context);

@@ -89,6 +89,25 @@ def contexts(s):
         assert error_of(dead)["why"] == "nothing listens at its address" and "127.0.0.1:" in error_of(dead)["message"], dead
 
 
+def own_admin_server(s):
+    """Upstream's scripts name the Admin API's address and have no token: the agent has that of its own cluster."""
+    grpc = port(s, "multiadmin", "grpc")
+    for host in ("localhost", "127.0.0.1", "[::1]"):
+        assert s.run("getcellnames", "--admin-server", f"{host}:{grpc}").stdout == s.run("getcellnames").stdout, host
+    # A token of one's own comes first, and an address that is nobody's of ours gets none.
+    (s.work / "bad").write_text("mgt_unknown_token\n")
+    (s.work / "bad").chmod(0o600)
+    own = s.run("getcellnames", "--admin-server", f"localhost:{grpc}", env={"MULTIGRES_TOKEN_FILE": str(s.work / "bad")}, check=False)
+    assert own.returncode == 1 and own.stderr.startswith("Error: "), own
+    with socket.create_server(("127.0.0.1", 0)) as stranger:
+        call = subprocess.Popen([CLI, "getcellnames", "--admin-server", f"localhost:{stranger.getsockname()[1]}", "--timeout", "2s"],
+                                env=s.env, cwd=s.work, stderr=subprocess.DEVNULL)
+        connection, _ = stranger.accept()
+        connection.sendall(b"\0\0\0\4\0\0\0\0\0")  # HTTP/2's settings: from then on a call is sent
+        heard = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert heard.startswith(b"PRI * HTTP/2") and b"mgt_" not in heard and call.wait() != 0, heard
+
+
 def upstream_spellings(s):
     def out(*words):
         return s.run(*words).stdout
@@ -117,6 +136,7 @@ def upstream_spellings(s):
     token = token_of(s)
     direct = s.run("getcellnames", "--admin-server", f"127.0.0.1:{port(s, 'multiadmin', 'grpc')}", env={"MULTIGRES_TOKEN_FILE": token} if token else {})
     assert direct.stdout == out("getcellnames")
+    own_admin_server(s)
 
     etcd = f"127.0.0.1:{port(s, 'etcd', 'client') if 'client' in s.component('etcd')['ports'] else next(iter(s.component('etcd')['ports'].values()))}"
     made = ["createclustermetadata", "--global-topo-address", etcd, "--global-topo-root", "/elsewhere/global", "--cells", "a,b",
