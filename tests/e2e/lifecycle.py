@@ -1,9 +1,11 @@
 """A cluster's whole life, as the README tells it."""
 
+import contextlib
 import json
 import os
 import pathlib
 import signal
+import socket
 import subprocess
 
 from harness import CLI, Sandbox, alive, eventually, main
@@ -80,6 +82,24 @@ def what_is_stopped_by_name(s):
     assert [line.split()[-1] for line in lines if "zone2" in line] == ["stopped"] * 2, lines
     assert not any("stopped" in line for line in lines if "zone2" not in line), lines
     s.run("cluster", "start", "multigateway/zone2")
+    port = s.component("multiadmin")["ports"]["grpc"]
+    s.run("cluster", "stop", "multiadmin")
+    with nobody_is_called(port):
+        error = json.loads(s.run("cell", "list", "--json", check=False).stderr)["error"]
+        assert error["reason"] == "ADMIN_API_UNAVAILABLE" and error["exitCode"] == 6, error
+    s.run("cluster", "start", "multiadmin")
+
+
+@contextlib.contextmanager
+def nobody_is_called(port):
+    """Whoever listens where a multiadmin is not is shown no token."""
+    with socket.create_server(("127.0.0.1", port)) as stranger:
+        yield
+        stranger.setblocking(False)
+        try:
+            raise AssertionError(f"the agent called a stranger: {stranger.accept()}")
+        except BlockingIOError:
+            pass
 
 
 def whole_life():
@@ -144,7 +164,8 @@ def whole_life():
         assert stopped.returncode == 4 and json.loads(stopped.stdout)["state"] == "stopped", stopped
         left = [p for p in s.processes() if p != s.agent_pid()]
         assert not left, left
-        of_a_cluster_that_does_not_run(s, "cluster default is stopped")
+        with nobody_is_called(status["components"][1]["ports"]["grpc"]):
+            of_a_cluster_that_does_not_run(s, "cluster default is stopped")
         s.run("up")
         check_status(s, cells=3)
         after = {c["name"]: c["ports"] for c in s.status()["components"]}

@@ -321,7 +321,7 @@ class LocalProvisioner final : public Provisioner {
 
   absl::StatusOr<std::string> AdminAddress(const v1::ClusterSelector& selector) override {
     MG_ASSIGN_OR_RETURN(Model model, Look(selector));
-    MG_RETURN_IF_ERROR(CheckNotStopped(model));
+    MG_RETURN_IF_ERROR(CheckAdminRuns(model));
     return absl::StrCat("127.0.0.1:", PortOf(*model.Find(store::kMultiadmin), "grpc"));
   }
 
