@@ -7,6 +7,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import time
 
 from harness import CLI, Sandbox, alive, eventually, main
 
@@ -102,6 +103,18 @@ def nobody_is_called(port):
             pass
 
 
+def tokens_without_etcd(s):
+    s.run("admin", "token", "create", "kept", "--role", "viewer")
+    s.run("cluster", "stop", "etcd")
+    for words in (["create", "q", "--role", "viewer"], ["revoke", "kept", "--yes"]):
+        began = time.monotonic()
+        error = json.loads(s.run("admin", "token", *words, "--json", check=False).stderr)["error"]
+        assert error["reason"] == "TOPOLOGY_UNAVAILABLE" and error["exitCode"] == 6, error
+        assert time.monotonic() - began < 4, words
+    s.run("cluster", "start", "etcd")
+    assert [token["name"] for token in s.json("admin", "token", "list")["tokens"]] == ["local", "kept"]
+
+
 def whole_life():
     with Sandbox("life") as s:
         never = s.run("restart", "--json", check=False)
@@ -185,6 +198,7 @@ def whole_life():
             eventually(lambda: len(s.json(kind, "list")[kind + "s"]) == 3, what=f"three records of {kind}s")
 
         what_is_stopped_by_name(s)
+        tokens_without_etcd(s)
 
         # Clean-up needs a word, then leaves nothing.
         refused = s.run("down", "--clean", check=False)

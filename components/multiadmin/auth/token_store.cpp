@@ -36,6 +36,21 @@ absl::Status Unknown() {
                    {.reason = "TOKEN_UNKNOWN", .hint = "it may have been revoked, or be another cluster's"});
 }
 
+/// So long etcd is waited for before it counts as away.
+constexpr absl::Duration kPatience = absl::Seconds(2);
+
+absl::Status TopologyAway(absl::string_view problem) {
+  return MakeError(absl::StatusCode::kUnavailable, absl::StrCat("the topology's etcd does not answer: ", problem),
+                   {.reason = "TOPOLOGY_UNAVAILABLE", .hint = "see multigres status", .subject = "etcd"});
+}
+
+/// Asked before a write: one that is given up may have been made all the same, and a token's secret is told once.
+absl::Status CheckAnswers(etcd::Client* etcd, const std::string& key, absl::Time deadline) {
+  const absl::Status status = etcd->Get(key, std::min(deadline, absl::Now() + kPatience)).status();
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? TopologyAway(status.message())
+                                                                         : absl::OkStatus();
+}
+
 std::string Prefix(absl::string_view root) {
   while (absl::ConsumeSuffix(&root, "/")) {
   }
@@ -169,8 +184,9 @@ void TokenStore::Saw(std::int64_t revision) {
 
 absl::Status TokenStore::AwaitReady(absl::Time deadline) {
   std::unique_lock lock(mutex_);
-  changed_.wait_until(lock, absl::ToChronoTime(deadline), [this] { return ready_ || stopped_; });
-  return ready_ ? absl::OkStatus() : absl::UnavailableError("the tokens cannot be read: etcd does not answer");
+  changed_.wait_until(lock, absl::ToChronoTime(std::min(deadline, absl::Now() + kPatience)),
+                      [this] { return ready_ || stopped_; });
+  return ready_ ? absl::OkStatus() : TopologyAway("the tokens were not read yet");
 }
 
 void TokenStore::AwaitRevision(std::int64_t revision, absl::Time deadline) {
@@ -211,14 +227,15 @@ absl::StatusOr<std::pair<Token, std::string>> TokenStore::Create(Token token, ab
                      absl::StrCat("the name '", token.name(), "' is that of the token in a server's --auth-token-file"),
                      {.reason = "TOKEN_EXISTS", .hint = "choose another name"});
   }
+  const std::string key = absl::StrCat(prefix_, token.name());
+  MG_RETURN_IF_ERROR(CheckAnswers(etcd_, key, deadline));
   MG_ASSIGN_OR_RETURN(admin_token::Token fresh, admin_token::Make());
   multigres::adminstore::v1::StoredToken stored;
   token.set_id(fresh.id);
   SetTime(token.mutable_created_at(), absl::Now());
   *stored.mutable_token() = token;
   stored.set_secret_sha256(admin_token::Hash(fresh.text));
-  absl::StatusOr<std::int64_t> revision =
-      etcd_->Create(absl::StrCat(prefix_, token.name()), stored.SerializeAsString(), deadline);
+  absl::StatusOr<std::int64_t> revision = etcd_->Create(key, stored.SerializeAsString(), deadline);
   if (absl::IsAlreadyExists(revision.status())) {
     return MakeError(absl::StatusCode::kAlreadyExists, absl::StrCat("there is a token named '", token.name(), "'"),
                      {.reason = "TOKEN_EXISTS", .hint = "choose another name, or revoke that one first"});
@@ -267,7 +284,9 @@ absl::StatusOr<Token> TokenStore::Revoke(const std::string& token, absl::Time de
     }
     return absl::NotFoundError(absl::StrCat("there is no token '", token, "'"));
   }
-  absl::Status deleted = etcd_->Delete(absl::StrCat(prefix_, revoked.name()), deadline);
+  const std::string key = absl::StrCat(prefix_, revoked.name());
+  MG_RETURN_IF_ERROR(CheckAnswers(etcd_, key, deadline));
+  absl::Status deleted = etcd_->Delete(key, deadline);
   if (!deleted.ok() && !absl::IsNotFound(deleted)) {
     return deleted;
   }
