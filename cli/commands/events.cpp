@@ -9,6 +9,7 @@
 #include "absl/time/clock.h"
 #include "cli/args/moment.h"
 #include "cli/client/agent_client.h"
+#include "cli/commands/alarm.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/component.h"
 #include "cli/commands/context.h"
@@ -198,15 +199,21 @@ int RunEvents(Context& context) {
   absl::Time begun = tailed ? absl::Now() - kLongestFailover : context.args().Has("since") ? since : absl::Now();
   std::thread failovers(
       [&] { FollowFailovers(context, *client, begun, shown, *deadline, context.Selector().name(), &printer); });
-  absl::Status status = (*client)->Stream(request, [&](const agent::WatchEventsResponse& batch) {
-    for (const agent::Event& event : batch.events()) {
-      printer.Print(event);
-    }
-    return absl::Now() < *deadline;
-  });
+  absl::Status status;
+  bool timed_out = false;
+  {
+    Alarm alarm(*client, *deadline);
+    status = (*client)->Stream(request, [&](const agent::WatchEventsResponse& batch) {
+      for (const agent::Event& event : batch.events()) {
+        printer.Print(event);
+      }
+      return true;
+    });
+    timed_out = alarm.rang();
+  }
   (*client)->Cancel();
   failovers.join();
-  return status.ok() ? 0 : context.Fail(status);
+  return status.ok() || timed_out ? 0 : context.Fail(status);
 }
 
 }  // namespace

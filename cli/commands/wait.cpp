@@ -1,14 +1,11 @@
 #include <algorithm>
-#include <atomic>
-#include <condition_variable>
 #include <map>
-#include <mutex>
-#include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "cli/client/agent_client.h"
+#include "cli/commands/alarm.h"
 #include "cli/commands/commands.h"
 #include "cli/commands/component.h"
 #include "cli/commands/context.h"
@@ -79,35 +76,6 @@ std::vector<std::string> NamesOf(const v1::ClusterStatus& status, const std::str
   }
   return names;
 }
-
-/// Cancels the client's calls at a time, unless it is destroyed before.
-class Alarm {
- public:
-  Alarm(AgentClient* client, absl::Time when)
-      : thread_([this, client, when] {
-          std::unique_lock lock(mutex_);
-          if (!changed_.wait_until(lock, absl::ToChronoTime(when), [this] { return over_; })) {
-            rang_ = true;
-            client->Cancel();
-          }
-        }) {}
-  ~Alarm() {
-    {
-      std::lock_guard lock(mutex_);
-      over_ = true;
-      changed_.notify_all();
-    }
-    thread_.join();
-  }
-  bool rang() const { return rang_; }
-
- private:
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool over_ = false;
-  std::atomic<bool> rang_ = false;
-  std::thread thread_;
-};
 
 int RunWait(Context& context) {
   std::string wanted = context.args().Get("for", "ready");

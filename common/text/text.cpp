@@ -1,6 +1,7 @@
 #include "common/text/text.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -31,21 +32,35 @@ int EditDistance(absl::string_view a, absl::string_view b) {
   return d[a.size()][b.size()];
 }
 
+namespace {
+
+/// How many letters two words begin with alike.
+size_t Shared(absl::string_view a, absl::string_view b) {
+  return static_cast<size_t>(std::mismatch(a.begin(), a.end(), b.begin(), b.end()).first - a.begin());
+}
+
+}  // namespace
+
 std::optional<std::string> Closest(absl::string_view word, const std::vector<std::string>& candidates) {
-  int best = std::max<int>(2, static_cast<int>(word.size()) / 3) + 1;
+  int best = std::numeric_limits<int>::max();
   std::optional<std::string> result;
   bool begun = false;  // what was written so far is right: better than any other word of the same length
   for (const std::string& candidate : candidates) {
-    if (word.size() >= 3 && absl::StartsWith(candidate, word) && (!begun || candidate.size() < result->size())) {
+    // Of kind/cell only what is not right already counts: any cell is near to any other beside a long kind.
+    const size_t same = absl::string_view(word.data(), Shared(word, candidate)).rfind('/');
+    const size_t kept = same == absl::string_view::npos ? 0 : same + 1;
+    const absl::string_view rest = word.substr(kept), other = absl::string_view(candidate).substr(kept);
+    if (rest.size() >= 3 && absl::StartsWith(other, rest) && (!begun || candidate.size() < result->size())) {
       result = candidate;
       begun = true;
     }
     if (begun) {
       continue;
     }
-    int distance = EditDistance(word, candidate);
+    int distance = EditDistance(rest, other);
     // A word of two letters is two edits from everything.
-    if (distance < best && distance < static_cast<int>(candidate.size())) {
+    if (distance <= std::max<int>(2, static_cast<int>(rest.size()) / 3) && distance < best &&
+        distance < static_cast<int>(other.size())) {
       best = distance;
       result = candidate;
     }

@@ -21,6 +21,14 @@ TEST(Closest, OnlyOffersWhatIsNear) {
   EXPECT_EQ(Closest("xyzzy", {"up", "down", "status"}), std::nullopt);
 }
 
+TEST(Closest, OfNamesWithTheSameKind_ComparesWhatFollowsIt) {
+  const std::vector<std::string> known = {"multigateway/zone1", "multigateway/zone2"};
+  EXPECT_EQ(Closest("multigateway/abc", known), std::nullopt);
+  EXPECT_EQ(Closest("multigateway/zoen2", known), "multigateway/zone2");
+  EXPECT_EQ(Closest("multigatway/zone2", known), "multigateway/zone2");
+  EXPECT_EQ(Closest("multigateway/zon", known), "multigateway/zone1");
+}
+
 TEST(HumanDuration, IsShort) {
   EXPECT_EQ(HumanDuration(absl::Milliseconds(340)), "0.3s");
   EXPECT_EQ(HumanDuration(absl::Seconds(42)), "42s");

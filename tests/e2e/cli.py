@@ -289,12 +289,20 @@ def completion(s):
 def one_cluster():
     with Sandbox("cli") as s:
         s.run("up", "--cells", "2")
-        for part in (contexts, suggestions, partial_lists, pages, completion, upstream_spellings):
+        for part in (contexts, suggestions, partial_lists, pages, completion, upstream_spellings, a_watch_that_times_out):
             part(s)
         # Upstream's spelling asks nothing, on no terminal either.
         assert s.run("down", "--clean", check=False).returncode == 2
         s.run("cluster", "stop", "--clean")
         assert s.json("list")["clusters"] == [], "it is gone"
+
+
+def a_watch_that_times_out(s):
+    """Its time is up whether something happens or not."""
+    for words in (["events", "--watch"], ["events", "--watch", "--tail", "2", "--json"]):
+        began = time.monotonic()
+        assert s.run(*words, "--timeout", "1s").returncode == 0
+        assert 0.9 < time.monotonic() - began < 4, words
 
 
 def completion_without_an_agent():
