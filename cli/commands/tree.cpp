@@ -1,6 +1,10 @@
 // topology tree: everything that there is, and how it hangs together.
 #include <algorithm>
+#include <limits>
 #include <map>
+#include <memory>
+#include <thread>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -26,6 +30,68 @@ void AddEndpoint(const char* kind, const Record& record, v1::EndpointOutput* out
   out->mutable_ports()->insert(record.port_map().begin(), record.port_map().end());
 }
 
+/// So that a silent gateway is told of after as long as the Admin API waits for a pooler at most.
+constexpr absl::Duration kSignLimit = absl::Seconds(3);
+
+/// Asks every gateway at once for a sign of life: for the least that it answers. A record outlives a process that was
+/// killed or is frozen.
+class GatewaySigns {
+ public:
+  GatewaySigns(Context& context, const multiadmin::GetGatewaysResponse& gateways) {
+    absl::StatusOr<AdminRoute> route = context.Admin();
+    for (const auto& gateway : gateways.gateways()) {
+      if (route.ok()) {
+        asked_.push_back(std::make_unique<Asked>());
+        asked_.back()->id = gateway.id();
+        asked_.back()->thread = std::thread([route = *route, asked = asked_.back().get()] {
+          multiadmin::GetGatewayQueriesRequest request;
+          *request.mutable_gateway_id() = asked->id;
+          request.set_limit(1);
+          request.set_min_calls(std::numeric_limits<std::int64_t>::max());
+          multiadmin::GetGatewayQueriesResponse response;
+          grpc::ClientContext rpc;
+          rpc::SetDeadline(&rpc, absl::Now() + kSignLimit);
+          route.prepare(&rpc);
+          asked->status = route.outcome(Admin::NewStub(route.channel)->GetGatewayQueries(&rpc, request, &response));
+        });
+      }
+    }
+  }
+  ~GatewaySigns() { Await(); }
+
+  /// Of the gateways that the Admin API calls silent; whatever else it says is no word about one.
+  void Tell(v1::TreeOutput* tree) {
+    Await();
+    for (const auto& asked : asked_) {
+      const bool silent = DetailOf(asked->status).value_or(ErrorDetail{}).reason == "GATEWAY_SILENT";
+      for (v1::TreeCell& cell : *tree->mutable_cells()) {
+        for (v1::EndpointOutput& gateway : *cell.mutable_gateways()) {
+          if (silent && cell.name() == asked->id.cell() && gateway.id() == asked->id.name()) {
+            gateway.set_error("does not answer");
+          }
+        }
+      }
+    }
+  }
+
+ private:
+  struct Asked {
+    clustermetadata::ID id;
+    absl::Status status;
+    std::thread thread;
+  };
+
+  void Await() {
+    for (const auto& asked : asked_) {
+      if (asked->thread.joinable()) {
+        asked->thread.join();
+      }
+    }
+  }
+
+  std::vector<std::unique_ptr<Asked>> asked_;
+};
+
 absl::StatusOr<v1::TreeOutput> ReadTree(Context& context) {
   multiadmin::GetCellNamesResponse cells;
   MG_RETURN_IF_ERROR(CallAdmin<Admin>(context, &Admin::Stub::GetCellNames, multiadmin::GetCellNamesRequest(), &cells));
@@ -36,6 +102,7 @@ absl::StatusOr<v1::TreeOutput> ReadTree(Context& context) {
   std::vector<std::string> unreadable;
   multiadmin::GetGatewaysResponse gateways;
   MG_RETURN_IF_ERROR(CallAdmin<Admin>(context, &Admin::Stub::GetGateways, multiadmin::GetGatewaysRequest(), &gateways));
+  GatewaySigns signs(context, gateways);  // while the rest is read
   multiadmin::GetOrchsResponse orchs;
   MG_RETURN_IF_ERROR(CallAdmin<Admin>(context, &Admin::Stub::GetOrchs, multiadmin::GetOrchsRequest(), &orchs));
   MG_ASSIGN_OR_RETURN(std::vector<clustermetadata::Multipooler> poolers, ReadPoolers(context, "", "", &unreadable));
@@ -69,13 +136,15 @@ absl::StatusOr<v1::TreeOutput> ReadTree(Context& context) {
   for (auto& [name, database] : by_name) {
     *tree.add_databases() = std::move(database);
   }
+  signs.Tell(&tree);
   return tree;
 }
 
-std::string Endpoints(const google::protobuf::RepeatedPtrField<v1::EndpointOutput>& list) {
-  return absl::StrJoin(list, ", ", [](std::string* out, const v1::EndpointOutput& endpoint) {
+std::string Endpoints(const google::protobuf::RepeatedPtrField<v1::EndpointOutput>& list, bool colour) {
+  return absl::StrJoin(list, ", ", [colour](std::string* out, const v1::EndpointOutput& endpoint) {
     auto port = endpoint.ports().find("postgres");
-    absl::StrAppend(out, endpoint.name(), port != endpoint.ports().end() ? absl::StrCat(" :", port->second) : "");
+    absl::StrAppend(out, endpoint.name(), port != endpoint.ports().end() ? absl::StrCat(" :", port->second) : "",
+                    endpoint.error().empty() ? "" : absl::StrCat(" ", Styled(endpoint.error(), Style::kRed, colour)));
   });
 }
 
@@ -121,7 +190,7 @@ std::string TreeText(const v1::TreeOutput& tree, bool colour) {
     absl::StrAppend(&text, "  ", Styled(cell.name(), Style::kBold, colour), "\n");
     for (const auto* list : {&cell.gateways(), &cell.orchs()}) {
       if (!list->empty()) {
-        absl::StrAppend(&text, "    ", Endpoints(*list), "\n");
+        absl::StrAppend(&text, "    ", Endpoints(*list, colour), "\n");
       }
     }
   }

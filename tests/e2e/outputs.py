@@ -107,6 +107,16 @@ def what_the_topology_says():
             os.kill(pooler, signal.SIGCONT)
         eventually(lambda: all(p["ready"] for p in s.json("shard", "get")["poolers"]), 20, "it answers again")
 
+        gateway = s.component("multigateway/zone2")["pid"]
+        os.kill(gateway, signal.SIGSTOP)
+        try:
+            begun = time.monotonic()
+            told = [(g["name"], g["error"]) for c in s.json("topology", "tree")["cells"] for g in c["gateways"]]
+            assert told == [("multigateway/zone1", ""), ("multigateway/zone2", "does not answer"), ("multigateway/zone3", "")], told
+            assert time.monotonic() - begun < 5
+        finally:
+            os.kill(gateway, signal.SIGCONT)
+
         what_connections_lead_to(s)
         for words in (["gateway", "get", "nobody"], ["pooler", "status", "zone9"], ["orch", "get", "x"], ["shard", "get", "none"]):
             refused = s.run(*words, "--json", check=False)
