@@ -52,6 +52,8 @@ const std::vector<ErrorCode>& ErrorCodes() {
       {"BACKUP_OF_ANOTHER_TIMELINE", kFailedPrecondition,
        "a restore has led the shard's data another way, from before the backup",
        "leave the backup's name out: then one is chosen that leads there"},
+      {"BACKUP_PROGRAM_MISSING", kFailedPrecondition, "the program that made the backup is not on the pooler's machine",
+       "install it there, or use another backup: multigres backup list"},
       {"BACKUP_RUNNING", kDeadlineExceeded, "the backup takes longer than the command waited",
        "it goes on: multigres backup wait, with the job's name"},
       {"BACKUP_TOO_NEW", kFailedPrecondition, "no backup had ended at the wished time, so nothing leads to it",

@@ -38,7 +38,7 @@ absl::Status Required(absl::string_view name, const std::string& value) {
 
 absl::Status FromPooler(const Multipooler& pooler, const grpc::Status& called) {
   bool known = called.error_code() == grpc::StatusCode::INVALID_ARGUMENT ||
-               called.error_code() == grpc::StatusCode::ABORTED ||
+               called.error_code() == grpc::StatusCode::ABORTED || called.error_code() == grpc::StatusCode::CANCELLED ||
                called.error_code() == grpc::StatusCode::DEADLINE_EXCEEDED;
   absl::Status told = WithContext(rpc::FromGrpc(called), absl::StrCat("pooler '", Label(pooler.id()), "'"));
   // One that says its reason has chosen its code; of the others only few mean to the caller what they mean here.

@@ -364,8 +364,10 @@ absl::StatusOr<v1::RestoreBackupResponse> RestoreRun::Act(absl::Time deadline) {
   Order order;
   MG_RETURN_IF_ERROR(Step("check", "every pooler can", [&](std::string* detail, bool*) {
     absl::Status chosen = Choose(&order, deadline);
-    *detail = absl::StrCat(poolers_.size(), poolers_.size() == 1 ? " pooler" : " poolers", " can, from backup ",
-                           order.backup_id());
+    if (!order.backup_id().empty()) {
+      *detail = absl::StrCat(poolers_.size(), poolers_.size() == 1 ? " pooler" : " poolers", " can, from backup ",
+                             order.backup_id());
+    }
     return chosen;
   }));
   if (!request_.has_standby()) {

@@ -3,7 +3,10 @@
 #include <google/protobuf/struct.pb.h>
 #include <google/protobuf/util/json_util.h>
 
+#include <re2/re2.h>
+
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -351,6 +354,26 @@ absl::StatusOr<int> ParseTimeline(const std::string& json, const std::string& ba
     }
   }
   return absl::DataLossError(absl::StrCat("pgbackrest info does not say where the log of backup ", backup_id, " ends"));
+}
+
+std::vector<Metadata> UnreadableBackups(const std::string& repository) {
+  // 20261129-071953F, and 20261129-071953F_20261129-080000I of what depends on it.
+  static const RE2 kName(R"(\d{8}-\d{6}F(_\d{8}-\d{6}([DI]))?)");
+  std::vector<Metadata> all;
+  std::error_code error;
+  for (const auto& entry :
+       std::filesystem::directory_iterator(JoinPath(repository, absl::StrCat("pgbackrest/backup/", kStanza)), error)) {
+    const std::string name = entry.path().filename().string();
+    std::string kind;
+    if (entry.is_directory(error) && !entry.is_symlink(error) && RE2::FullMatch(name, kName, nullptr, &kind)) {
+      Metadata backup;
+      backup.set_backup_id(name);
+      backup.set_type(kind.empty() ? "full" : kind == "D" ? "diff" : "incr");
+      all.push_back(std::move(backup));
+    }
+  }
+  std::sort(all.begin(), all.end(), [](const Metadata& a, const Metadata& b) { return a.backup_id() > b.backup_id(); });
+  return all;
 }
 
 std::unique_ptr<Engine> FindPgBackRest(const std::string& repository, const Server& server) {

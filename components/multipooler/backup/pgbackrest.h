@@ -12,6 +12,10 @@ namespace mg::multipooler::backup {
 /// Null where pgBackRest is not installed.
 std::unique_ptr<Engine> FindPgBackRest(const std::string& repository, const Server& server);
 
+/// Where it is not installed: the backups that it has made here, by the names of their directories; whether they are
+/// complete is not known. Newest first.
+std::vector<multipoolermanagerdata::BackupMetadata> UnreadableBackups(const std::string& repository);
+
 /// Reads `pgbackrest info --output=json`. Backups of another shard are left out. Newest first. DATA_LOSS when it is
 /// something else.
 absl::StatusOr<std::vector<multipoolermanagerdata::BackupMetadata>> ParseInfo(const std::string& json);

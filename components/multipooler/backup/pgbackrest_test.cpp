@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+
+#include "common/fs/fs.h"
+
 namespace mg::multipooler::backup {
 namespace {
 
@@ -52,6 +56,22 @@ TEST(PgBackRestVerify, DamageIsAnErrorThoughTheProgramEndsWell) {
   EXPECT_EQ(missing.message(),
             "the repository is damaged: backup 20261129-115845F: file missing "
             "'20261129-115845F/pg_data/base/5/2836_fsm.gz'");
+}
+
+TEST(UnreadableBackups_, AreKnownByTheirDirectories) {
+  char place[] = "/tmp/mg-unreadable-XXXXXX";
+  ASSERT_NE(::mkdtemp(place), nullptr);
+  const std::string repository = place;
+  EXPECT_TRUE(UnreadableBackups(repository).empty());
+  for (const char* name : {"20261129-071953F", "20261129-071953F_20261129-080000I", "backup.history"}) {
+    ASSERT_TRUE(MakeDirectories(repository + "/pgbackrest/backup/multigres/" + name, 0700).ok());
+  }
+  std::vector<multipoolermanagerdata::BackupMetadata> found = UnreadableBackups(repository);
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].type(), "incr");
+  EXPECT_EQ(found[1].backup_id(), "20261129-071953F");
+  EXPECT_EQ(found[1].status(), multipoolermanagerdata::BackupMetadata::UNKNOWN);
+  EXPECT_TRUE(RemoveTree(repository).ok());
 }
 
 }  // namespace

@@ -18,8 +18,13 @@ namespace mg::multipooler::backup {
 namespace {
 
 using Metadata = multipoolermanagerdata::BackupMetadata;
+constexpr char kPgBackRestName[] = "pgBackRest";
 constexpr int kRetentionFull = 7;
 constexpr char kRetentionKey[] = "repo1_retention_full";
+
+absl::Status NotInstalled(const std::string& what) {
+  return MakeError(absl::StatusCode::kFailedPrecondition, what, {.reason = "BACKUP_PROGRAM_MISSING"});
+}
 
 absl::StatusOr<FileLock> LockRepository(const std::string& path) {
   absl::StatusOr<FileLock> lock = FileLock::TryAcquire(JoinPath(path, ".lock"));
@@ -32,7 +37,7 @@ absl::StatusOr<FileLock> LockRepository(const std::string& path) {
 }  // namespace
 
 std::string EngineName(const std::string& backup_id) {
-  return absl::EndsWith(backup_id, "B") ? "pg_basebackup" : "pgBackRest";
+  return absl::EndsWith(backup_id, "B") ? "pg_basebackup" : kPgBackRestName;
 }
 
 Repository::Repository(const std::string& location, const clustermetadata::ShardKey& shard, Server server)
@@ -59,7 +64,7 @@ absl::StatusOr<Engine*> Repository::OwnerOf(const std::string& backup_id) const 
       return engine.get();
     }
   }
-  return absl::FailedPreconditionError(
+  return NotInstalled(
       absl::StrCat("backup ", backup_id, " was made by ", EngineName(backup_id), ", which is not installed here"));
 }
 
@@ -71,12 +76,20 @@ absl::StatusOr<Metadata> Repository::Take(const TakeRequest& request, const std:
   return Preferred(archive_mode)->Take(request, deadline, cancelled);
 }
 
+std::vector<Metadata> Repository::Unreadable() const {
+  const bool readable = std::any_of(engines_.begin(), engines_.end(),
+                                    [](const auto& engine) { return engine->name() == kPgBackRestName; });
+  return readable ? std::vector<Metadata>() : UnreadableBackups(path_);
+}
+
 absl::StatusOr<std::vector<Metadata>> Repository::List(absl::Time deadline) {
   std::vector<Metadata> all;
   for (const auto& engine : engines_) {
     MG_ASSIGN_OR_RETURN(std::vector<Metadata> some, engine->List(deadline));
     all.insert(all.end(), std::make_move_iterator(some.begin()), std::make_move_iterator(some.end()));
   }
+  std::vector<Metadata> unreadable = Unreadable();
+  all.insert(all.end(), std::make_move_iterator(unreadable.begin()), std::make_move_iterator(unreadable.end()));
   std::stable_sort(all.begin(), all.end(), [](const Metadata& a, const Metadata& b) {
     return a.backup_id().substr(0, 15) > b.backup_id().substr(0, 15);
   });
@@ -125,6 +138,10 @@ absl::StatusOr<std::string> Repository::Verify(absl::Time deadline, const std::a
     }
     MG_RETURN_IF_ERROR(VerifyWal(engine.get(), deadline));
   }
+  if (const std::vector<Metadata> unreadable = Unreadable(); !unreadable.empty()) {
+    return NotInstalled(absl::StrCat(unreadable.size(), unreadable.size() == 1 ? " backup was" : " backups were",
+                                     " made by pgBackRest, which is not installed here, and cannot be looked at"));
+  }
   return output;
 }
 
@@ -162,6 +179,9 @@ absl::StatusOr<Metadata> Repository::Find(const std::string& backup_id, absl::Ti
   for (const Metadata& backup : all) {
     if (backup.status() == Metadata::COMPLETE && (backup_id.empty() || backup.backup_id() == backup_id)) {
       return backup;
+    }
+    if (backup.status() == Metadata::UNKNOWN && backup.backup_id() == backup_id) {
+      MG_RETURN_IF_ERROR(OwnerOf(backup_id).status());
     }
   }
   return backup_id.empty()

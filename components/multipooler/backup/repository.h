@@ -26,7 +26,7 @@ class Repository {
   absl::StatusOr<multipoolermanagerdata::BackupMetadata> Take(const TakeRequest& request,
                                                               const std::string& archive_mode, absl::Time deadline,
                                                               const std::atomic<bool>* cancelled);
-  /// Of all programs, newest first.
+  /// Of all programs, newest first. Status UNKNOWN: of a program that is not installed here.
   absl::StatusOr<std::vector<multipoolermanagerdata::BackupMetadata>> List(absl::Time deadline);
   /// `overrides` as upstream has them: repo1_retention_full. The names of what was removed.
   absl::StatusOr<std::vector<std::string>> Expire(const std::map<std::string, std::string>& overrides,
@@ -43,6 +43,7 @@ class Repository {
   Engine* Preferred(const std::string& archive_mode) const;
   absl::StatusOr<Engine*> OwnerOf(const std::string& backup_id) const;
 
+  std::vector<multipoolermanagerdata::BackupMetadata> Unreadable() const;
   absl::Status VerifyWal(Engine* engine, absl::Time deadline);
 
   const std::string path_;
