@@ -247,7 +247,8 @@ std::vector<Command> RestoreCommands() {
            "present data is set aside, and put back if the new data does not start; an interrupt ends only the "
            "command then. The former data directories are kept beside the new ones until the next restore. With --json "
            "stderr has a line of JSON for each step that has ended (none with --quiet), and an error as the last line.",
-       .positionals = {{.name = "BACKUP", .help = "the backup's name; default: the newest"}},
+       .positionals = {{.name = "BACKUP",
+                        .help = "the backup's name; default: the newest that leads to the wished data"}},
        .flags = {BackupDatabaseFlag(),
                  {.name = "to-time",
                   .value = "TIME",

@@ -203,15 +203,23 @@ absl::Status RestoreRun::Choose(Order* order, absl::Time deadline) {
       return absl::InvalidArgumentError(absl::StrCat("the wished time, ", Text(target), ", is yet to come"));
     }
   }
-  auto check = [&] {
-    Order question = *order;
+  auto check = [&](const Order& what) {
+    Order question = what;
     question.set_check_only(true);
     return AskFirst(question, std::min(deadline, absl::Now() + kCheckLimit)).status();
   };
+  auto leads_elsewhere = [](const absl::Status& checked) {
+    return DetailOf(checked).value_or(ErrorDetail{}).reason == "BACKUP_OF_ANOTHER_TIMELINE";
+  };
+  Order newest = *order;
+  newest.set_newest_timeline(true);
   if (!order->backup_id().empty()) {
-    return check();
+    absl::Status checked = check(*order);
+    // Asked for by its name it gives what it holds; that this is not what is there now should be known.
+    leads_back_ = checked.ok() && !request_.has_target_time() && leads_elsewhere(check(newest));
+    return checked;
   }
-  order->set_newest_timeline(true);
+  *order = newest;
   ::multiadmin::GetBackupsRequest question;
   question.set_database(shard.database());
   question.set_table_group(shard.table_group());
@@ -220,9 +228,9 @@ absl::Status RestoreRun::Choose(Order* order, absl::Time deadline) {
   absl::Status checked;
   for (const std::string& candidate : candidates) {
     order->set_backup_id(candidate);
-    checked = check();
+    checked = check(*order);
     // The present data, or that of the wished time, may have come from an older one.
-    if (DetailOf(checked).value_or(ErrorDetail{}).reason != "BACKUP_OF_ANOTHER_TIMELINE") {
+    if (!leads_elsewhere(checked)) {
       break;
     }
   }
@@ -365,8 +373,9 @@ absl::StatusOr<v1::RestoreBackupResponse> RestoreRun::Act(absl::Time deadline) {
   MG_RETURN_IF_ERROR(Step("check", "every pooler can", [&](std::string* detail, bool*) {
     absl::Status chosen = Choose(&order, deadline);
     if (!order.backup_id().empty()) {
-      *detail = absl::StrCat(poolers_.size(), poolers_.size() == 1 ? " pooler" : " poolers", " can, from backup ",
-                             order.backup_id());
+      *detail = absl::StrCat(
+          poolers_.size(), poolers_.size() == 1 ? " pooler" : " poolers", " can, from backup ", order.backup_id(),
+          leads_back_ ? ", which does not lead to the present data: a restore has left its timeline" : "");
     }
     return chosen;
   }));

@@ -70,6 +70,7 @@ class RestoreRun {
   const News news_;
   std::vector<clustermetadata::Multipooler> poolers_;
   std::size_t decider_ = 0;      ///< who decides how it ends: the seed, or the standby
+  bool leads_back_ = false;      ///< the backup that was named is of a timeline that a restore has left
   std::string archived_lsn_;     ///< that the archive leads to; empty: not known
   std::int64_t terms_used_ = 0;  ///< the highest that any of the poolers knows of
   multigres::admin::v1::RestoreBackupResponse response_;

@@ -154,8 +154,9 @@ def a_moment_that_a_restore_took_back_can_be_had_all_the_same():
         assert refused.returncode == 4 and '"BACKUP_OF_ANOTHER_TIMELINE"' in refused.stderr, refused
         assert s.json("backup", "restore", "--yes")["backupId"] != later
         assert rows() == "1,2", rows()
-        # By its name it gives what it holds.
-        s.json("backup", "restore", later, "--yes")
+        # By its name it gives what it holds, and says so.
+        told = s.run("backup", "restore", later, "--yes")
+        assert f"{later}, which does not lead to the present data" in told.stderr, told.stderr
         assert rows() == "1,2,3", rows()
 
 
