@@ -225,16 +225,20 @@ absl::Status RestoreRun::Choose(Order* order, absl::Time deadline) {
   question.set_table_group(shard.table_group());
   MG_ASSIGN_OR_RETURN(::multiadmin::GetBackupsResponse all, backups_->List(question, deadline));
   MG_ASSIGN_OR_RETURN(std::vector<std::string> candidates, CompleteBefore(all, target));
-  absl::Status checked;
   for (const std::string& candidate : candidates) {
     order->set_backup_id(candidate);
-    checked = check(*order);
+    absl::Status checked = check(*order);
     // The present data, or that of the wished time, may have come from an older one.
     if (!leads_elsewhere(checked)) {
-      break;
+      return checked;
     }
   }
-  return checked;
+  return MakeError(
+      absl::StatusCode::kFailedPrecondition,
+      request_.has_target_time() ? "no backup leads to the data of that time"
+                                 : "no backup leads to the present data: restores have left their timelines",
+      {.reason = "BACKUP_OF_ANOTHER_TIMELINE",
+       .hint = "make a new backup: multigres backup create; by its name an older one gives what it holds"});
 }
 
 absl::Status RestoreRun::Prepare(Order order, absl::Time deadline) {

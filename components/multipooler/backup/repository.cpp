@@ -112,8 +112,10 @@ absl::StatusOr<std::vector<std::string>> Repository::Expire(const std::map<std::
   }
   MG_ASSIGN_OR_RETURN(FileLock lock, LockRepository(path_));
   MG_ASSIGN_OR_RETURN(std::vector<Metadata> before, List(deadline));
+  const std::string leading = NewestLeading(before, deadline);
   for (const auto& engine : engines_) {
-    MG_RETURN_IF_ERROR(engine->Expire(retention, deadline, cancelled));
+    MG_RETURN_IF_ERROR(
+        engine->Expire(std::max(retention, RetentionFor(leading, *engine, before)), deadline, cancelled));
   }
   MG_ASSIGN_OR_RETURN(std::vector<Metadata> after, List(deadline));
   std::set<std::string> left;
@@ -129,6 +131,33 @@ absl::StatusOr<std::vector<std::string>> Repository::Expire(const std::map<std::
   return removed;
 }
 
+// The newest backup that leads to the present data; empty: none does.
+std::string Repository::NewestLeading(const std::vector<Metadata>& newest_first, absl::Time deadline) {
+  for (const Metadata& backup : newest_first) {
+    if (backup.status() == Metadata::COMPLETE && WaysTo(backup, {.newest = true}, deadline).ok()) {
+      return backup.backup_id();
+    }
+  }
+  return "";
+}
+
+// How many full backups must be kept so that this one can be restored. A newer one may be of data that a restore has
+// taken back.
+int Repository::RetentionFor(const std::string& backup_id, const Engine& engine,
+                             const std::vector<Metadata>& newest_first) {
+  const std::string full = backup_id.substr(0, backup_id.find('_'));  // that it is, or depends on
+  int count = 0;
+  for (const Metadata& backup : newest_first) {
+    if (engine.Owns(backup.backup_id()) && backup.status() == Metadata::COMPLETE && backup.type() == "full") {
+      ++count;
+      if (backup.backup_id() == full) {
+        return count;
+      }
+    }
+  }
+  return 0;
+}
+
 absl::StatusOr<std::string> Repository::Verify(absl::Time deadline, const std::atomic<bool>* cancelled) {
   std::string output;
   for (const auto& engine : engines_) {
@@ -141,6 +170,11 @@ absl::StatusOr<std::string> Repository::Verify(absl::Time deadline, const std::a
   if (const std::vector<Metadata> unreadable = Unreadable(); !unreadable.empty()) {
     return NotInstalled(absl::StrCat(unreadable.size(), unreadable.size() == 1 ? " backup was" : " backups were",
                                      " made by pgBackRest, which is not installed here, and cannot be looked at"));
+  }
+  MG_ASSIGN_OR_RETURN(std::vector<Metadata> all, List(deadline));
+  if (!all.empty() && NewestLeading(all, deadline).empty()) {
+    return MakeError(absl::StatusCode::kFailedPrecondition, "no backup leads to the present data",
+                     {.reason = "BACKUP_OF_ANOTHER_TIMELINE", .hint = "make a new backup: multigres backup create"});
   }
   return output;
 }

@@ -28,7 +28,8 @@ class Repository {
                                                               const std::atomic<bool>* cancelled);
   /// Of all programs, newest first. Status UNKNOWN: of a program that is not installed here.
   absl::StatusOr<std::vector<multipoolermanagerdata::BackupMetadata>> List(absl::Time deadline);
-  /// `overrides` as upstream has them: repo1_retention_full. The names of what was removed.
+  /// `overrides` as upstream has them: repo1_retention_full. More is kept where else no backup would lead to the
+  /// present data. The names of what was removed.
   absl::StatusOr<std::vector<std::string>> Expire(const std::map<std::string, std::string>& overrides,
                                                   absl::Time deadline, const std::atomic<bool>* cancelled);
   absl::StatusOr<std::string> Verify(absl::Time deadline, const std::atomic<bool>* cancelled);
@@ -44,6 +45,10 @@ class Repository {
   absl::StatusOr<Engine*> OwnerOf(const std::string& backup_id) const;
 
   std::vector<multipoolermanagerdata::BackupMetadata> Unreadable() const;
+  std::string NewestLeading(const std::vector<multipoolermanagerdata::BackupMetadata>& newest_first,
+                            absl::Time deadline);
+  static int RetentionFor(const std::string& backup_id, const Engine& engine,
+                          const std::vector<multipoolermanagerdata::BackupMetadata>& newest_first);
   absl::Status VerifyWal(Engine* engine, absl::Time deadline);
 
   const std::string path_;
