@@ -71,15 +71,16 @@ Methods::Answer Methods::Call(const std::string& name, const Credentials& creden
   Answer answer{.status = fill(request.get()), .response = nullptr, .errors = {}};
   std::unique_ptr<google::protobuf::Message> response(method.response->New());
   absl::Time begun = rule->audited() ? absl::Now() : absl::InfinitePast();
-  std::string who = caller->name;
-  Role role = caller->role;
-  AuditRecord record{.caller = who,
-                     .role = role,
-                     .peer = credentials.peer,
-                     .method = name,
-                     .subject = rule->audited() ? RequestText(*request) : ""};
-  if (answer.status.ok() && rule->audited()) {
-    WriteBeginning(*rule, record);
+  AuditRecord record;
+  if (rule->audited()) {
+    record = {.caller = caller->name,
+              .role = caller->role,
+              .peer = credentials.peer,
+              .method = name,
+              .subject = RequestText(*request)};
+    if (answer.status.ok()) {
+      WriteBeginning(*rule, record);
+    }
   }
   if (answer.status.ok()) {
     CallContext context{.deadline = std::min(wanted, absl::Now() + rule->limit),

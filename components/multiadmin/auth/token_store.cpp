@@ -9,6 +9,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "common/admin_token/admin_token.h"
+#include "common/etcd/away.h"
 #include "common/fs/fs.h"
 #include "common/log/log.h"
 #include "common/status/status.h"
@@ -39,15 +40,10 @@ absl::Status Unknown() {
 /// So long etcd is waited for before it counts as away.
 constexpr absl::Duration kPatience = absl::Seconds(2);
 
-absl::Status TopologyAway(absl::string_view problem) {
-  return MakeError(absl::StatusCode::kUnavailable, absl::StrCat("the topology's etcd does not answer: ", problem),
-                   {.reason = "TOPOLOGY_UNAVAILABLE", .hint = "see multigres status", .subject = "etcd"});
-}
-
 /// Asked before a write: one that is given up may have been made all the same, and a token's secret is told once.
 absl::Status CheckAnswers(etcd::Client* etcd, const std::string& key, absl::Time deadline) {
   const absl::Status status = etcd->Get(key, std::min(deadline, absl::Now() + kPatience)).status();
-  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? TopologyAway(status.message())
+  return absl::IsUnavailable(status) || absl::IsDeadlineExceeded(status) ? etcd::TopologyAway(status.message())
                                                                          : absl::OkStatus();
 }
 
@@ -186,7 +182,7 @@ absl::Status TokenStore::AwaitReady(absl::Time deadline) {
   std::unique_lock lock(mutex_);
   changed_.wait_until(lock, absl::ToChronoTime(std::min(deadline, absl::Now() + kPatience)),
                       [this] { return ready_ || stopped_; });
-  return ready_ ? absl::OkStatus() : TopologyAway("the tokens were not read yet");
+  return ready_ ? absl::OkStatus() : etcd::TopologyAway("the tokens were not read yet");
 }
 
 void TokenStore::AwaitRevision(std::int64_t revision, absl::Time deadline) {

@@ -8,6 +8,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "absl/time/clock.h"
+#include "common/etcd/away.h"
 #include "common/log/log.h"
 #include "common/status/status.h"
 
@@ -340,9 +341,7 @@ absl::StatusOr<std::shared_ptr<const TopologyView>> TopologyCache::Get(absl::Tim
     changed_.wait_until(lock, absl::ToChronoTime(limit), settled);
   }
   if (!global_.synced) {
-    return MakeError(absl::StatusCode::kUnavailable,
-                     absl::StrCat("the topology's etcd does not answer: ", global_.problem),
-                     {.reason = "TOPOLOGY_UNAVAILABLE", .hint = "see multigres status", .subject = "etcd"});
+    return etcd::TopologyAway(global_.problem);
   }
   return ViewLocked();
 }

@@ -55,11 +55,16 @@ std::vector<Segment> MissingAfter(const BackupEnd& backup, const Timeline& line,
     return {};
   }
   // A segment in which a timeline was left is read from the one that came next: it begins with a copy.
+  std::vector<Segment> left;
+  for (const consensus::LeftTimeline& ancestor : line.ancestors) {
+    if (absl::StatusOr<std::uint64_t> lsn = consensus::ParseLsn(ancestor.lsn); lsn.ok()) {
+      left.emplace_back(ancestor.timeline, *lsn / size);
+    }
+  }
   auto timeline_at = [&](std::uint64_t number) {
-    for (const consensus::LeftTimeline& left : line.ancestors) {
-      const absl::StatusOr<std::uint64_t> lsn = consensus::ParseLsn(left.lsn);
-      if (lsn.ok() && number < *lsn / size) {
-        return left.timeline;
+    for (const auto& [timeline, until] : left) {
+      if (number < until) {
+        return timeline;
       }
     }
     return line.id;

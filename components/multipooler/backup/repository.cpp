@@ -26,6 +26,11 @@ absl::Status NotInstalled(const std::string& what) {
   return MakeError(absl::StatusCode::kFailedPrecondition, what, {.reason = "BACKUP_PROGRAM_MISSING"});
 }
 
+absl::StatusOr<BackupEnd> EndOf(const Metadata& backup, Engine* owner, absl::Time deadline) {
+  MG_ASSIGN_OR_RETURN(int timeline, owner->TimelineOf(backup.backup_id(), deadline));
+  return BackupEnd{.id = backup.backup_id(), .timeline = timeline, .lsn = backup.stop_lsn()};
+}
+
 absl::StatusOr<FileLock> LockRepository(const std::string& path) {
   absl::StatusOr<FileLock> lock = FileLock::TryAcquire(JoinPath(path, ".lock"));
   if (!lock.ok() && absl::IsUnavailable(lock.status())) {
@@ -191,8 +196,7 @@ absl::Status Repository::VerifyWal(Engine* engine, absl::Time deadline) {
     if (backup.status() != Metadata::COMPLETE) {
       continue;
     }
-    MG_ASSIGN_OR_RETURN(int timeline, engine->TimelineOf(backup.backup_id(), deadline));
-    const BackupEnd end{.id = backup.backup_id(), .timeline = timeline, .lsn = backup.stop_lsn()};
+    MG_ASSIGN_OR_RETURN(BackupEnd end, EndOf(backup, engine, deadline));
     const std::vector<Segment> missing = MissingAfter(end, LineOf(timelines, end), present, segment_size_);
     if (!missing.empty()) {
       return MakeError(
@@ -228,10 +232,9 @@ absl::StatusOr<Metadata> Repository::Find(const std::string& backup_id, absl::Ti
 absl::StatusOr<std::vector<std::string>> Repository::WaysTo(const Metadata& backup, const Wish& wish,
                                                             absl::Time deadline) {
   MG_ASSIGN_OR_RETURN(Engine * owner, OwnerOf(backup.backup_id()));
-  MG_ASSIGN_OR_RETURN(int timeline, owner->TimelineOf(backup.backup_id(), deadline));
+  MG_ASSIGN_OR_RETURN(BackupEnd end, EndOf(backup, owner, deadline));
   MG_ASSIGN_OR_RETURN(std::vector<Timeline> timelines, ReadTimelines(path_));
-  return backup::WaysTo(std::move(timelines),
-                        {.id = backup.backup_id(), .timeline = timeline, .lsn = backup.stop_lsn()}, wish);
+  return backup::WaysTo(std::move(timelines), end, wish);
 }
 
 absl::Status Repository::Restore(const RestoreRequest& request, absl::Time deadline,

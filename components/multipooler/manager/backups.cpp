@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "common/consensus/position.h"
+#include "common/etcd/away.h"
 #include "common/fs/fs.h"
 #include "common/log/log.h"
 #include "common/rpc/proto_time.h"
@@ -59,9 +60,7 @@ std::optional<backup::Primary> PrimaryOnThisMachine(const Config& config, const 
 absl::StatusOr<std::unique_ptr<backup::Repository>> Manager::OpenRepository() const {
   auto database = topology_->GetDatabase(config_.shard.database(), absl::Now() + kTopologyLimit);
   if (absl::IsUnavailable(database.status()) || absl::IsDeadlineExceeded(database.status())) {
-    return MakeError(absl::StatusCode::kUnavailable,
-                     absl::StrCat("the topology's etcd does not answer: ", database.status().message()),
-                     {.reason = "TOPOLOGY_UNAVAILABLE", .hint = "see multigres status", .subject = "etcd"});
+    return etcd::TopologyAway(database.status().message());
   }
   MG_RETURN_IF_ERROR(database.status());
   const std::string& path = database->record.backup_location().filesystem().path();
